@@ -1,0 +1,263 @@
+// Per-board geometry: bitboards, directions, lines of the axes. Everything is constexpr; a board is a type.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstdlib>
+#include <utility>
+
+#include "config.h"
+
+namespace rr {
+
+/// Bitboard of square8: one word, bit = 8 * row + column. Bits that leave the board by a shift are dropped.
+struct Bits64 {
+  uint64_t w = 0;
+
+  static constexpr int index(Cell c) { return ((c >> 4) - 1) * 8 + ((c & 15) - 1); }
+  static constexpr Cell cell(int i) { return static_cast<Cell>(((i >> 3) + 1) << 4 | ((i & 7) + 1)); }
+
+  constexpr bool test(Cell c) const { return w >> index(c) & 1; }
+  /// As test, for a cell that may stand on the guard frame.
+  constexpr bool test_framed(Cell c) const {
+    return static_cast<unsigned>((c >> 4) - 1) < 8 && static_cast<unsigned>((c & 15) - 1) < 8 && test(c);
+  }
+  constexpr void set(Cell c) { w |= uint64_t{1} << index(c); }
+  constexpr void clear(Cell c) { w &= ~(uint64_t{1} << index(c)); }
+  constexpr bool any() const { return w != 0; }
+  constexpr int count() const { return std::popcount(w); }
+  constexpr Cell lowest() const { return cell(std::countr_zero(w)); }
+  constexpr Bits64 operator&(Bits64 o) const { return {w & o.w}; }
+  constexpr Bits64 operator|(Bits64 o) const { return {w | o.w}; }
+  constexpr Bits64 andnot(Bits64 o) const { return {w & ~o.w}; }
+  constexpr Bits64& operator|=(Bits64 o) { return w |= o.w, *this; }
+  constexpr Bits64& operator&=(Bits64 o) { return w &= o.w, *this; }
+  constexpr bool operator==(const Bits64&) const = default;
+
+  /// The board moved by (DX, DY) cells, each in -1..1.
+  template <int DX, int DY>
+  constexpr Bits64 shifted() const {
+    uint64_t v = w;
+    if constexpr (DY > 0) v = (v & 0x7F7F7F7F7F7F7F7FULL) << 1;
+    if constexpr (DY < 0) v = (v & 0xFEFEFEFEFEFEFEFEULL) >> 1;
+    if constexpr (DX > 0) v <<= 8;
+    if constexpr (DX < 0) v >>= 8;
+    return {v};
+  }
+  template <class F>
+  constexpr void for_each(F&& f) const {
+    for (uint64_t v = w; v != 0; v &= v - 1) f(cell(std::countr_zero(v)));
+  }
+  /// As for_each, but stops when f returns true; tells whether it did.
+  template <class F>
+  constexpr bool any_of(F&& f) const {
+    for (uint64_t v = w; v != 0; v &= v - 1)
+      if (f(cell(std::countr_zero(v)))) return true;
+    return false;
+  }
+};
+
+/// Bitboard of the other boards: one word a row, bit = framed column; rows and columns include the guard frame, so
+/// shifted bits may stand on the frame and must be masked with an on-board set before they are used.
+template <class Row, int N, int Stride>
+struct alignas(32) BitsRows {
+  Row r[N] = {};
+
+  static constexpr int kShift = std::countr_zero(static_cast<unsigned>(Stride));
+  constexpr bool test(Cell c) const { return r[c >> kShift] >> (c & (Stride - 1)) & 1; }
+  constexpr bool test_framed(Cell c) const { return test(c); }
+  constexpr void set(Cell c) { r[c >> kShift] = static_cast<Row>(r[c >> kShift] | Row{1} << (c & (Stride - 1))); }
+  constexpr void clear(Cell c) {
+    r[c >> kShift] = static_cast<Row>(r[c >> kShift] & ~(Row{1} << (c & (Stride - 1))));
+  }
+  constexpr bool any() const {
+    Row acc = 0;
+    for (int i = 0; i < N; ++i) acc = static_cast<Row>(acc | r[i]);
+    return acc != 0;
+  }
+  constexpr int count() const {
+    int n = 0;
+    for (int i = 0; i < N; ++i) n += std::popcount(r[i]);
+    return n;
+  }
+  constexpr Cell lowest() const {
+    int i = 0;
+    while (r[i] == 0) ++i;
+    return static_cast<Cell>(i * Stride + std::countr_zero(r[i]));
+  }
+  constexpr BitsRows operator&(const BitsRows& o) const {
+    BitsRows out;
+    for (int i = 0; i < N; ++i) out.r[i] = static_cast<Row>(r[i] & o.r[i]);
+    return out;
+  }
+  constexpr BitsRows operator|(const BitsRows& o) const {
+    BitsRows out;
+    for (int i = 0; i < N; ++i) out.r[i] = static_cast<Row>(r[i] | o.r[i]);
+    return out;
+  }
+  constexpr BitsRows andnot(const BitsRows& o) const {
+    BitsRows out;
+    for (int i = 0; i < N; ++i) out.r[i] = static_cast<Row>(r[i] & ~o.r[i]);
+    return out;
+  }
+  constexpr BitsRows& operator|=(const BitsRows& o) { return *this = *this | o; }
+  constexpr BitsRows& operator&=(const BitsRows& o) { return *this = *this & o; }
+  constexpr bool operator==(const BitsRows& o) const {
+    Row acc = 0;
+    for (int i = 0; i < N; ++i) acc = static_cast<Row>(acc | (r[i] ^ o.r[i]));
+    return acc == 0;
+  }
+
+  template <int DX, int DY>
+  constexpr BitsRows shifted() const {
+    BitsRows out;
+    constexpr int lo = DX > 0 ? DX : 0;
+    constexpr int hi = DX < 0 ? N + DX : N;
+    for (int i = lo; i < hi; ++i) {
+      const Row v = r[i - DX];
+      out.r[i] = static_cast<Row>(DY > 0 ? v << 1 : DY < 0 ? v >> 1 : v);
+    }
+    return out;
+  }
+  template <class F>
+  constexpr void for_each(F&& f) const {
+    for (int i = 0; i < N; ++i)
+      for (Row v = r[i]; v != 0; v = static_cast<Row>(v & (v - 1))) f(static_cast<Cell>(i * Stride + std::countr_zero(v)));
+  }
+  template <class F>
+  constexpr bool any_of(F&& f) const {
+    for (int i = 0; i < N; ++i)
+      for (Row v = r[i]; v != 0; v = static_cast<Row>(v & (v - 1)))
+        if (f(static_cast<Cell>(i * Stride + std::countr_zero(v)))) return true;
+    return false;
+  }
+};
+
+/// Directions: the first half are the axes in the order of rules section 8, the second half their opposites.
+struct Step {
+  int dx, dy;
+};
+inline constexpr std::array<Step, 8> kSquareSteps = {
+    {{1, 0}, {0, 1}, {1, 1}, {1, -1}, {-1, 0}, {0, -1}, {-1, -1}, {-1, 1}}};
+inline constexpr std::array<Step, 6> kHexSteps = {{{1, 0}, {1, -1}, {0, -1}, {-1, 0}, {-1, 1}, {0, 1}}};
+
+/// Calls f.template operator()<D>() for D = 0 .. N-1.
+template <int N, class F>
+constexpr void unroll(F&& f) {
+  [&]<int... D>(std::integer_sequence<int, D...>) {
+    (f.template operator()<D>(), ...);
+  }(std::make_integer_sequence<int, N>{});
+}
+
+/// What square and hex boards share; B is one of the four structs below.
+template <BoardId Id, bool Hex, int Width, class BitsT, class StackWord, int StrideT>
+struct BoardBase {
+  static constexpr BoardId kId = Id;
+  static constexpr bool kHex = Hex;
+  static constexpr int kWidth = Width;
+  static constexpr int kRadius = Hex ? Width / 2 : 0;
+  static constexpr int kStride = StrideT;
+  static constexpr int kStrideShift = std::countr_zero(static_cast<unsigned>(StrideT));
+  static constexpr int kFrame = (Width + 2) * StrideT;  ///< cells of the framed box
+  static constexpr int kSlots = Width * Width;          ///< cells of the box
+  static constexpr int kAxes = Hex ? 3 : 4;
+  static constexpr int kDirs = 2 * kAxes;
+  static constexpr int kLines = 2 * Width + 3;
+  using Bits = BitsT;
+  using Stack = StackWord;
+  static constexpr int kStackBits = sizeof(StackWord) * 8 - 8;
+  static constexpr int kMaxHeight = kStackBits / 2;  ///< tallest stack that is held exactly
+
+  static constexpr int row(Cell c) { return c >> kStrideShift; }
+  static constexpr int col(Cell c) { return c & (kStride - 1); }
+  static constexpr int slot(Cell c) { return (row(c) - 1) * Width + col(c) - 1; }
+  static constexpr Cell at(int row, int col) { return static_cast<Cell>(row * kStride + col); }
+  static constexpr Cell from_slot(int s) { return at(s / Width + 1, s % Width + 1); }
+  static constexpr int x(Cell c) { return row(c) - 1 - kRadius; }
+  static constexpr int y(Cell c) { return col(c) - 1 - kRadius; }
+  static constexpr bool on_board(int x, int y) {
+    if constexpr (Hex)
+      return std::abs(x) <= kRadius && std::abs(y) <= kRadius && std::abs(x + y) <= kRadius;
+    else
+      return x >= 0 && y >= 0 && x < Width && y < Width;
+  }
+  static constexpr Cell from_xy(int x, int y) { return at(x + kRadius + 1, y + kRadius + 1); }
+
+  static constexpr Step step(int dir) {
+    if constexpr (Hex)
+      return kHexSteps[static_cast<size_t>(dir)];
+    else
+      return kSquareSteps[static_cast<size_t>(dir)];
+  }
+  static constexpr int delta(int dir) { return step(dir).dx * kStride + step(dir).dy; }
+  static constexpr int opposite(int dir) { return dir < kAxes ? dir + kAxes : dir - kAxes; }
+  static constexpr Cell go(Cell c, int dir, int distance) { return static_cast<Cell>(c + delta(dir) * distance); }
+
+  /// Which line of the axis a cell lies on, and its place there (1 .. Width, growing along the axis).
+  static constexpr int line(int axis, Cell c) {
+    const Step s = step(axis);
+    if (s.dy == 0) return col(c);
+    if (s.dx == 0) return row(c);
+    return s.dx == s.dy ? row(c) - col(c) + Width + 1 : row(c) + col(c);
+  }
+  static constexpr int place(int axis, Cell c) {
+    const Step s = step(axis);
+    if (s.dx != 0) return row(c);
+    return s.dy > 0 ? col(c) : Width + 1 - col(c);
+  }
+
+  static constexpr Bits board_bits() {
+    Bits b;
+    for (int s = 0; s < kSlots; ++s) {
+      const Cell c = from_slot(s);
+      if (on_board(x(c), y(c))) b.set(c);
+    }
+    return b;
+  }
+
+  /// Cells next to b by territory connection (4 neighbours on square boards, 6 on hex), with b itself.
+  static constexpr Bits grown(const Bits& b) {
+    Bits out = b;
+    out |= b.template shifted<1, 0>();
+    out |= b.template shifted<-1, 0>();
+    out |= b.template shifted<0, 1>();
+    out |= b.template shifted<0, -1>();
+    if constexpr (Hex) {
+      out |= b.template shifted<1, -1>();
+      out |= b.template shifted<-1, 1>();
+    }
+    return out;
+  }
+  /// Cells next to b in the eight offsets (+-1,0) (0,+-1) (+-1,+-1), with b itself.
+  static constexpr Bits grown8(const Bits& b) {
+    Bits out = b | b.template shifted<0, 1>() | b.template shifted<0, -1>();
+    return out | out.template shifted<1, 0>() | out.template shifted<-1, 0>();
+  }
+};
+
+struct Square8 : BoardBase<BoardId::Square8, false, 8, Bits64, uint32_t, 16> {};
+struct Hex8 : BoardBase<BoardId::Hex8, true, 9, BitsRows<uint16_t, 16, 16>, uint32_t, 16> {};
+struct Square19 : BoardBase<BoardId::Square19, false, 19, BitsRows<uint32_t, 24, 32>, uint64_t, 32> {};
+struct Hexagonal : BoardBase<BoardId::Hexagonal, true, 25, BitsRows<uint32_t, 32, 32>, uint64_t, 32> {};
+
+template <class B>
+inline constexpr typename B::Bits kBoardBits = B::board_bits();
+
+/// Calls f with the board struct of an id: visit_board(id, [&]<class B>() { ... }).
+template <class F>
+decltype(auto) visit_board(BoardId id, F&& f) {
+  switch (id) {
+    case BoardId::Square8:
+      return f.template operator()<Square8>();
+    case BoardId::Square19:
+      return f.template operator()<Square19>();
+    case BoardId::Hex8:
+      return f.template operator()<Hex8>();
+    case BoardId::Hexagonal:
+      break;
+  }
+  return f.template operator()<Hexagonal>();
+}
+
+}  // namespace rr

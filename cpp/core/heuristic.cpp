@@ -1,0 +1,241 @@
+#include "heuristic.h"
+
+#include <cmath>
+
+#include "apply.h"
+#include "movegen.h"
+#include "queries.h"
+
+namespace rr {
+
+const std::array<HeuristicRow, kFeatures> kHeuristicTable = {{
+    {"eliminated", "eliminated rings as a share of the victory threshold", {5.0F, 5.0F, 5.0F}},
+    {"eliminated_squared", "its square: the last rings count most", {4.0F, 4.0F, 4.0F}},
+    {"territory", "territory as a share of the territory minimum", {5.0F, 5.0F, 5.0F}},
+    {"territory_squared", "its square", {4.0F, 4.0F, 4.0F}},
+    {"stacks", "controlled stacks as a share of an eighth of the cells", {1.0F, 1.0F, 1.0F}},
+    {"caps", "rings in the caps of controlled stacks as a share of the seat's rings", {2.0F, 2.0F, 2.0F}},
+    {"heights", "rings in controlled stacks as a share of the seat's rings", {1.0F, 1.0F, 1.0F}},
+    {"hand", "rings in hand as a share of the seat's rings", {0.5F, 0.5F, 0.5F}},
+    {"captive", "own rings in stacks of others as a share of the seat's rings", {-0.5F, -0.5F, -0.5F}},
+    {"markers", "own markers as a share of a quarter of the cells", {0.5F, 0.5F, 0.5F}},
+    {"pairs", "neighbouring own markers, in pairs, as a share of a quarter of the cells", {0.3F, 0.3F, 0.3F}},
+    {"threes", "three own markers in a row as a share of an eighth of the cells", {1.0F, 1.0F, 1.0F}},
+    {"mobility", "share of the directions in which controlled stacks can move, times stacks", {1.0F, 1.0F, 1.0F}},
+    {"blocked", "controlled stacks that cannot move as a share of an eighth of the cells", {-1.0F, -1.0F, -1.0F}},
+    {"overtake", "captures of other seats' stacks, by direction, as a share of an eighth of the cells", {1, 1, 1}},
+    {"vulnerable", "captures of own stacks by other seats, likewise", {-1.0F, -1.0F, -1.0F}},
+    {"centre", "controlled stacks in the middle of the board, likewise", {0.3F, 0.3F, 0.3F}},
+    {"no_stacks", "1 where the seat controls no stack", {-1.5F, -1.5F, -1.5F}},
+    {"single_stack", "1 where it controls one", {-0.5F, -0.5F, -0.5F}},
+    {"out", "1 where it has no ring left", {-4.0F, -4.0F, -4.0F}},
+}};
+
+namespace {
+
+/// Cells at most half way from the centre to the edge.
+template <class B>
+constexpr typename B::Bits kCentre = [] {
+  typename B::Bits bits;
+  for (int i = 0; i < B::kSlots; ++i) {
+    const Cell c = B::from_slot(i);
+    const int x = B::x(c), y = B::y(c), z = x + y;
+    if (!B::on_board(x, y)) continue;
+    bool inside;
+    if constexpr (B::kHex)
+      inside = 2 * std::max({x, -x, y, -y, z, -z}) <= B::kRadius;
+    else
+      inside = 4 * x >= B::kWidth - 1 && 4 * x <= 3 * (B::kWidth - 1) && 4 * y >= B::kWidth - 1 &&
+               4 * y <= 3 * (B::kWidth - 1);
+    if (inside) bits.set(c);
+  }
+  return bits;
+}();
+
+/// What each seat's stacks can do; counts.
+struct Activity {
+  int moves[kMaxSeats] = {};       ///< directions with a plain move
+  int blocked[kMaxSeats] = {};     ///< stacks without plain move or capture
+  int overtakes[kMaxSeats] = {};   ///< directions with a capture of another seat's stack
+  int vulnerable[kMaxSeats] = {};  ///< such captures of this seat's stacks
+  int caps[kMaxSeats] = {};
+  int heights[kMaxSeats] = {};
+  int captive[kMaxSeats] = {};  ///< rings in stacks of other seats
+};
+
+template <class B>
+Activity activity(const State<B>& s) {
+  using Ops = typename State<B>::Ops;
+  Activity out;
+  int own[kMaxSeats] = {};  // rings of a seat in its own stacks
+  for (Seat seat = 0; seat < s.seats(); ++seat)
+    s.control[seat].for_each([&](Cell c) {
+      const auto stack = s.stack_at(c);
+      const int height = Ops::height(stack), cap = s.cap[c];
+      int moves = 0, captures = 0;
+      unroll<B::kDirs>([&]<int D>() {
+        const int before = s.template run<D>(c);
+        moves += before >= height;
+        const Cell target = B::go(c, D, before + 1);
+        if (s.cap[target] > cap) return;
+        const int behind = s.template run<D>(target);
+        if (behind == 0 || before + 1 + behind < height) return;
+        ++captures;
+        const Seat owner = Ops::top(s.stack_at(target));
+        if (owner == seat) return;
+        ++out.overtakes[seat];
+        ++out.vulnerable[owner];
+      });
+      out.moves[seat] += moves;
+      out.blocked[seat] += moves + captures == 0;
+      out.caps[seat] += cap;
+      out.heights[seat] += height;
+      own[seat] += cap;
+      for (int i = cap; i < height; ++i) own[seat] += Ops::ring(stack, i) == seat;
+    });
+  for (int seat = 0; seat < s.seats(); ++seat) out.captive[seat] = s.rings_on_board[seat] - own[seat];
+  return out;
+}
+
+template <class B>
+void features_of(const State<B>& s, const Activity& a, Seat p, float* out) {
+  constexpr int kCells = kBoardInfo[static_cast<int>(B::kId)].cells;
+  const auto set = [&](Feature f, float value) { out[static_cast<int>(f)] = value; };
+  const auto share = [](int part, int whole) { return static_cast<float>(part) / static_cast<float>(whole); };
+  const Rules& r = s.rules;
+  const float eliminated = share(s.eliminated[p], r.victory_threshold);
+  const float territory = share(s.collapsed[p], r.territory_minimum);
+  set(Feature::Eliminated, eliminated);
+  set(Feature::EliminatedSquared, eliminated * eliminated);
+  set(Feature::Territory, territory);
+  set(Feature::TerritorySquared, territory * territory);
+  set(Feature::Stacks, share(8 * s.stacks[p], kCells));
+  set(Feature::Caps, share(a.caps[p], r.rings));
+  set(Feature::Heights, share(a.heights[p], r.rings));
+  set(Feature::Hand, share(s.hand[p], r.rings));
+  set(Feature::Captive, share(a.captive[p], r.rings));
+  set(Feature::Markers, share(4 * s.markers[p], kCells));
+  int pairs = 0, threes = 0;
+  const auto& own = s.marker[p];
+  if (s.markers[p] > 1)
+    unroll<B::kAxes>([&]<int A>() {
+      constexpr int dx = B::step(A).dx, dy = B::step(A).dy;
+      const auto two = own & own.template shifted<-dx, -dy>();
+      pairs += two.count();
+      threes += (two & two.template shifted<-dx, -dy>()).count();
+    });
+  set(Feature::Pairs, share(4 * pairs, kCells));
+  set(Feature::Threes, share(8 * threes, kCells));
+  set(Feature::Mobility, share(8 * a.moves[p], kCells * B::kDirs));
+  set(Feature::Blocked, share(8 * a.blocked[p], kCells));
+  set(Feature::Overtake, share(8 * a.overtakes[p], kCells));
+  set(Feature::Vulnerable, share(8 * a.vulnerable[p], kCells));
+  set(Feature::Centre, share(8 * (s.control[p] & kCentre<B>).count(), kCells));
+  set(Feature::NoStacks, s.stacks[p] == 0);
+  set(Feature::SingleStack, s.stacks[p] == 1);
+  set(Feature::Out, !s.has_rings(p));
+}
+
+template <class B>
+std::array<float, kMaxSeats> scores(const State<B>& s) {
+  const Activity a = activity(s);
+  std::array<float, kMaxSeats> out{};
+  float features[kFeatures];
+  for (Seat p = 0; p < s.seats(); ++p) {
+    features_of(s, a, p, features);
+    for (size_t f = 0; f < kFeatures; ++f)
+      out[p] += kHeuristicTable[f].weight[s.seats() - 2] * features[f];
+  }
+  return out;
+}
+
+template <class B>
+struct Greedy {
+  const Seat me;
+  int budget;                  ///< positions that may still be looked at
+  std::vector<Move> lists[8];  ///< playable lists by depth
+
+  /// The mover's value of s, which is the seat's own decision or somebody else's turn.
+  float value(const State<B>& s) const { return heuristic_values(s)[me]; }
+
+  /// The best value the seat reaches within its turn, looking at most `depth` decisions ahead.
+  float best(State<B>& s, int depth) {
+    std::vector<Move>& moves = lists[depth];
+    for (;;) {
+      if (s.over() || s.to_move != me || s.phase == Phase::RingPlacement) return value(s);
+      generate_playable(s, moves);
+      if (moves.size() > 1) break;
+      apply(s, moves[0]);
+    }
+    if (depth == 0 || static_cast<int>(moves.size()) > budget) return value(s);
+    budget -= static_cast<int>(moves.size());
+    float most = -1.0F;
+    for (const Move m : moves) {
+      State<B> next = s;
+      apply(next, m);
+      most = std::max(most, best(next, depth - 1));
+    }
+    return most;
+  }
+};
+
+}  // namespace
+
+template <class B>
+void heuristic_features(const State<B>& s, Seat seat, float* out) {
+  features_of(s, activity(s), seat, out);
+}
+
+template <class B>
+std::array<float, kMaxSeats> heuristic_values(const State<B>& s) {
+  std::array<float, kMaxSeats> out{};
+  if (s.over()) {
+    out[s.winner] = 1.0F;
+    return out;
+  }
+  out = scores(s);
+  const float most = *std::max_element(out.begin(), out.begin() + s.seats());
+  float sum = 0.0F;
+  for (int p = 0; p < s.seats(); ++p) {
+    const auto i = static_cast<size_t>(p);
+    out[i] = std::exp(out[i] - most);
+    sum += out[i];
+  }
+  for (float& v : out) v /= sum;
+  for (size_t p = static_cast<size_t>(s.seats()); p < kMaxSeats; ++p) out[p] = 0.0F;
+  return out;
+}
+
+template <class B>
+int greedy_move(const State<B>& s, const std::vector<Move>& moves, uint64_t seed) {
+  constexpr int kBudget = 400;  // positions looked at below each move
+  constexpr int kDepth = 1;
+  Greedy<B> greedy{s.to_move, 0, {}};
+  int choice = 0;
+  float most = -1.0F;
+  uint64_t best_lot = 0;
+  for (size_t i = 0; i < moves.size(); ++i) {
+    State<B> next = s;
+    apply(next, moves[i]);
+    greedy.budget = kBudget;
+    const float v = greedy.best(next, kDepth);
+    const uint64_t lot = mix(seed + i * 0x9E3779B97F4A7C15ULL);
+    if (v > most || (v == most && lot > best_lot)) {
+      most = v;
+      best_lot = lot;
+      choice = static_cast<int>(i);
+    }
+  }
+  return choice;
+}
+
+#define RR_INSTANTIATE(B)                                                          \
+  template void heuristic_features(const State<B>&, Seat, float*);                 \
+  template std::array<float, kMaxSeats> heuristic_values(const State<B>&);         \
+  template int greedy_move(const State<B>&, const std::vector<Move>&, uint64_t);
+RR_INSTANTIATE(Square8)
+RR_INSTANTIATE(Square19)
+RR_INSTANTIATE(Hex8)
+RR_INSTANTIATE(Hexagonal)
+
+}  // namespace rr
