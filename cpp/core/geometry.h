@@ -49,6 +49,30 @@ struct Bits64 {
   constexpr void for_each(F&& f) const {
     for (uint64_t v = w; v != 0; v &= v - 1) f(cell(std::countr_zero(v)));
   }
+  /// Calls f(first cell, eight bits) for stretches of eight cells that hold all of the set.
+  template <class F>
+  constexpr void for_each_octet(F&& f) const {
+    for (int i = 0; i < 8; ++i) f(cell(8 * i), static_cast<uint8_t>(w >> 8 * i));
+  }
+  /// Every cell of `mask` in a row run with a cell of this set, this being a part of mask.
+  constexpr Bits64 runs_filled(Bits64 mask) const {
+    uint64_t f = w, up = mask.w & 0xFEFEFEFEFEFEFEFEULL, down = mask.w & 0x7F7F7F7F7F7F7F7FULL;
+    f |= (up & f << 1) | (down & f >> 1);
+    up &= up << 1;
+    down &= down >> 1;
+    f |= (up & f << 2) | (down & f >> 2);
+    up &= up << 2;
+    down &= down >> 2;
+    return {f | (up & f << 4) | (down & f >> 4)};
+  }
+  /// The same along columns.
+  constexpr Bits64 columns_filled(Bits64 mask) const {
+    uint64_t f = w, m = mask.w;
+    f |= (m & f << 8) | (m & f >> 8);
+    const uint64_t up = m & m << 8, down = m & m >> 8;
+    f |= (up & f << 16) | (down & f >> 16);
+    return {f | (up & up << 16 & f << 32) | (down & down >> 16 & f >> 32)};
+  }
   /// As for_each, but stops when f returns true; tells whether it did.
   template <class F>
   constexpr bool any_of(F&& f) const {
@@ -58,79 +82,156 @@ struct Bits64 {
   }
 };
 
-/// Bitboard of the other boards: one word a row, bit = framed column; rows and columns include the guard frame, so
-/// shifted bits may stand on the frame and must be masked with an on-board set before they are used.
-template <class Row, int N, int Stride>
-struct alignas(32) BitsRows {
-  Row r[N] = {};
-
+/// Bitboard of the other boards: one word a row, bit = framed column, in 256-bit vectors. Rows and columns include the
+/// guard frame, so shifted bits may stand on the frame and must be masked with an on-board set before they are used.
+/// Octets: stretches of eight columns that hold the whole row.
+template <class Row, int Vectors, int Stride, int Octets>
+struct BitsRows {
+  typedef Row Vec __attribute__((vector_size(32)));
+  static constexpr int kLanes = 32 / sizeof(Row);
+  static constexpr int N = Vectors * kLanes;
   static constexpr int kShift = std::countr_zero(static_cast<unsigned>(Stride));
-  constexpr bool test(Cell c) const { return r[c >> kShift] >> (c & (Stride - 1)) & 1; }
-  constexpr bool test_framed(Cell c) const { return test(c); }
-  constexpr void set(Cell c) { r[c >> kShift] = static_cast<Row>(r[c >> kShift] | Row{1} << (c & (Stride - 1))); }
-  constexpr void clear(Cell c) {
-    r[c >> kShift] = static_cast<Row>(r[c >> kShift] & ~(Row{1} << (c & (Stride - 1))));
+
+  union {
+    Vec v[Vectors];
+    Row r[N];
+  };
+
+  BitsRows() : v{} {}
+
+  bool test(Cell c) const { return r[c >> kShift] >> (c & (Stride - 1)) & 1; }
+  bool test_framed(Cell c) const { return test(c); }
+  void set(Cell c) { r[c >> kShift] = static_cast<Row>(r[c >> kShift] | Row{1} << (c & (Stride - 1))); }
+  void clear(Cell c) { r[c >> kShift] = static_cast<Row>(r[c >> kShift] & ~(Row{1} << (c & (Stride - 1)))); }
+  bool any() const {
+    Vec acc = v[0];
+    for (int i = 1; i < Vectors; ++i) acc |= v[i];
+    return any_lane(acc);
   }
-  constexpr bool any() const {
-    Row acc = 0;
-    for (int i = 0; i < N; ++i) acc = static_cast<Row>(acc | r[i]);
-    return acc != 0;
-  }
-  constexpr int count() const {
+  int count() const {
     int n = 0;
     for (int i = 0; i < N; ++i) n += std::popcount(r[i]);
     return n;
   }
-  constexpr Cell lowest() const {
+  Cell lowest() const {
     int i = 0;
     while (r[i] == 0) ++i;
     return static_cast<Cell>(i * Stride + std::countr_zero(r[i]));
   }
-  constexpr BitsRows operator&(const BitsRows& o) const {
-    BitsRows out;
-    for (int i = 0; i < N; ++i) out.r[i] = static_cast<Row>(r[i] & o.r[i]);
-    return out;
+  BitsRows operator&(const BitsRows& o) const {
+    return map([](Vec a, Vec b) { return a & b; }, o);
   }
-  constexpr BitsRows operator|(const BitsRows& o) const {
-    BitsRows out;
-    for (int i = 0; i < N; ++i) out.r[i] = static_cast<Row>(r[i] | o.r[i]);
-    return out;
+  BitsRows operator|(const BitsRows& o) const {
+    return map([](Vec a, Vec b) { return a | b; }, o);
   }
-  constexpr BitsRows andnot(const BitsRows& o) const {
-    BitsRows out;
-    for (int i = 0; i < N; ++i) out.r[i] = static_cast<Row>(r[i] & ~o.r[i]);
-    return out;
+  BitsRows andnot(const BitsRows& o) const {
+    return map([](Vec a, Vec b) { return a & ~b; }, o);
   }
-  constexpr BitsRows& operator|=(const BitsRows& o) { return *this = *this | o; }
-  constexpr BitsRows& operator&=(const BitsRows& o) { return *this = *this & o; }
-  constexpr bool operator==(const BitsRows& o) const {
-    Row acc = 0;
-    for (int i = 0; i < N; ++i) acc = static_cast<Row>(acc | (r[i] ^ o.r[i]));
-    return acc == 0;
+  BitsRows& operator|=(const BitsRows& o) { return *this = *this | o; }
+  BitsRows& operator&=(const BitsRows& o) { return *this = *this & o; }
+  bool operator==(const BitsRows& o) const {
+    Vec acc = v[0] ^ o.v[0];
+    for (int i = 1; i < Vectors; ++i) acc |= v[i] ^ o.v[i];
+    return !any_lane(acc);
   }
 
+  /// The board moved by (DX, DY) cells; |DX| <= 4.
   template <int DX, int DY>
-  constexpr BitsRows shifted() const {
+  [[gnu::always_inline]] BitsRows shifted() const {
     BitsRows out;
-    constexpr int lo = DX > 0 ? DX : 0;
-    constexpr int hi = DX < 0 ? N + DX : N;
-    for (int i = lo; i < hi; ++i) {
-      const Row v = r[i - DX];
-      out.r[i] = static_cast<Row>(DY > 0 ? v << 1 : DY < 0 ? v >> 1 : v);
+    for (int i = 0; i < Vectors; ++i) {
+      Vec a = v[i];
+      if constexpr (DX > 0) a = rows_from<kLanes - DX>(i > 0 ? v[i - 1] : Vec{}, a);
+      if constexpr (DX < 0) a = rows_from<-DX>(a, i + 1 < Vectors ? v[i + 1] : Vec{});
+      if constexpr (DY > 0) a = a << DY;
+      if constexpr (DY < 0) a = a >> -DY;
+      out.v[i] = a;
     }
     return out;
   }
   template <class F>
-  constexpr void for_each(F&& f) const {
+  void for_each(F&& f) const {
     for (int i = 0; i < N; ++i)
-      for (Row v = r[i]; v != 0; v = static_cast<Row>(v & (v - 1))) f(static_cast<Cell>(i * Stride + std::countr_zero(v)));
+      for (Row w = r[i]; w != 0; w = static_cast<Row>(w & (w - 1))) f(static_cast<Cell>(i * Stride + std::countr_zero(w)));
   }
   template <class F>
-  constexpr bool any_of(F&& f) const {
+  bool any_of(F&& f) const {
     for (int i = 0; i < N; ++i)
-      for (Row v = r[i]; v != 0; v = static_cast<Row>(v & (v - 1)))
-        if (f(static_cast<Cell>(i * Stride + std::countr_zero(v)))) return true;
+      for (Row w = r[i]; w != 0; w = static_cast<Row>(w & (w - 1)))
+        if (f(static_cast<Cell>(i * Stride + std::countr_zero(w)))) return true;
     return false;
+  }
+
+  /// Calls f(first cell, eight bits) for stretches of eight cells that hold all of the set.
+  template <class F>
+  void for_each_octet(F&& f) const {
+    for (int i = 1; i < N; ++i)
+      if (r[i] != 0)
+        for (int k = 0; k < Octets; ++k)
+          f(static_cast<Cell>(i * Stride + 8 * k), static_cast<uint8_t>(r[i] >> 8 * k));
+  }
+  /// Every cell of `mask` in a row run with a cell of this set, this being a part of mask. The carry of one addition
+  /// runs up a run from its lowest seed; downwards the runs double.
+  [[gnu::always_inline]] BitsRows runs_filled(const BitsRows& mask) const {
+    BitsRows out;
+    for (int i = 0; i < Vectors; ++i) {
+      Vec m = mask.v[i], f = v[i];
+      f |= m & ~(m + f);
+      f |= m & (f >> 1);
+      m &= m >> 1;
+      f |= m & (f >> 2);
+      m &= m >> 2;
+      f |= m & (f >> 4);
+      m &= m >> 4;
+      f |= m & (f >> 8);
+      if constexpr (sizeof(Row) == 4) {
+        m &= m >> 8;
+        f |= m & (f >> 16);
+      }
+      out.v[i] = f;
+    }
+    return out;
+  }
+  /// The same along columns, for runs of up to eight cells a call.
+  [[gnu::always_inline]] BitsRows columns_filled(const BitsRows& mask) const {
+    BitsRows f = *this, m = mask;
+    f |= m & f.template shifted<1, 0>();
+    m &= m.template shifted<1, 0>();
+    f |= m & f.template shifted<2, 0>();
+    m &= m.template shifted<2, 0>();
+    f |= m & f.template shifted<4, 0>();
+    m = mask;
+    f |= m & f.template shifted<-1, 0>();
+    m &= m.template shifted<-1, 0>();
+    f |= m & f.template shifted<-2, 0>();
+    m &= m.template shifted<-2, 0>();
+    return f | (m & f.template shifted<-4, 0>());
+  }
+
+ private:
+  static bool any_lane(Vec a) {
+#ifdef __AVX__
+    typedef long long Quads __attribute__((vector_size(32)));
+    const Quads q = reinterpret_cast<Quads>(a);
+    return !__builtin_ia32_ptestz256(q, q);
+#else
+    typedef uint64_t Words __attribute__((vector_size(32)));
+    const Words w = reinterpret_cast<Words>(a);
+    return (w[0] | w[1] | w[2] | w[3]) != 0;
+#endif
+  }
+  template <class F>
+  BitsRows map(F&& f, const BitsRows& o) const {
+    BitsRows out;
+    for (int i = 0; i < Vectors; ++i) out.v[i] = f(v[i], o.v[i]);
+    return out;
+  }
+  /// Rows First, First + 1, .. of two neighbouring vectors.
+  template <int First>
+  static Vec rows_from(Vec low, Vec high) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) {
+      return __builtin_shufflevector(low, high, (First + I)...);
+    }(std::make_integer_sequence<int, kLanes>{});
   }
 };
 
@@ -207,7 +308,7 @@ struct BoardBase {
     return s.dy > 0 ? col(c) : Width + 1 - col(c);
   }
 
-  static constexpr Bits board_bits() {
+  static Bits board_bits() {
     Bits b;
     for (int s = 0; s < kSlots; ++s) {
       const Cell c = from_slot(s);
@@ -217,32 +318,27 @@ struct BoardBase {
   }
 
   /// Cells next to b by territory connection (4 neighbours on square boards, 6 on hex), with b itself.
-  static constexpr Bits grown(const Bits& b) {
-    Bits out = b;
-    out |= b.template shifted<1, 0>();
-    out |= b.template shifted<-1, 0>();
-    out |= b.template shifted<0, 1>();
-    out |= b.template shifted<0, -1>();
-    if constexpr (Hex) {
-      out |= b.template shifted<1, -1>();
-      out |= b.template shifted<-1, 1>();
-    }
-    return out;
+  [[gnu::always_inline]] static Bits grown(const Bits& b) {
+    const Bits up = b.template shifted<1, 0>(), down = b.template shifted<-1, 0>();
+    if constexpr (Hex)
+      return b | up | down | (b | down).template shifted<0, 1>() | (b | up).template shifted<0, -1>();
+    else
+      return b | up | down | b.template shifted<0, 1>() | b.template shifted<0, -1>();
   }
   /// Cells next to b in the eight offsets (+-1,0) (0,+-1) (+-1,+-1), with b itself.
-  static constexpr Bits grown8(const Bits& b) {
+  static Bits grown8(const Bits& b) {
     Bits out = b | b.template shifted<0, 1>() | b.template shifted<0, -1>();
     return out | out.template shifted<1, 0>() | out.template shifted<-1, 0>();
   }
 };
 
 struct Square8 : BoardBase<BoardId::Square8, false, 8, Bits64, uint32_t, 16> {};
-struct Hex8 : BoardBase<BoardId::Hex8, true, 9, BitsRows<uint16_t, 16, 16>, uint32_t, 16> {};
-struct Square19 : BoardBase<BoardId::Square19, false, 19, BitsRows<uint32_t, 24, 32>, uint64_t, 32> {};
-struct Hexagonal : BoardBase<BoardId::Hexagonal, true, 25, BitsRows<uint32_t, 32, 32>, uint64_t, 32> {};
+struct Hex8 : BoardBase<BoardId::Hex8, true, 9, BitsRows<uint16_t, 1, 16, 2>, uint32_t, 16> {};
+struct Square19 : BoardBase<BoardId::Square19, false, 19, BitsRows<uint32_t, 3, 32, 3>, uint64_t, 32> {};
+struct Hexagonal : BoardBase<BoardId::Hexagonal, true, 25, BitsRows<uint32_t, 4, 32, 4>, uint64_t, 32> {};
 
 template <class B>
-inline constexpr typename B::Bits kBoardBits = B::board_bits();
+inline const typename B::Bits kBoardBits = B::board_bits();
 
 /// Calls f with the board struct of an id: visit_board(id, [&]<class B>() { ... }).
 template <class F>

@@ -33,23 +33,22 @@ const std::array<HeuristicRow, kFeatures> kHeuristicTable = {{
 
 namespace {
 
-/// Cells at most half way from the centre to the edge.
+/// 1 for cells at most half way from the centre to the edge, by slot.
 template <class B>
-constexpr typename B::Bits kCentre = [] {
-  typename B::Bits bits;
+constexpr std::array<uint8_t, B::kSlots> kCentre = [] {
+  std::array<uint8_t, B::kSlots> inside{};
   for (int i = 0; i < B::kSlots; ++i) {
     const Cell c = B::from_slot(i);
     const int x = B::x(c), y = B::y(c), z = x + y;
-    if (!B::on_board(x, y)) continue;
-    bool inside;
+    constexpr int kEdge = B::kWidth - 1;
+    bool in;
     if constexpr (B::kHex)
-      inside = 2 * std::max({x, -x, y, -y, z, -z}) <= B::kRadius;
+      in = 2 * std::max({x, -x, y, -y, z, -z}) <= B::kRadius;
     else
-      inside = 4 * x >= B::kWidth - 1 && 4 * x <= 3 * (B::kWidth - 1) && 4 * y >= B::kWidth - 1 &&
-               4 * y <= 3 * (B::kWidth - 1);
-    if (inside) bits.set(c);
+      in = 4 * x >= kEdge && 4 * x <= 3 * kEdge && 4 * y >= kEdge && 4 * y <= 3 * kEdge;
+    inside[static_cast<size_t>(i)] = in;
   }
-  return bits;
+  return inside;
 }();
 
 /// What each seat's stacks can do; counts.
@@ -61,6 +60,7 @@ struct Activity {
   int caps[kMaxSeats] = {};
   int heights[kMaxSeats] = {};
   int captive[kMaxSeats] = {};  ///< rings in stacks of other seats
+  int centre[kMaxSeats] = {};   ///< stacks in the middle of the board
 };
 
 template <class B>
@@ -89,6 +89,7 @@ Activity activity(const State<B>& s) {
       out.moves[seat] += moves;
       out.blocked[seat] += moves + captures == 0;
       out.caps[seat] += cap;
+      out.centre[seat] += kCentre<B>[static_cast<size_t>(B::slot(c))];
       out.heights[seat] += height;
       own[seat] += cap;
       for (int i = cap; i < height; ++i) own[seat] += Ops::ring(stack, i) == seat;
@@ -130,7 +131,7 @@ void features_of(const State<B>& s, const Activity& a, Seat p, float* out) {
   set(Feature::Blocked, share(8 * a.blocked[p], kCells));
   set(Feature::Overtake, share(8 * a.overtakes[p], kCells));
   set(Feature::Vulnerable, share(8 * a.vulnerable[p], kCells));
-  set(Feature::Centre, share(8 * (s.control[p] & kCentre<B>).count(), kCells));
+  set(Feature::Centre, share(8 * a.centre[p], kCells));
   set(Feature::NoStacks, s.stacks[p] == 0);
   set(Feature::SingleStack, s.stacks[p] == 1);
   set(Feature::Out, !s.has_rings(p));
@@ -208,7 +209,7 @@ std::array<float, kMaxSeats> heuristic_values(const State<B>& s) {
 
 template <class B>
 int greedy_move(const State<B>& s, const std::vector<Move>& moves, uint64_t seed) {
-  constexpr int kBudget = 400;  // positions looked at below each move
+  constexpr int kBudget = 4096;  // positions looked at below all moves together
   constexpr int kDepth = 1;
   Greedy<B> greedy{s.to_move, 0, {}};
   int choice = 0;
@@ -217,7 +218,7 @@ int greedy_move(const State<B>& s, const std::vector<Move>& moves, uint64_t seed
   for (size_t i = 0; i < moves.size(); ++i) {
     State<B> next = s;
     apply(next, moves[i]);
-    greedy.budget = kBudget;
+    greedy.budget = kBudget / static_cast<int>(moves.size());
     const float v = greedy.best(next, kDepth);
     const uint64_t lot = mix(seed + i * 0x9E3779B97F4A7C15ULL);
     if (v > most || (v == most && lot > best_lot)) {

@@ -10,25 +10,23 @@ template <class B>
 void placements(const State<B>& s, MoveList& out) {
   const Seat me = s.to_move;
   if (s.hand[me] == 0) return out.push(Move::make(MoveType::NoPlacement));
-  const auto place = [&](Cell c, int n) { out.push(Move::make(MoveType::Place, c, 0, n)); };
   const auto open = open_cells(s);
   const auto empty = open.andnot(s.marker_bits());
   const auto live = step_masks<B, 3>(open);
   const int most = std::min<int>(3, s.hand[me]);
-  auto ones = empty & live[0];
-  empty.andnot(ones).for_each([&](Cell c) {
-    if (has_capture(s, c, 1, 1)) ones.set(c);
-  });
-  ones.for_each([&](Cell c) { place(c, 1); });
-  for (int n = 2; n <= most; ++n) {
-    const auto steps = ones & live[static_cast<size_t>(n - 1)];
-    steps.for_each([&](Cell c) { place(c, n); });
-    ones.andnot(steps).for_each([&](Cell c) {
-      if (has_capture(s, c, n, n)) place(c, n);
+  auto candidates = empty;  // for two rings and for three: where one may be placed
+  for (int n = 1; n <= most; ++n) {
+    auto cells = candidates & live[static_cast<size_t>(n - 1)];
+    candidates.andnot(cells).for_each([&](Cell c) {
+      if (has_capture(s, c, n, n)) cells.set(c);
     });
+    out.push_cells(cells, Move::make(MoveType::Place, 0, 0, n));
+    if (n == 1) candidates = cells;
   }
   s.stack_bits().for_each([&](Cell c) {
-    if (may_place_on_stack(s, c, me)) place(c, 1);
+    const int height = State<B>::Ops::height(s.stack_at(c)) + 1;
+    const bool steps = height <= 3 && live[static_cast<size_t>(height - 1)].test(c);
+    if (steps || may_place_on_stack(s, c, me)) out.push(Move::make(MoveType::Place, c, 0, 1));
   });
   if (s.stacks[me] > 0 ? any_stack_action(s, me) : s.may_recover(me)) out.push(Move::make(MoveType::SkipPlacement));
   if (s.swap == SwapState::Available && me == 1) out.push(Move::make(MoveType::Swap));
@@ -122,7 +120,7 @@ void line_moves(const State<B>& s, MoveList& out) {
     }
     return false;
   });
-  if (s.owes_line) s.control[me].for_each([&](Cell c) { out.push(Move::make(MoveType::EliminateLine, c)); });
+  if (s.owes_line) out.push_cells(s.control[me], Move::make(MoveType::EliminateLine));
   if (out.size == 0) out.push(Move::make(MoveType::NoLine));
 }
 
@@ -136,7 +134,7 @@ void territory_moves(const State<B>& s, MoveList& out) {
         if (State<B>::Ops::lowest_ring(s.stack_at(c), me) > 0) out.push(Move::make(MoveType::EliminateRecovery, c));
       });
     else
-      s.control[me].for_each([&](Cell c) { out.push(Move::make(MoveType::EliminateTerritory, c)); });
+      out.push_cells(s.control[me], Move::make(MoveType::EliminateTerritory));
     return;
   }
   any_region(s, [&](const typename B::Bits& cells, Seat border) {
@@ -166,7 +164,7 @@ void generate(const State<B>& s, MoveList& out) {
     case Phase::TerritoryProcessing:
       return territory_moves(s, out);
     case Phase::ForcedElimination:
-      return s.control[s.to_move].for_each([&](Cell c) { out.push(Move::make(MoveType::ForcedElimination, c)); });
+      return out.push_cells(s.control[s.to_move], Move::make(MoveType::ForcedElimination));
     case Phase::GameOver:
       return;
   }

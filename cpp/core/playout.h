@@ -1,41 +1,39 @@
-// Uniformly random play to the end, with the same generate and apply as everything else. The benchmark, perft-like
-// checksums and random players stand on it.
+// Uniformly random play with a small seeded generator: the same plies for the same seed on every machine.
 #pragma once
 
 #include "state.h"
 
 namespace rr {
 
-/// The generator of random play: SplitMix64, so that any language can reproduce a checksum.
+/// splitmix64: one addition and one mix a number.
 struct Random {
   uint64_t state;
+
   uint64_t next() {
-    state += 0x9E3779B97F4A7C15ULL;
-    uint64_t z = state;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBULL;
-    return z ^ z >> 31;
+    uint64_t v = state += 0x9E3779B97F4A7C15ULL;
+    v = (v ^ v >> 30) * 0xBF58476D1CE4E5B9ULL;
+    v = (v ^ v >> 27) * 0x94D049BB133111EBULL;
+    return v ^ v >> 31;
   }
-  /// A number in 0 .. n-1 (n < 2^32): the high half of the next word, scaled.
+  /// A number from 0 to n - 1; n is far below 2^32, so the bias cannot be seen.
   uint32_t below(uint32_t n) { return static_cast<uint32_t>((next() >> 32) * n >> 32); }
 };
 
-/// What was counted over some games; sums, so tallies of parts add up to the tally of the whole.
+/// What random games came across, summed.
 struct Tally {
   uint64_t games = 0;
   uint64_t plies = 0;
   uint64_t decisions = 0;  ///< plies with two legal moves or more
-  uint64_t legal = 0;      ///< legal moves over all plies
-  uint64_t winners = 0;    ///< winning seats (1 ..) over all games
+  uint64_t legal = 0;      ///< legal moves
+  uint64_t winners = 0;    ///< winning seats, from 1
   uint64_t keys = 0;       ///< xor of the keys after every ply
 };
 
-/// Plays a game to its end: at every ply the whole legal list is made and one move drawn from it uniformly, then,
-/// where it costs a ring, one of its extraction cells.
+/// Plays a game to its end: uniformly from the legal list, and uniformly from the stacks that can pay.
 template <class B>
 void random_game(State<B>& state, Random& random, Tally& tally);
 
-/// Plays games first_seed, first_seed + 1, .. from the initial position; game i draws from Random{seed i}.
+/// Games from the initial position, one for each seed from first_seed on.
 template <class B>
 Tally random_games(const Rules& rules, uint64_t first_seed, uint64_t games);
 

@@ -123,10 +123,22 @@ inline bool any_line(const State<B>& s, Seat seat) {
   return any_line(s, seat, [](Cell, int, int) { return true; });
 }
 
-/// The part of mask that is connected to seed (territory connection); seed must lie in mask.
+/// The part of mask that is connected to seed (territory connection); seed must lie in mask. Quick where that part
+/// is small or most of it is in the seed.
 template <class B>
 inline typename B::Bits flood(typename B::Bits seed, const typename B::Bits& mask) {
   for (;;) {
+    const auto next = B::grown(seed) & mask;
+    if (next == seed) return seed;
+    seed = B::grown(next) & mask;
+  }
+}
+
+/// The same, quick where that part is large.
+template <class B>
+inline typename B::Bits flood_far(typename B::Bits seed, const typename B::Bits& mask) {
+  for (;;) {
+    seed = seed.runs_filled(mask).columns_filled(mask);
     const auto next = B::grown(seed) & mask;
     if (next == seed) return seed;
     seed = next;
@@ -157,15 +169,24 @@ inline bool any_region(const State<B>& s, F&& f) {
   int active = 0;
   for (Seat c = 0; c < s.seats(); ++c) active += s.rings_on_board[c] > 0;
   const Bits markers = s.marker_bits();
-  for (int k = 0; k <= s.seats(); ++k) {
+  // The land around one stack of the mover. Most often it is all there is, and then there is no region: the mover
+  // could not pay from outside.
+  Bits home{};
+  if (!s.recovery_turn) {
+    home.set(s.control[me].lowest());
+    home = flood_far<B>(home, kBoardBits<B>.andnot(s.collapsed_bits() | markers));
+  }
+  const bool any_collapsed = s.collapsed[0] + s.collapsed[1] + s.collapsed[2] + s.collapsed[3] > 0;
+  for (int k = 0; k < s.seats() + any_collapsed; ++k) {
     const Seat border = k < s.seats() ? static_cast<Seat>(k) : kNoSeat;
     if (border != kNoSeat && s.markers[border] == 0) continue;
     const Bits mask = region_mask(s, border);
     Bits rest = mask;
     if (!s.recovery_turn) {
-      Bits seed{};
-      seed.set(s.control[me].lowest());
-      if (flood<B>(seed, mask) == mask) continue;  // one component, and the seat could not pay from outside
+      Bits first = B::grown(home) & mask;
+      if (first == mask) continue;
+      first = flood<B>(first, mask);
+      if (!s.control[me].andnot(first).any()) rest = mask.andnot(first);
     }
     while (rest.any()) {
       Bits seed{};

@@ -1,6 +1,8 @@
 // Small value types of the rules core: cells, seats, phases and the packed move.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstdint>
 
 namespace rr {
@@ -83,14 +85,37 @@ struct Move {
   constexpr bool operator==(const Move&) const = default;
 };
 
+/// For every byte the places of its set bits, lowest first, as the cell field of a move; then zeros.
+inline constexpr auto kOctetCells = [] {
+  std::array<std::array<uint32_t, 8>, 256> table{};
+  for (unsigned octet = 0; octet < 256; ++octet)
+    for (unsigned bit = 0, n = 0; bit < 8; ++bit)
+      if ((octet >> bit & 1) != 0) table[octet][n++] = bit << 5;
+  return table;
+}();
+
 /// Room for every legal list. A landing cell sees at most one mover and one capturing stack in each direction, and a
 /// marker makes at most two slides in each: 2 * 8 * 361 moves on square19, 2 * 6 * 469 on hexagonal.
 struct MoveList {
   static constexpr int kCapacity = 6144;
   int size;
-  Move moves[kCapacity];
+  Move moves[kCapacity + 8];
 
   void push(Move m) { moves[size++] = m; }
+  /// One move of a type and its small fields for each cell of a set.
+  template <class Bits>
+  void push_cells(const Bits& cells, Move prototype) {
+    typedef uint32_t Lanes __attribute__((vector_size(32)));
+    Move* end = moves + size;
+    cells.for_each_octet([&](Cell first, uint8_t octet) {
+      Lanes lanes;
+      __builtin_memcpy(&lanes, kOctetCells[octet].data(), sizeof lanes);
+      lanes += prototype.bits + (uint32_t{first} << 5);
+      __builtin_memcpy(end, &lanes, sizeof lanes);  // beyond the set bits it writes what the next push overwrites
+      end += std::popcount(octet);
+    });
+    size = static_cast<int>(end - moves);
+  }
   const Move* begin() const { return moves; }
   const Move* end() const { return moves + size; }
   Move operator[](int i) const { return moves[i]; }
