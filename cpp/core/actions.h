@@ -29,10 +29,7 @@ inline constexpr PolicyRow kPolicyTable[] = {
 
 /// Moves without a cell. A move that stands alone whenever it is legal (NP, NM, NL, NT) shares one of these.
 inline constexpr PolicyRow kPolicyGlobalTable[] = {
-    {"skip_placement", "SP, NP", 1},
-    {"swap", "SW", 1},
-    {"skip_capture", "SC, NL", 1},
-    {"skip_recovery", "SR, NM", 1},
+    {"skip_placement", "SP, NP", 1}, {"swap", "SW", 1}, {"skip_capture", "SC, NL", 1}, {"skip_recovery", "SR, NM", 1},
     {"skip_territory", "ST, NT", 1},
 };
 
@@ -48,7 +45,7 @@ inline constexpr int kPolicyGlobals = policy_count(kPolicyGlobalTable);
 
 /// Logits of one position: the planes flattened as [plane][row][column], then the globals.
 template <class B>
-inline constexpr int kPolicyLength = kPolicyPlanes* B::kSlots + kPolicyGlobals;
+inline constexpr int kPolicyLength = kPolicyPlanes * B::kSlots + kPolicyGlobals;
 
 /// The logit of a move is the sum of those at `move` and, where it is not -1, at `extraction`.
 struct Address {

@@ -144,8 +144,7 @@ std::array<float, kMaxSeats> scores(const State<B>& s) {
   float features[kFeatures];
   for (Seat p = 0; p < s.seats(); ++p) {
     features_of(s, a, p, features);
-    for (size_t f = 0; f < kFeatures; ++f)
-      out[p] += kHeuristicTable[f].weight[s.seats() - 2] * features[f];
+    for (size_t f = 0; f < kFeatures; ++f) out[p] += kHeuristicTable[f].weight[s.seats() - 2] * features[f];
   }
   return out;
 }
@@ -230,9 +229,9 @@ int greedy_move(const State<B>& s, const std::vector<Move>& moves, uint64_t seed
   return choice;
 }
 
-#define RR_INSTANTIATE(B)                                                          \
-  template void heuristic_features(const State<B>&, Seat, float*);                 \
-  template std::array<float, kMaxSeats> heuristic_values(const State<B>&);         \
+#define RR_INSTANTIATE(B)                                                  \
+  template void heuristic_features(const State<B>&, Seat, float*);         \
+  template std::array<float, kMaxSeats> heuristic_values(const State<B>&); \
   template int greedy_move(const State<B>&, const std::vector<Move>&, uint64_t);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

@@ -124,7 +124,8 @@ std::string encoding_hash() {
     hash = (hash ^ 0xFF) * 0x100000001B3ULL;
   };
   add(std::to_string(kEncodingVersion));
-  for (const FeatureRow& row : kPlaneTable) add(row.name), add(std::to_string(row.count)), add(std::to_string(row.scale));
+  for (const FeatureRow& row : kPlaneTable)
+    add(row.name), add(std::to_string(row.count)), add(std::to_string(row.scale));
   add("globals");
   for (const FeatureRow& row : kGlobalTable) add(row.name), add(std::to_string(row.count));
   add("policy");

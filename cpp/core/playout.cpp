@@ -29,21 +29,7 @@ void random_game(State<B>& state, Random& random, Tally& tally) {
   tally.winners += state.winner + 1u;
 }
 
-template <class B>
-Tally random_games(const Rules& rules, uint64_t first_seed, uint64_t games) {
-  Tally tally;
-  const State<B> start(rules);
-  for (uint64_t i = 0; i < games; ++i) {
-    State<B> state = start;
-    Random random{first_seed + i};
-    random_game(state, random, tally);
-  }
-  return tally;
-}
-
-#define RR_INSTANTIATE(B)                                        \
-  template void random_game(State<B>&, Random&, Tally&);         \
-  template Tally random_games<B>(const Rules&, uint64_t, uint64_t);
+#define RR_INSTANTIATE(B) template void random_game(State<B>&, Random&, Tally&);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)
 RR_INSTANTIATE(Hex8)

@@ -33,8 +33,4 @@ struct Tally {
 template <class B>
 void random_game(State<B>& state, Random& random, Tally& tally);
 
-/// Games from the initial position, one for each seed from first_seed on.
-template <class B>
-Tally random_games(const Rules& rules, uint64_t first_seed, uint64_t games);
-
 }  // namespace rr

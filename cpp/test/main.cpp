@@ -1,0 +1,118 @@
+// The core's own tests, built with the sanitizers by `make sanitize`. Everything else is tested from Python.
+//
+//   rr_test            random games of every config with every check after each ply, and perft
+//   rr_test --replay   games on standard input, a line each: config TAB position text TAB moves joined with '|'
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "core/game.h"
+#include "core/perft.h"
+#include "core/playout.h"
+
+namespace rr {
+namespace {
+
+[[noreturn]] void fail(const Game& game, const std::string& what) {
+  std::cerr << "FAILED: " << what << "\n  at " << game.text() << "\n";
+  std::exit(1);
+}
+
+/// Everything that must hold in every position.
+void check(const Game& game) {
+  game.visit([&]<class B>(const State<B>& s) {
+    if (const std::string wrong = check_invariants(s); !wrong.empty()) fail(game, wrong);
+    if (s.key() != recomputed_key(s)) fail(game, "the key differs from the recomputed key");
+    MoveList legal, refused;
+    generate(s, legal);
+    generate_refused(s, refused);
+    if ((legal.size == 0) != s.over()) fail(game, "a game is over if and only if it has no legal move");
+    for (const Move m : refused)
+      for (const Move l : legal)
+        if (l == m) fail(game, "a refused slide is legal");
+    for (const MoveList* list : {&legal, &refused})
+      for (const Move m : *list)
+        if (move_text(s, m).empty()) fail(game, "a move without a text");
+  });
+  const std::string text = game.text();
+  const Game copy = Game::from_text(text);
+  if (copy.text() != text) fail(game, "the position text does not round-trip: " + copy.text());
+}
+
+/// A random legal move, read back from its text, and the position seen through a symmetry and back.
+Move draw(const Game& game, Random& random) {
+  return game.visit([&]<class B>(const State<B>& s) {
+    std::vector<Move> moves;
+    generate_playable(s, moves);
+    const Move m = moves[random.below(static_cast<uint32_t>(moves.size()))];
+    if (parse_move(s, move_text(s, m)) != m) fail(game, "a move does not read back: " + move_text(s, m));
+    const int g = static_cast<int>(random.below(kSymmetries<B>));
+    const State<B> there = transform(s, g);
+    if (transform(there, inverse_symmetry<B>(g)).key() != s.key()) fail(game, "a symmetry and its inverse differ");
+    if (transform_move(there, transform_move(s, m, g), inverse_symmetry<B>(g)) != m && symmetry_holds(s, g, {m}))
+      fail(game, "a move through a symmetry and back differs: " + move_text(s, m));
+    return m;
+  });
+}
+
+void random_play(Config config, const Options& options, uint64_t seed, int plies_between_checks) {
+  Random random{seed};
+  Game game(config, options);
+  while (!game.visit([](const auto& s) { return s.over(); })) {
+    game.push(draw(game, random));
+    if (game.ply() % plies_between_checks == 0) check(game);
+    if (game.ply() % 50 == 0) {
+      const std::string before = game.text();
+      const Move last = game.pop();
+      game.push_unchecked(last);
+      if (game.text() != before) fail(game, "pop and push differ");
+    }
+  }
+  check(game);
+}
+
+int replay(std::istream& in) {
+  std::string line;
+  long games = 0, plies = 0;
+  while (std::getline(in, line)) {
+    const size_t tab = line.find('\t');
+    if (tab == std::string::npos) continue;
+    Game game = Game::from_text(line.substr(0, tab));
+    size_t begin = tab + 1;
+    while (begin < line.size()) {
+      const size_t end = std::min(line.find('|', begin), line.size());
+      const std::string text = line.substr(begin, end - begin);
+      game.push(game.visit([&](const auto& s) { return parse_move(s, text); }));
+      if (plies++ % 8 == 0) check(game);
+      begin = end + 1;
+    }
+    ++games;
+  }
+  std::cout << games << " games, " << plies << " plies replayed\n";
+  return games > 0 ? 0 : 1;
+}
+
+int run() {
+  for (int board = 0; board < kBoards; ++board)
+    for (int seats = 2; seats <= kMaxSeats; ++seats) {
+      const Config config{static_cast<BoardId>(board), seats};
+      const bool small = kBoardInfo[board].width < 10;
+      for (uint64_t seed = 0; seed < (small ? 6 : 1); ++seed)
+        random_play(config, {.swap_rule = seed % 2 == 1, .rings_per_player = 0, .lps_rounds = 3}, seed, small ? 1 : 16);
+      for (uint64_t seed = 10; seed < 14; ++seed)
+        random_play(config, {.swap_rule = false, .rings_per_player = 5, .lps_rounds = 1}, seed, small ? 1 : 4);
+      const Game game(config, {});
+      const uint64_t leaves = game.visit([](const auto& s) { return perft(s, 2); });
+      std::cout << config_name(config) << ": random games sound, perft 2 = " << leaves << std::endl;
+    }
+  return 0;
+}
+
+}  // namespace
+}  // namespace rr
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "--replay") return rr::replay(std::cin);
+  return rr::run();
+}

@@ -1,0 +1,52 @@
+"""The whole training loop on one page: play, replay, make samples, train, compare, promote.
+
+    python examples/loop.py [RUN_DIRECTORY]
+
+Three small rounds on square8_2p, about two minutes on two cores. `ringrift loop` runs the same functions with progress
+bars, resumption and limits of time.
+"""
+
+import sys
+from pathlib import Path
+
+from ringrift.evaluation import GateSettings, MatchSettings
+from ringrift.pipeline import stages
+from ringrift.search import GumbelSettings
+from ringrift.selfplay import SelfplaySettings
+from ringrift.store import ModelStore, RunDirectory
+from ringrift.store.samples import ExportSettings
+from ringrift.training import TrainSettings
+
+CONFIG = "square8_2p"
+ROUNDS, GAMES = 3, 100
+
+
+def main(directory: str = "runs/example") -> None:
+    play = SelfplaySettings(search=GumbelSettings(simulations=16))
+    learn = TrainSettings(architecture="nano")
+    compare = MatchSettings(games=40)
+    with RunDirectory.open_or_create(Path(directory)) as run, run.loop_lease() as lease:
+        for number in range(1, ROUNDS + 1):
+            # Self-play: the newest network plays itself; every finished game is stored at once.
+            newest = stages.newest_model(run, CONFIG, learn)
+            player = stages.choose_player(run, CONFIG, newest.id, play.search)
+            played = stages.selfplay_stage(run, CONFIG, f"example-{number}", GAMES, play, player)
+            # Another process replays the games from their moves; what replays becomes samples.
+            replayed = stages.ingest_stage(run)
+            exported = stages.export_stage(run, CONFIG, ExportSettings())
+            # Training starts from the newest network and makes a candidate.
+            candidate = stages.train_stage(run, CONFIG, learn)
+            # The candidate plays the promoted model, or the untrained weights, and takes its place if it is better.
+            opponent = stages.gate_opponent(run, CONFIG)
+            match = stages.match_stage(run, CONFIG, candidate.id, opponent, compare)
+            verdict = stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), match, lease=lease)
+            print(
+                f"round {number}: {played.new} games, {replayed.quarantined} quarantined, {exported.samples} samples,"
+                f" loss {candidate.metrics['loss_before']:.3f} → {candidate.metrics['loss_after']:.3f};"
+                f" {'promoted' if verdict.passes else 'not promoted'}: {verdict.reason}"
+            )
+        print("promoted:", ModelStore(run).promoted(CONFIG))
+
+
+if __name__ == "__main__":  # the playing processes import this file
+    main(*sys.argv[1:])

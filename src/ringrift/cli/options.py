@@ -1,0 +1,62 @@
+"""Options that commands share, so that each means the same everywhere. A command takes them by their names:
+
+    @app.command()
+    def train(config: Config, run: Run = None, assign: Assign = None, json: Json = False) -> None:
+
+The metavars and help texts are said here once.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def config_names(incomplete: str) -> Iterator[str]:
+    """Completions of a config name."""
+    from ringrift.rules import CONFIGS
+
+    return (name for name in CONFIGS if name.startswith(incomplete))
+
+
+def known_config(name: str | None) -> str | None:
+    """`name` itself; an unknown one raises RulesError, which lists the known ones."""
+    if name is not None:
+        from ringrift.rules import config_info
+
+        config_info(name)
+    return name
+
+
+_config = typer.Option(
+    "--config",
+    "-c",
+    metavar="CONFIG",
+    help="Board and seats: {square8,hex8,square19,hexagonal}_{2,3,4}p.",
+    autocompletion=config_names,
+    callback=known_config,
+)
+
+Config = Annotated[str, _config]
+AnyConfig = Annotated[str | None, _config]
+Run = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", file_okay=False, help="Run directory; default: runs/CONFIG.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+Assign = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one value for this command; see `ringrift config reference`."),
+]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", metavar="FILE", help="Settings file; default: ringrift.toml if it exists.")
+]
+
+
+def print_json(document: Any) -> None:
+    """`document` on standard output as JSON, for programs to read."""
+    import json
+
+    json.dump(document, sys.stdout, indent=1, default=str)
+    sys.stdout.write("\n")

@@ -1,0 +1,192 @@
+"""`ringrift data` and `ringrift models`: what a run directory holds."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ringrift.cli.options import AnyConfig, Json, Run, print_json
+from ringrift.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from ringrift.store import ModelInfo, ModelStore, RunDirectory
+
+app = typer.Typer()
+data_app = typer.Typer(help="Games and samples of a run.", no_args_is_help=True)
+models_app = typer.Typer(help="Models of a run, and which one is promoted.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="best, initial, or the beginning of a model's id.")]
+
+
+@data_app.command("ls")
+def data_ls(directory: Directory, json: Json = False) -> None:
+    """Games, plies and samples of each config."""
+    from ringrift.store import GameStore, RunDirectory
+
+    with RunDirectory.open(directory) as run:
+        rows = [dataclasses.asdict(row) for row in GameStore(run).counts()]
+    if json:
+        print_json({"rows": rows})
+    else:
+        print_table(rows, "no games yet")
+
+
+@data_app.command("check")
+def data_check(
+    directory: Directory,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Quarantine unsound games; forget unsound shards, to be exported again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Replay every game, and compare every shard and model with its hash; status 1 where anything is unsound."""
+    from ringrift.pipeline.display import Bars
+    from ringrift.store import GameStore, RunDirectory
+    from ringrift.store.check import check, things
+
+    looked: list[str] = []
+    with RunDirectory.open(directory) as run:
+        with Bars()(f"checking {directory}", things(run)) as advance:
+
+            def progress(what: str) -> None:
+                looked.append(what)
+                advance(len(looked), what)
+
+            problems = check(run, repair=repair, progress=progress)
+        quarantined = GameStore(run).quarantined()
+    if json:
+        rows = [dataclasses.asdict(problem) for problem in problems]
+        apart = [{"game": game, "work_id": work_id, "reason": reason} for game, work_id, reason in quarantined]
+        print_json({"checked": len(looked), "problems": rows, "quarantined": apart, "ok": not problems})
+    else:
+        for problem in problems:
+            typer.echo(f"{problem.what}: {problem.reason}")
+        for game, work_id, reason in quarantined:
+            typer.echo(f"quarantined earlier: game {game} (work {work_id}): {reason}")
+        typer.echo(f"{len(looked)} things checked, {len(problems)} unsound")
+    if problems:
+        raise typer.Exit(1)
+
+
+@models_app.command("ls")
+def models_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -> None:
+    """All models, oldest first."""
+    with opened(run, config) as directory:
+        models = _store(directory)
+        rows = [described(models, model) for model in models.ls(config)]
+    if json:
+        print_json({"rows": rows})
+        return
+    columns = ("id", "config", "role", "promoted", "pruned", "parents", "metrics")
+    print_table([{name: row[name] for name in columns} for row in rows], "no models yet")
+
+
+@models_app.command("show")
+def models_show(model: Model, run: Run = None, config: AnyConfig = None, json: Json = False) -> None:
+    """One model: settings, parents, metrics, files, and its promotions."""
+    with opened(run, config) as directory:
+        models = _store(directory)
+        found = models.resolve(one_config(models, config), model)
+        history = [entry for entry in models.history(found.config) if entry.model == found.id]
+        row = described(models, found) | {"promotions": [dataclasses.asdict(entry) for entry in history]}
+    if json:
+        print_json(row)
+    else:
+        for name, value in row.items():
+            typer.echo(f"{name:12} {value}")
+
+
+@models_app.command("promote")
+def models_promote(model: Model, run: Run = None, config: AnyConfig = None) -> None:
+    """Make a model the one that plays, whatever its score."""
+    with opened(run, config) as directory:
+        models = _store(directory)
+        found = models.resolve(one_config(models, config), model)
+        if not models.promote(found.id, over=models.promoted(found.config), evidence={"by": "hand"}):
+            raise DataError(f"the promoted model of {found.config} was changed meanwhile: look, and try again")
+    typer.echo(f"{found.id} is promoted for {found.config}")
+
+
+@models_app.command("rollback")
+def models_rollback(
+    run: Run = None,
+    config: AnyConfig = None,
+    to: Annotated[str | None, typer.Option(metavar="MODEL", help="Go back to this one.")] = None,
+) -> None:
+    """Go back to the model that the promoted one had replaced."""
+    with opened(run, config) as directory:
+        models = _store(directory)
+        chosen = one_config(models, config)
+        now = models.rollback(chosen, models.resolve(chosen, to).id if to else None)
+    typer.echo(f"{now} is promoted for {chosen}")
+
+
+@models_app.command("prune")
+def models_prune(
+    run: Run = None,
+    config: AnyConfig = None,
+    keep: Annotated[int, typer.Option(min=0, help="How many of the newest to keep besides.")] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+) -> None:
+    """Delete the files of old models; never initial or promoted ones, earlier promoted ones, or their parents."""
+    with opened(run, config) as directory:
+        models = _store(directory)
+        gone = models.prune(one_config(models, config), keep, dry_run=dry_run)
+    for model in gone:
+        typer.echo(model.id)
+    typer.echo(f"{len(gone)} models {'would be ' if dry_run else ''}pruned")
+
+
+def opened(run: Path | None, config: str | None) -> "RunDirectory":
+    """The run meant by `--run`, or else by `--config`."""
+    from ringrift.settings import load
+    from ringrift.store import RunDirectory
+
+    if run is None and config is None:
+        raise SettingsError("which run is meant? give --run DIR, or --config CONFIG for the run of that name")
+    return RunDirectory.open(run or load(config).places.data / str(config))
+
+
+def one_config(models: "ModelStore", config: str | None) -> str:
+    """The config given, or the only one of which the run has models."""
+    configs = sorted({model.config for model in models.ls()})
+    if config is None and len(configs) != 1:
+        raise DataError(f"{models.run.path} has models of {len(configs)} configs {configs}: give --config CONFIG")
+    return config or configs[0]
+
+
+def described(models: "ModelStore", model: "ModelInfo") -> dict[str, Any]:
+    """A model as a row."""
+    return dataclasses.asdict(model) | {"promoted": models.promoted(model.config) == model.id}
+
+
+def print_table(rows: list[dict[str, Any]], otherwise: str) -> None:
+    """Rows of the same keys, in aligned columns; where there are none, what is said instead."""
+    if not rows:
+        typer.echo(otherwise)
+        return
+    lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it; of a mapping, its single values."""
+    if isinstance(value, dict):
+        return " ".join(f"{key}={cell(item)}" for key, item in value.items() if isinstance(item, str | float | int))
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, list | tuple):
+        return " ".join(map(cell, value))
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _store(run: "RunDirectory") -> "ModelStore":
+    from ringrift.store import ModelStore
+
+    return ModelStore(run)

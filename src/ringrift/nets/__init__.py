@@ -1,0 +1,23 @@
+"""Networks: one family for all boards and seat counts, checkpoints, and export to the fast runtime. Needs torch."""
+
+from ringrift.nets.architectures import ARCHITECTURES, Architecture, architecture
+from ringrift.nets.checkpoint import initial_checkpoint, load_checkpoint, save_checkpoint
+from ringrift.nets.export import ExportReport, export_onnx
+from ringrift.nets.network import Network, cost, initial_network
+from ringrift.nets.positions import Positions, random_positions
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "ExportReport",
+    "Network",
+    "Positions",
+    "architecture",
+    "cost",
+    "export_onnx",
+    "initial_checkpoint",
+    "initial_network",
+    "load_checkpoint",
+    "random_positions",
+    "save_checkpoint",
+]

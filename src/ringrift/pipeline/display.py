@@ -1,0 +1,107 @@
+"""What a person sees of the loop: bars with rates and times left, and a table after each round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from ringrift.evaluation import MatchResult
+from ringrift.pipeline.loop import STAGES, Round
+from ringrift.pipeline.stages import Advance
+
+
+def wide_console(*, stderr: bool) -> Console:
+    """A console that keeps lines whole where they go to a file."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=160)
+
+
+class RateColumn(ProgressColumn):
+    """How many per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g}/s", style="progress.data.speed")
+
+
+class Bars:
+    """A `Show` on standard error."""
+
+    def __init__(self) -> None:
+        self.console = wide_console(stderr=True)
+
+    @contextmanager
+    def __call__(self, title: str, total: int) -> Iterator[Advance]:
+        columns = (
+            TextColumn("{task.description:34}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[remark]}", style="dim"),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            bar = progress.add_task(title, total=total, remark="")
+            yield lambda done, remark: progress.update(bar, completed=done, remark=remark)
+
+
+def rounds_tables(config: str, rounds: Sequence[Round]) -> tuple[Table, Table]:
+    """A row per round: what came of it, and how long each stage took."""
+    opponents = list(dict.fromkeys(name for one in rounds for name in one.matches))
+    kept = {"box": box.SIMPLE_HEAD, "title_justify": "left", "pad_edge": False}
+    results = Table(title=f"{config}: share of games that each candidate won, and its interval", **kept)
+    for title in ("round", "games", "samples", "loss", *(f"vs {name}" for name in opponents), "promoted"):
+        results.add_column(title, justify="left" if title.startswith(("vs", "promoted")) else "right")
+    times = Table("round", *STAGES, title="seconds", **kept)
+    for one in rounds:
+        results.add_row(
+            str(one.round),
+            str(one.games),
+            str(one.samples),
+            f"{one.loss_before:.3f} → {one.loss_after:.3f}",
+            *(score_text(one.matches.get(name)) for name in opponents),
+            "yes" if one.promoted else "",
+        )
+        times.add_row(str(one.round), *(f"{one.seconds.get(stage, 0):.1f}" for stage in STAGES))
+    return results, times
+
+
+def score_text(match: MatchResult | None) -> str:
+    """`0.93 (0.86–0.97)`."""
+    return f"{match.score:.2f} ({match.interval[0]:.2f}–{match.interval[1]:.2f})" if match else ""
+
+
+def match_line(match: MatchResult) -> str:
+    """A match in one line."""
+    low, high = match.elo_interval
+    return (
+        f"{match.a} – {match.b} on {match.config}: {match.wins} wins, {match.losses} losses in {match.games} games from"
+        f" {match.openings} openings; score {score_text(match)}, Elo {match.elo:+.0f} ({low:+.0f} to {high:+.0f})"
+    )
+
+
+def print_round(config: str, rounds: Sequence[Round], *, quiet: bool = False) -> None:
+    """The table so far and the verdict of the last round; on standard error where the output is for a program."""
+    console = wide_console(stderr=quiet)
+    for table in rounds_tables(config, rounds):
+        console.print(table)
+    last = rounds[-1]
+    word = "promoted" if last.promoted else "not promoted"
+    console.print(f"round {last.round}: {last.candidate} {word}: {last.verdict}")

@@ -1,0 +1,307 @@
+"""The stages. Each can be called by hand, in this order, and does the missing part of its work: called again after a
+crash, it goes on.
+
+selfplay → ingest → export → train → match → gate
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ringrift.errors import DataError
+from ringrift.evaluation import GameResult, GateSettings, MatchResult, MatchSettings, Verdict, judge, match
+from ringrift.fabric import Lease
+from ringrift.players import PLAYERS, PlayerChoice, choose
+from ringrift.search import GumbelSettings
+from ringrift.selfplay import SelfplaySettings, derive_seed, play, selfplay_tasks
+from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
+from ringrift.store.samples import Exported, ExportSettings, export, read_shard, window
+from ringrift.store.validate import Validated, validate
+from ringrift.training.settings import TrainSettings
+
+if TYPE_CHECKING:  # the stages that need no torch do not load it
+    from ringrift.nets import Positions
+
+CHECKED_POSITIONS = 256  #: on which an exported network is calibrated and compared with its checkpoint
+
+#: Tells that so many are done by now, with a remark.
+Advance = Callable[[int, str], None]
+
+
+#: Where progress is shown: makes a bar with a title that goes from 0 to a total.
+Show = Callable[[str, int], AbstractContextManager[Advance]]
+
+
+def quiet(_title: str, _total: int) -> AbstractContextManager[Advance]:
+    """Shows nothing."""
+    return nullcontext(lambda done, remark: None)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one batch of self-play is."""
+
+    name: str
+    games: int
+    """Games of the batch that are stored."""
+    new: int
+    """How many of them were played now."""
+    plies: int
+    """Plies of the new ones."""
+    player: str
+    """Who played the new ones."""
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def initial_model(run: RunDirectory, config: str, training: TrainSettings, seed: int = 0) -> ModelInfo:
+    """The untrained weights that a run starts from, made where there are none yet."""
+    store = ModelStore(run)
+    if found := store.ls(config, "initial"):
+        return found[0]
+    from ringrift.nets import initial_checkpoint, random_positions
+
+    checkpoint = initial_checkpoint(training.architecture, config, derive_seed(seed, "weights", config) & 0xFFFFFFFF)
+    return store.show(_register(run, config, checkpoint, random_positions(config, 64), "float32", role="initial"))
+
+
+def newest_model(run: RunDirectory, config: str, training: TrainSettings, seed: int = 0) -> ModelInfo:
+    """The model trained last, promoted or not: self-play and training go on from it."""
+    initial = initial_model(run, config, training, seed)
+    return next((model for model in reversed(ModelStore(run).ls(config, "candidate")) if not model.pruned), initial)
+
+
+def samples_seen(model: ModelInfo) -> int:
+    """How many samples the run had when the model was trained."""
+    return int(str(model.metrics.get("samples_total", 0)))
+
+
+def choose_player(
+    run: RunDirectory | None, config: str, name: str, search: GumbelSettings | None = None
+) -> PlayerChoice:
+    """The player of that name: `random`, `heuristic`, `gumbel`; with a run also `best`, `initial` and its model ids."""
+
+    def models(name: str) -> tuple[str, Path]:
+        assert run is not None
+        try:
+            info = ModelStore(run).resolve(config, name)
+        except DataError as error:
+            raise DataError(f"{error} (players without a network: {', '.join(PLAYERS)})") from error
+        if info.onnx is None or info.pruned:
+            raise DataError(f"{info.id} has no exported network: it was pruned, or never exported; name another model")
+        return info.id, run.fabric.blobs.path(info.onnx)
+
+    return choose(name, config, search, models if run else None)
+
+
+def window_positions(shards: Sequence[Path], count: int = CHECKED_POSITIONS) -> Positions:
+    """Positions from the newest shard."""
+    from ringrift.nets import Positions
+
+    samples = read_shard(shards[-1])
+    rows = np.unique(np.linspace(0, len(samples) - 1, count, dtype=np.int64))
+    offsets, addresses, _ = samples.policy(rows)
+    return Positions(samples.planes(rows), samples.globals[rows], offsets.astype(np.int32), addresses)
+
+
+def _register(
+    run: RunDirectory,
+    config: str,
+    checkpoint: bytes,
+    positions: Positions,
+    precision: str,
+    *,
+    role: str,
+    settings: dict[str, object] | None = None,
+    parents: tuple[str, ...] = (),
+    metrics: dict[str, object] | None = None,
+) -> str:
+    """Exports a checkpoint and registers both."""
+    from ringrift.nets import export_onnx
+
+    onnx, report = export_onnx(checkpoint, positions, precision=precision)
+    blobs = run.fabric.blobs
+    stored = blobs.put(checkpoint, ".safetensors"), blobs.put(onnx, ".onnx")
+    metrics = {**(metrics or {}), "export": report.to_dict()}
+    return ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role)
+
+
+# -- the stages --------------------------------------------------------------------------------------------------------
+
+
+def selfplay_stage(
+    run: RunDirectory,
+    config: str,
+    name: str,
+    games: int,
+    settings: SelfplaySettings,
+    player: PlayerChoice,
+    *,
+    seed: int = 0,
+    show: Show = quiet,
+) -> Played:
+    """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends."""
+    store, name = GameStore(run), f"{config}/{name}"
+    done = store.work_ids(f"{name}/")
+    tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done))
+    new = plies = 0
+    with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:
+        advance(len(done), "")
+        finished = play(
+            [player], tasks, settings.play, temperature_decisions=settings.temperature_decisions, keep_search=True
+        )
+        for game in finished:
+            store.add(game.record, game.work_id)
+            new, plies = new + 1, plies + game.plies
+            advance(len(done) + new, f"{plies / new:.0f} plies a game")
+    return Played(name, len(done) + new, new, plies, player.name)
+
+
+def batch_name(run: RunDirectory, config: str, games: int, player: PlayerChoice) -> str:
+    """The name for a batch of self-play by hand: the last batch's if it asked for the same and is unfinished."""
+    registry, key = run.fabric.registry, f"selfplay/{config}"
+    entry = registry.get(key)
+    number = int(str(entry.value["number"])) if entry else 0
+    wanted: dict[str, object] = {"number": number, "games": games, "player": player.name}
+    played = len(GameStore(run).work_ids(f"{config}/by-hand-{number:06d}/"))
+    if entry is None or entry.value != wanted or played >= games:
+        wanted["number"] = number = number + 1
+        registry.set(key, wanted)
+    return f"by-hand-{number:06d}"
+
+
+def ingest_stage(run: RunDirectory, *, show: Show = quiet) -> Validated:
+    """Replays every stored game that nobody has replayed yet, in another process than the one that played it."""
+    waiting = sum(row.waiting for row in GameStore(run).counts())
+    with show("replaying the games", waiting) as advance:
+        return validate(run, lambda done: advance(done, ""))
+
+
+def export_stage(run: RunDirectory, config: str, settings: ExportSettings, *, show: Show = quiet) -> Exported:
+    """Turns valid games into sample shards."""
+    games = sum(1 for _ in GameStore(run).iter_valid(config, unexported=True))
+    with show("making samples", games) as advance:
+        return export(run, config, settings, lambda done: advance(done, ""))
+
+
+def train_stage(
+    run: RunDirectory,
+    config: str,
+    settings: TrainSettings,
+    *,
+    steps: int = 0,
+    epochs: float = 0.0,
+    parent: ModelInfo | None = None,
+    precision: str = "int8",
+    seed: int = 0,
+    show: Show = quiet,
+) -> ModelInfo:
+    """The candidate trained from `parent` (default: the newest model) on the replay window.
+
+    `steps`, or else `epochs` passes over the window, or else as many steps as the samples are worth that the parent has
+    not seen; a killed training goes on from its last saved state.
+    """
+    from ringrift.training import TrainProgress, train
+
+    parent = parent or newest_model(run, config, settings, seed)
+    shards = window(run, config, settings.window)
+    total = sum(row.samples for row in GameStore(run).counts(config))
+    if not shards:
+        raise DataError(f"{run.path} has no samples of {config}: play games and export them first")
+    seen = samples_seen(parent)
+    fresh = total - seen if total > seen else round(min(total, settings.window) / settings.passes)
+    if not steps:
+        steps = round(epochs * min(total, settings.window) / settings.batch_size) or settings.steps(fresh)
+    with show("training", steps) as advance:
+
+        def tell(now: TrainProgress) -> None:
+            advance(now.step, f"loss {now.loss:.3f}, policy {now.policy_loss:.3f}, value {now.value_loss:.3f}")
+
+        result = train(
+            shards,
+            config,
+            settings,
+            steps=steps,
+            seed=derive_seed(seed, "training", config, parent.id) & 0xFFFFFFFF,
+            parent=run.fabric.blobs.path(parent.checkpoint),
+            state_path=run.path / "training" / f"{config}.state",
+            progress=tell,
+        )
+    metrics: dict[str, object] = {**result.metrics(), "samples_total": total, "window": result.samples}
+    model = _register(
+        run,
+        config,
+        result.checkpoint,
+        window_positions(shards),
+        precision,
+        role="candidate",
+        settings=asdict(settings),
+        parents=(parent.id,),
+        metrics=metrics,
+    )
+    return ModelStore(run).show(model)
+
+
+def match_stage(
+    run: RunDirectory | None,
+    config: str,
+    a: str,
+    b: str,
+    settings: MatchSettings,
+    *,
+    seed: int = 0,
+    show: Show = quiet,
+) -> MatchResult:
+    """A against B, both by name. With a run, games that a killed match finished are not played again."""
+    first, second = (choose_player(run, config, name, settings.search) for name in (a, b))
+    key = f"match/{derive_seed(seed, config, first.name, second.name, repr(settings)):016x}"
+    known: dict[str, GameResult] = {}
+    if run and (entry := run.fabric.registry.get(key)):
+        known = {work: GameResult(**result) for work, result in entry.value.items()}  # type: ignore[arg-type]
+    with show(f"{first.name} against {second.name}", settings.games) as advance:
+
+        def finished(work: str, result: GameResult) -> None:
+            known[work] = result
+            if run:
+                run.fabric.registry.set(key, {work: asdict(one) for work, one in known.items()})
+            won = sum(one.point for one in known.values())
+            advance(min(len(known), settings.games), f"{won:.0f} of {len(known)} won")
+
+        advance(min(len(known), settings.games), "")
+        result = match(first, second, settings, seed=seed, known=dict(known), finished=finished)
+    if run:
+        run.fabric.registry.delete(key)
+    return result
+
+
+def gate_opponent(run: RunDirectory, config: str) -> str:
+    """Whom a candidate has to beat: the promoted model, or the initial weights while there is none."""
+    return "best" if ModelStore(run).promoted(config) else "initial"
+
+
+def gate_stage(
+    run: RunDirectory,
+    config: str,
+    candidate: str,
+    settings: GateSettings,
+    result: MatchResult,
+    *,
+    promote: bool = True,
+    lease: Lease | None = None,
+) -> Verdict:
+    """Judges the candidate by its match against `gate_opponent`, and promotes it if it passes."""
+    verdict, store = judge(result, settings), ModelStore(run)
+    store.annotate(candidate, gate={"passes": verdict.passes, "reason": verdict.reason})
+    if verdict.passes and promote:
+        over = store.promoted(config)
+        if over not in (None, result.b, candidate):
+            raise DataError(f"{over} was promoted while {candidate} played against {result.b}: play against it again")
+        store.promote(candidate, over=over, evidence=verdict.to_dict(), lease=lease)
+    return verdict

@@ -1,0 +1,54 @@
+"""What can be set about playing games."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from ringrift.errors import unknown
+from ringrift.search import GumbelSettings
+
+ENGINES = ("gumbel", "heuristic", "random")
+
+
+@dataclass(frozen=True)
+class PlaySettings:
+    """How many games are played at a time."""
+
+    processes: int = 0
+    """Processes that play, each with its own network session; 0: one per usable core."""
+    concurrent: int = 32
+    """Games at a time in each process; they share the calls of the network."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 0 or self.concurrent < 1:
+            raise ValueError(
+                f"processes is {self.processes} and concurrent {self.concurrent}; right is 0 or more, and 1 or more"
+            )
+
+    def process_count(self, games: int) -> int:
+        """Processes to use for so many games."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(self.processes or cores, games))
+
+
+@dataclass(frozen=True)
+class SelfplaySettings:
+    """How training games are played."""
+
+    engine: str = "gumbel"
+    """Who plays: `gumbel` (search over the newest network), `heuristic` or `random`."""
+    search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=16))
+    """The search of the engine `gumbel`."""
+    opening_plies: int = 8
+    """A game starts with 0 to so many random plies, so that no two are alike; they are no samples."""
+    temperature_decisions: int = 0
+    """For so many decisions after the opening, the move is drawn from the improved policy; then the search's choice."""
+    play: PlaySettings = field(default_factory=PlaySettings)
+    """How many at a time."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(unknown("engine", self.engine, ENGINES))
+        if self.opening_plies < 0 or self.temperature_decisions < 0:
+            raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")

@@ -1,0 +1,143 @@
+"""Finished games: added once, validated by another process, never lost and never changed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ringrift.errors import CorruptBlob
+from ringrift.rules import Record
+from ringrift.store.run import RunDirectory
+
+PAGE = 256
+_ONE_OF_ITS_KIND = secrets.token_hex(4)
+
+
+def process_name() -> str:
+    """Names this process, now and for ever: process ids come again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_ONE_OF_ITS_KIND}"
+
+
+@dataclass(frozen=True)
+class StoredGame:
+    """One game as stored."""
+
+    id: int
+    work_id: str
+    record: bytes
+
+    def read(self) -> Record:
+        """The record. Raises `CorruptBlob` naming the game."""
+        try:
+            return Record.from_bytes(self.record)
+        except CorruptBlob as error:
+            raise CorruptBlob(f"game {self.id} ({self.work_id}): {error}") from error
+
+
+@dataclass(frozen=True)
+class ConfigCounts:
+    """What a run holds of one config."""
+
+    config: str
+    games: int
+    """Games stored and not quarantined."""
+    plies: int
+    """Their plies."""
+    waiting: int
+    """How many of them are not validated yet."""
+    samples: int
+    """Samples in shards."""
+    quarantined: int
+    """Games that did not replay."""
+
+
+class GameStore:
+    """The games of a run."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._database = run.database
+
+    def add(self, record: bytes, work_id: str, played_by: str | None = None) -> bool:
+        """Stores a finished game durably, to be validated; false, and nothing happens, where `work_id` is known.
+
+        Raises `CorruptBlob` where `record` cannot be read, `DataError` on a full disk.
+        """
+        return self.add_many([(record, work_id)], played_by) == 1
+
+    def add_many(self, games: Iterable[tuple[bytes, str]], played_by: str | None = None) -> int:
+        """Stores (record, work id) pairs, all or none; how many were new. `played_by` defaults to this process."""
+        rows = []
+        for content, work_id in games:
+            try:
+                record = Record.from_bytes(content)
+            except CorruptBlob as error:
+                raise CorruptBlob(f"record of work {work_id}: {error}") from error
+            header = (record.config, content, len(record.moves), record.winner, record.reason)
+            rows.append((work_id, *header, time.time(), played_by or process_name()))
+        with self._database.transaction() as connection:
+            before = connection.total_changes
+            connection.executemany(
+                "INSERT INTO games (work_id, config, record, plies, winner, reason, added, played_by)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (work_id) DO NOTHING",
+                rows,
+            )
+            return connection.total_changes - before
+
+    def iter_valid(self, config: str, since_id: int = 0, *, unexported: bool = False) -> Iterator[StoredGame]:
+        """The valid games with ids above `since_id`, in order; with `unexported`, those that are in no shard."""
+        return self._iterate("config = ? AND state = 'valid'" + " AND shard IS NULL" * unexported, [config], since_id)
+
+    def iter_waiting(self) -> Iterator[StoredGame]:
+        """The games that are not validated yet, in order."""
+        return self._iterate("state = 'received'", [], 0)
+
+    def iter_sound(self) -> Iterator[StoredGame]:
+        """Every game that is not quarantined, in order."""
+        return self._iterate("state <> 'quarantined'", [], 0)
+
+    def work_ids(self, prefix: str) -> set[str]:
+        """The work ids of all stored games, also of quarantined ones, that begin with `prefix`."""
+        rows = self._database.rows(
+            "SELECT work_id FROM games WHERE work_id >= ?1 AND substr(work_id, 1, ?2) = ?1", [prefix, len(prefix)]
+        )
+        return {row["work_id"] for row in rows}
+
+    def _iterate(self, where: str, parameters: list[object], since_id: int) -> Iterator[StoredGame]:
+        query = f"SELECT id, work_id, record FROM games WHERE {where} AND id > ? ORDER BY id LIMIT {PAGE}"
+        while rows := self._database.rows(query, [*parameters, since_id]):
+            yield from (StoredGame(*row) for row in rows)
+            since_id = rows[-1]["id"]
+
+    def judge(self, judged: Iterable[tuple[int, str | None]]) -> None:
+        """Makes games valid (no problem) or quarantines them (the problem); those already quarantined stay.
+
+        The process that played a game may quarantine it, but not make it valid.
+        """
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE games SET validated_by = ?, state = iif(?2 IS NULL, 'valid', 'quarantined'), problem = ?2,"
+                " shard = iif(?2 IS NULL, shard, NULL) WHERE id = ?3 AND state <> 'quarantined'",
+                [(process_name(), problem, game) for game, problem in judged],
+            )
+
+    def counts(self, config: str | None = None) -> list[ConfigCounts]:
+        """A row per config of which anything is stored, in the order of their names."""
+        rows = self._database.rows(
+            "SELECT config, sum(state <> 'quarantined') AS games,"
+            " sum(iif(state <> 'quarantined', plies, 0)) AS plies, sum(state = 'received') AS waiting,"
+            " (SELECT coalesce(sum(samples), 0) FROM shards WHERE shards.config = games.config) AS samples,"
+            " sum(state = 'quarantined') AS quarantined"
+            " FROM games WHERE ?1 IS NULL OR config = ?1 GROUP BY config ORDER BY config",
+            [config],
+        )
+        return [ConfigCounts(**dict(row)) for row in rows]
+
+    def quarantined(self) -> list[tuple[int, str, str]]:
+        """(id, work id, reason) of every quarantined game."""
+        rows = self._database.rows("SELECT id, work_id, problem FROM games WHERE state = 'quarantined' ORDER BY id")
+        return [(row["id"], row["work_id"], row["problem"]) for row in rows]

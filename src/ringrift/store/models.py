@@ -1,0 +1,269 @@
+"""Models: what was trained from what, and which one plays.
+
+The registry key `promoted/<config>`, changed by compare-and-set, is the only truth about what is promoted. Each of its
+values tells the whole promotion, so the history kept here can always be completed from it after a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ringrift.errors import DataError, unknown
+from ringrift.fabric import Entry, Lease
+from ringrift.store.run import RunDirectory
+
+ID_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model."""
+
+    id: str
+    """`m-` and the first digits of the checkpoint's content hash."""
+    config: str
+    role: str
+    """`initial` (untrained weights), `candidate`, or whatever its maker says."""
+    checkpoint: str
+    """Blob of the safetensors checkpoint."""
+    onnx: str | None
+    """Blob of the exported network."""
+    settings: dict[str, object]
+    parents: tuple[str, ...]
+    """Ids of the models whose weights or games went into it."""
+    metrics: dict[str, object]
+    added: float
+    """Unix time."""
+    pruned: float | None
+    """Unix time at which its blobs were deleted."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One change of what is promoted."""
+
+    config: str
+    revision: int
+    model: str
+    previous: str | None
+    """What a rollback goes back to."""
+    action: str
+    """`promote` or `rollback`."""
+    at: float
+    """Unix time."""
+    evidence: dict[str, object]
+    """Why: the match and its figures."""
+
+
+class ModelStore:
+    """The models of a run."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._database, self._registry, self._blobs = run.database, run.fabric.registry, run.fabric.blobs
+
+    def register(
+        self,
+        config: str,
+        checkpoint: str,
+        onnx: str | None,
+        settings: Mapping[str, object],
+        parents: Sequence[str] = (),
+        metrics: Mapping[str, object] | None = None,
+        role: str = "candidate",
+    ) -> str:
+        """The id of the model whose checkpoint is this blob; registering it again is a no-op.
+
+        Raises `DataError` where a blob or a parent is missing.
+        """
+        for blob in filter(None, (checkpoint, onnx)):
+            self._blobs.path(blob)
+        model = f"m-{checkpoint[:ID_DIGITS]}"
+        with self._database.transaction() as connection:
+            for parent in parents:
+                self.show(parent)
+            connection.execute(
+                "INSERT INTO models (id, config, role, checkpoint, onnx, settings, parents, metrics, added)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                (
+                    model,
+                    config,
+                    role,
+                    checkpoint,
+                    onnx,
+                    *map(json.dumps, (dict(settings), list(parents))),
+                    json.dumps(dict(metrics or {})),
+                    time.time(),
+                ),
+            )
+            found = self.show(model)
+            if found.checkpoint != checkpoint or found.config != config:
+                raise DataError(f"{model} is already a model of {found.config} with checkpoint {found.checkpoint}")
+            if found.pruned:
+                connection.execute("UPDATE models SET pruned = NULL, onnx = ? WHERE id = ?", (onnx, model))
+        return model
+
+    def annotate(self, model: str, **metrics: object) -> None:
+        """Adds to a model's metrics: ratings, scores."""
+        with self._database.transaction() as connection:
+            merged = self.show(model).metrics | metrics
+            connection.execute("UPDATE models SET metrics = ? WHERE id = ?", (json.dumps(merged), model))
+
+    def ls(self, config: str | None = None, role: str | None = None) -> list[ModelInfo]:
+        """The models, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM models WHERE (?1 IS NULL OR config = ?1) AND (?2 IS NULL OR role = ?2) ORDER BY added, id",
+            [config, role],
+        )
+        return [_model(row) for row in rows]
+
+    def show(self, model: str) -> ModelInfo:
+        """One model by its whole id. Raises `DataError` for an unknown one."""
+        rows = self._database.rows("SELECT * FROM models WHERE id = ?", [model])
+        if not rows:
+            raise DataError(
+                unknown("model", model, [row["id"] for row in self._database.rows("SELECT id FROM models")])
+            )
+        return _model(rows[0])
+
+    def resolve(self, config: str, name: str) -> ModelInfo:
+        """The model meant by `best` (promoted), `initial`, or the beginning of an id. Raises `DataError`."""
+        if name == "best":
+            if (promoted := self.promoted(config)) is None:
+                raise DataError(f"no model of {config} is promoted yet in {self.run.path}: train one, or name one")
+            return self.show(promoted)
+        models = self.ls(config)
+        if name == "initial":
+            found = [model for model in models if model.role == "initial"][:1]
+        else:
+            found = [model for model in models if model.id.startswith(name) or model.id[2:].startswith(name)]
+        if len(found) != 1 or not name:
+            known = ["best", "initial", *(model.id for model in models)]
+            raise DataError(
+                f"{name!r} means {len(found)} models of {config} in {self.run.path}: "
+                + (f"give more of the id: {', '.join(m.id for m in found)}" if found else unknown("model", name, known))
+            )
+        return found[0]
+
+    def promoted(self, config: str) -> str | None:
+        """The id of the promoted model."""
+        entry = self._registry.get(_key(config))
+        return str(entry.value["model"]) if entry else None
+
+    def promote(
+        self,
+        model: str,
+        *,
+        over: str | None,
+        evidence: Mapping[str, object] | None = None,
+        lease: Lease | None = None,
+    ) -> bool:
+        """Makes `model` the promoted one of its config if that is `over` (none: nothing is promoted) until now.
+
+        False where something else is promoted meanwhile. Raises `LeaseLost` where `lease` has a new holder.
+        """
+        config = self.show(model).config
+        return self._change(config, model, over, over, "promote", evidence or {}, lease)
+
+    def rollback(self, config: str, to: str | None = None, lease: Lease | None = None) -> str:
+        """The id of the model that is promoted now: `to`, or what the promoted one had replaced."""
+        history = self.history(config)
+        current = history[-1] if history else None
+        target = to or (current.previous if current else None)
+        if current is None or target is None:
+            raise DataError(f"nothing to roll back to: {config} has had {'one' if current else 'no'} promoted model")
+        before = [entry.previous for entry in history if entry.model == target and entry.action == "promote"]
+        previous = before[-1] if before else None
+        evidence = {"rolled_back_from": current.model}
+        if not self._change(config, target, current.model, previous, "rollback", evidence, lease):
+            raise DataError(f"the promoted model of {config} was changed by another process: look, and try again")
+        return target
+
+    def _change(
+        self,
+        config: str,
+        model: str,
+        over: str | None,
+        previous: str | None,
+        action: str,
+        evidence: Mapping[str, object],
+        lease: Lease | None,
+    ) -> bool:
+        # The games database stays locked around the registry's change, so that `prune` cannot come between.
+        with self._database.transaction():
+            found = self.show(model)
+            if found.pruned or found.config != config:
+                why = "its files were pruned" if found.pruned else f"it is a model of {found.config}"
+                raise DataError(f"{model} cannot be promoted for {config}: {why}")
+            self._blobs.check(found.checkpoint)
+            entry = self._registry.get(_key(config))
+            current = entry.value["model"] if entry else None
+            self._keep(config, entry)
+            if current == model or current != over:
+                return current == model
+            value: dict[str, object] = {
+                "model": model,
+                "previous": previous,
+                "action": action,
+                "at": time.time(),
+                "evidence": {**evidence},
+            }
+            written = self._registry.compare_and_set(_key(config), value, entry.revision if entry else 0, lease=lease)
+            self._keep(config, written)
+            return written is not None
+
+    def history(self, config: str) -> list[Promotion]:
+        """Every change of the promoted model, oldest first."""
+        self._keep(config, self._registry.get(_key(config)))
+        rows = self._database.rows("SELECT * FROM promotions WHERE config = ? ORDER BY revision", [config])
+        return [Promotion(config, row["revision"], **json.loads(row["value"])) for row in rows]
+
+    def _keep(self, config: str, entry: Entry | None) -> None:
+        if entry is not None:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO promotions (config, revision, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (config, entry.revision, json.dumps(entry.value)),
+                )
+
+    def prune(self, config: str, keep: int = 10, *, dry_run: bool = False) -> list[ModelInfo]:
+        """Deletes the files of old models, and returns those models; what is known of them stays.
+
+        Kept are the newest `keep`, the initial ones, every model that is or was promoted, and the parents of these.
+        """
+        with self._database.transaction() as connection:
+            models = [model for model in self.ls(config) if not model.pruned]
+            promoted = {entry.model for entry in self.history(config)}
+            roots = [model for model in models if model.id in promoted or model.role == "initial"]
+            kept = {model.id for model in [*roots, *models[len(models) - keep :]]}
+            kept |= {parent for model in roots for parent in model.parents}
+            gone = [model for model in models if model.id not in kept]
+            if dry_run:
+                return gone
+            connection.executemany(
+                "UPDATE models SET pruned = ? WHERE id = ?", [(time.time(), model.id) for model in gone]
+            )
+        with self._database.transaction():  # none of these models can be registered again meanwhile
+            needed = self.blobs()
+            for blob in {blob for model in gone for blob in (model.checkpoint, model.onnx) if blob} - needed:
+                self._blobs.delete(blob)
+        return gone
+
+    def blobs(self) -> set[str]:
+        """The blobs that models need."""
+        return {blob for model in self.ls() if not model.pruned for blob in (model.checkpoint, model.onnx) if blob}
+
+
+def _key(config: str) -> str:
+    return f"promoted/{config}"
+
+
+def _model(row: sqlite3.Row) -> ModelInfo:
+    fields = dict(row)
+    for name in ("settings", "parents", "metrics"):
+        fields[name] = json.loads(fields[name])
+    return ModelInfo(**fields | {"parents": tuple(fields["parents"])})

@@ -1,0 +1,153 @@
+"""The run directory: everything one training run has made, in one place with a format number.
+
+run.json       what this directory is: format, identity, when and by which release it was made
+games.db       games, and what is known of shards and models
+fabric.db      registry (`promoted/<config>`) and leases
+blobs/         shards (.npz), checkpoints (.safetensors) and exported models (.onnx), named by content hash
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ringrift
+from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
+from ringrift.fabric import Database, Lease, LocalFabric, kept_alive, write_atomically
+from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
+
+FORMAT = 1  #: of run.json and the layout
+SCHEMA_FORMAT = 1  #: of games.db
+LOOP_LEASE = "loop"
+LOOP_TTL = 60.0  #: seconds that a hanging loop keeps the directory
+SCHEMA = """
+CREATE TABLE shards (
+    id INTEGER PRIMARY KEY, config TEXT NOT NULL, blob TEXT NOT NULL UNIQUE, samples INTEGER NOT NULL,
+    games INTEGER NOT NULL, encoding_hash TEXT NOT NULL, added REAL NOT NULL
+);
+CREATE TABLE games (
+    id INTEGER PRIMARY KEY, work_id TEXT NOT NULL UNIQUE, config TEXT NOT NULL, record BLOB NOT NULL,
+    plies INTEGER NOT NULL, winner INTEGER NOT NULL, reason TEXT NOT NULL, added REAL NOT NULL,
+    played_by TEXT NOT NULL, validated_by TEXT,
+    state TEXT NOT NULL DEFAULT 'received' CHECK (state IN ('received', 'valid', 'quarantined')),
+    problem TEXT, shard INTEGER REFERENCES shards (id),
+    CHECK ((state = 'received') = (validated_by IS NULL)),
+    CHECK (state <> 'valid' OR validated_by <> played_by),
+    CHECK ((state = 'quarantined') = (problem IS NOT NULL)),
+    CHECK (shard IS NULL OR state = 'valid')
+);
+CREATE INDEX games_by_state ON games (config, state, plies);
+CREATE INDEX games_received ON games (id) WHERE state = 'received';
+CREATE INDEX games_unexported ON games (config, id) WHERE state = 'valid' AND shard IS NULL;
+CREATE INDEX games_of_shard ON games (shard) WHERE shard IS NOT NULL;
+CREATE TRIGGER games_never_change BEFORE UPDATE OF work_id, config, record ON games
+BEGIN
+    SELECT RAISE(ABORT, 'a stored game never changes');
+END;
+CREATE TRIGGER games_are_kept BEFORE DELETE ON games
+BEGIN
+    SELECT RAISE(ABORT, 'a stored game is never deleted');
+END;
+CREATE TRIGGER quarantine_is_final BEFORE UPDATE OF state ON games WHEN OLD.state = 'quarantined'
+BEGIN
+    SELECT RAISE(ABORT, 'a quarantined game stays quarantined');
+END;
+CREATE TABLE models (
+    id TEXT PRIMARY KEY, config TEXT NOT NULL, role TEXT NOT NULL, checkpoint TEXT NOT NULL, onnx TEXT,
+    settings TEXT NOT NULL, parents TEXT NOT NULL, metrics TEXT NOT NULL, added REAL NOT NULL, pruned REAL
+);
+CREATE TABLE promotions (
+    config TEXT NOT NULL, revision INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (config, revision)
+);
+"""
+
+
+class RunDirectory:
+    """An open run directory; a context manager that closes it.
+
+    Made by `create`, `open` or `open_or_create`, which raise `DataError` for a directory that is something else,
+    `CorruptBlob` for a damaged one and `FormatTooNew` for one of a later release.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
+        self.identity = identity
+        """A random name that stays with the run wherever its directory is moved."""
+        self.database = Database(path / "games.db", SCHEMA, SCHEMA_FORMAT)
+        try:
+            self.fabric = LocalFabric(path)
+        except BaseException:
+            self.database.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path | str) -> RunDirectory:
+        """A new run in a directory that is empty or does not exist yet."""
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{path} is a file: a run needs a directory, new or empty")
+        if path.is_dir() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
+            raise DataError(f"{path} is neither empty nor a run directory: give a new or an empty directory")
+        about = {
+            "format": FORMAT,
+            "identity": secrets.token_hex(8),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "release": ringrift.__version__,
+        }
+        with space_checked(path):
+            make_directory(path)
+        write_atomically(path / "run.json", json.dumps(about, indent=1).encode() + b"\n")
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunDirectory:
+        """An existing run."""
+        path = Path(path)
+        about = path / "run.json"
+        if not about.is_file():
+            what = "is not a run directory (it has no run.json)" if path.is_dir() else "does not exist"
+            raise DataError(f"{path} {what}: give a directory made by `ringrift loop --run DIR`")
+        try:
+            found = json.loads(about.read_bytes())
+            format_, identity = int(found["format"]), str(found["identity"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptBlob(f"{about} is corrupt ({error}): restore it from a backup") from error
+        if format_ > FORMAT:
+            raise FormatTooNew(
+                f"{about} has format {format_}; this release reads up to {FORMAT}: use the release that made the run"
+            )
+        return cls(path, identity)
+
+    @classmethod
+    def open_or_create(cls, path: Path | str) -> RunDirectory:
+        """The run in `path`, made where there is none yet."""
+        return cls.open(path) if (Path(path) / "run.json").is_file() else cls.create(path)
+
+    @contextmanager
+    def loop_lease(self, ttl: float = LOOP_TTL) -> Iterator[Lease]:
+        """The right to be the one loop of this run, kept alive inside the block.
+
+        Raises `JobError` naming the holder while another process has it.
+        """
+        holder = self.fabric.leases.holder(LOOP_LEASE)
+        if holder is not None:
+            raise JobError(
+                f"{self.path} is in use by another loop, {holder}: wait for it or stop it, or give another directory"
+            )
+        with kept_alive(self.fabric.leases.acquire(LOOP_LEASE, ttl)) as lease:
+            yield lease
+
+    def close(self) -> None:
+        """Closes the databases."""
+        self.fabric.close()
+        self.database.close()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

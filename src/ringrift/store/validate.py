@@ -1,0 +1,90 @@
+"""Validation: another process than the one that played a game plays it again from its moves alone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ringrift.errors import DataError, RingRiftError
+from ringrift.rules import Record
+from ringrift.store.games import GameStore, StoredGame
+from ringrift.store.run import RunDirectory
+from ringrift.store.samples import decisions
+
+BATCH = 64  #: games judged in one transaction
+SERVE = "import sys; from ringrift.store.validate import serve; serve(sys.argv[1])"
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What one validation did."""
+
+    valid: int
+    quarantined: int
+
+
+def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: None) -> Validated:
+    """Judges every waiting game in a process of its own; `progress` gets the number of games done.
+
+    Games that were judged stay judged whatever happens to either process.
+    """
+    valid = quarantined = 0
+    if next(GameStore(run).iter_waiting(), None) is None:
+        return Validated(valid, quarantined)
+    command = [sys.executable, "-c", SERVE, str(run.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as judge:
+        try:
+            for line in judge.stdout or ():
+                valid, quarantined = map(int, line.split())
+                progress(valid + quarantined)
+            said = judge.stderr.read() if judge.stderr else ""
+        except BaseException:
+            judge.terminate()
+            raise
+    if judge.returncode != 0:
+        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        raise DataError(f"validating {run.path} stopped with status {judge.returncode}: {last}")
+    return Validated(valid, quarantined)
+
+
+def serve(path: str) -> None:
+    """The other process: prints the numbers of valid and of quarantined games after each batch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, which then ends this process
+    with RunDirectory.open(Path(path)) as run:
+        store, valid, quarantined = GameStore(run), 0, 0
+        for batch in _batches(store.iter_waiting()):
+            judged = [(game.id, problem(game)) for game in batch]
+            store.judge(judged)
+            bad = sum(reason is not None for _, reason in judged)
+            valid, quarantined = valid + len(judged) - bad, quarantined + bad
+            print(valid, quarantined, flush=True)
+
+
+def problem(game: StoredGame) -> str | None:
+    """Why a game is not sound; none if it is."""
+    try:
+        return _problem(game.read())
+    except RingRiftError as error:
+        return str(error)
+
+
+def _problem(record: Record) -> str | None:
+    if not record.replay().is_over:
+        return f"the game is not over after its {len(record.moves)} plies"
+    if (search := record.search) is None:
+        return None
+    lengths = dict(zip(search.ply.tolist(), (search.offsets[1:] - search.offsets[:-1]).tolist(), strict=True))
+    for game, playable, _ in decisions(record):
+        if (length := lengths.pop(game.ply, None)) not in (None, len(playable)):
+            return f"ply {game.ply} has {len(playable)} playable moves and a policy over {length}"
+    return f"it has policies for plies {sorted(lengths)}, where nothing was decided" if lengths else None
+
+
+def _batches(games: Iterator[StoredGame]) -> Iterator[list[StoredGame]]:
+    while batch := list(islice(games, BATCH)):
+        yield batch

@@ -1,0 +1,77 @@
+"""Intervals, Elo and the rule of promotion."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ringrift.evaluation import GateSettings, MatchResult, elo, judge, score_interval
+from ringrift.evaluation.match import SEATINGS
+
+
+def result(wins: int, games: int, interval: tuple[float, float]) -> MatchResult:
+    return MatchResult(
+        "square8_2p",
+        "m-1",
+        "best",
+        wins,
+        games - wins,
+        0,
+        games,
+        wins / games,
+        interval,
+        0,
+        (0, 0),
+        1,
+        0,
+        1,
+        {},
+        0,
+        0.95,
+    )
+
+
+def test_independent_games_give_wilsons_interval() -> None:
+    low, high = score_interval([[1.0]] * 81 + [[0.0]] * 182)
+    assert (low, high) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, table I, method 3
+    assert score_interval([[1.0, 1.0]] * 50) == pytest.approx((0.963, 1), abs=1e-3)
+    assert score_interval([]) == (0, 1)
+
+
+def test_games_that_always_end_alike_count_once() -> None:
+    alike = score_interval([[1.0, 1.0], [0.0, 0.0]] * 25)
+    singles = score_interval([[1.0], [0.0]] * 25)
+    assert alike == pytest.approx(singles, abs=0.004)
+    assert score_interval([[1.0, 0.0]] * 50) == score_interval([[1.0], [0.0]] * 50)  # never narrower
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    rng, inside = np.random.default_rng(1), 0
+    for _ in range(400):
+        chances = rng.beta(4, 2, size=50)  # of each opening: mean 2/3
+        groups = [[float(rng.random() < chance) for _ in range(2)] for chance in chances]
+        low, high = score_interval(groups)
+        inside += low <= 2 / 3 <= high
+    assert inside / 400 > 0.93
+
+
+def test_elo() -> None:
+    assert elo(0.5, [(0, 1)]) == 0
+    assert elo(0.75, [(0, 1), (1, 0)]) == pytest.approx(400 * math.log10(3), abs=0.1)
+    assert elo(1.0, [(0, 1)]) == 1200
+    for seatings in SEATINGS.values():
+        assert elo(0.5, seatings) == 0
+        assert elo(0.7, seatings) == pytest.approx(-elo(0.3, seatings), abs=0.1)
+
+
+def test_the_rule_of_promotion() -> None:
+    assert judge(result(62, 100, (0.52, 0.71)), GateSettings()).passes
+    assert not judge(result(57, 100, (0.47, 0.66)), GateSettings()).passes
+    assert judge(result(57, 100, (0.47, 0.66)), GateSettings(above=0)).passes
+    verdict = judge(result(540, 1000, (0.51, 0.57)), GateSettings())
+    assert not verdict.passes
+    assert "below 0.55" in verdict.reason
+    with pytest.raises(ValueError, match="shares from 0 to 1"):
+        GateSettings(score=55)

@@ -1,0 +1,174 @@
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
+
+from ringrift.errors import CorruptBlob, EncodingMismatch, FormatTooNew, RulesError
+from ringrift.evaluators import OnnxEvaluator, read_metadata
+from ringrift.evaluators.metadata import ModelMetadata
+from ringrift.nets import (
+    ARCHITECTURES,
+    Positions,
+    cost,
+    export_onnx,
+    initial_checkpoint,
+    initial_network,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ringrift.nets.network import Network
+from ringrift.rules import CONFIGS, config_info
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def positions(config: str, count: int = 64, seed: int = 0) -> Positions:
+    """Made-up positions: any planes, zero off the board."""
+    info, rng = config_info(config), np.random.default_rng(seed)
+    board = np.ones((info.height, info.width), np.uint8)
+    if info.cells != info.height * info.width:
+        axis = np.arange(info.width) - info.width // 2
+        board = (np.abs(axis[:, None] + axis) <= info.width // 2).astype(np.uint8)
+    assert board.sum() == info.cells
+    planes = rng.integers(0, 3, (count, PLANES, info.height, info.width), np.uint8) * board
+    planes[:, 0] = board
+    addresses = rng.choice(policy_length(config), (count * 20, 2)).astype(np.int32)
+    addresses[::2, 1] = -1
+    return Positions(
+        planes, rng.random((count, GLOBALS), np.float32), np.arange(count + 1, dtype=np.int32) * 20, addresses
+    )
+
+
+def random_network(architecture: str, config: str) -> Network:
+    """A network whose outputs differ from position to position, as those of a trained one do."""
+    network = initial_network(architecture, config, seed=1)
+    torch.manual_seed(2)
+    for last in (network.policy, network.policy_pooled, network.value, network.rank):
+        torch.nn.init.normal_(last.weight, std=0.3)
+    batch = positions(config)
+    network.train()
+    with torch.no_grad():
+        for _ in range(20):  # the running statistics
+            network(torch.from_numpy(batch.planes), torch.from_numpy(batch.globals))
+    return network.eval()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_export_reproduces_the_network(config):
+    checkpoint, batch = save_checkpoint(random_network("nano", config)), positions(config)
+    for precision in ("float32", "int8"):
+        file, report = export_onnx(checkpoint, batch, precision=precision)
+        assert report.precision == precision, report
+        assert not report.refused
+        evaluator = OnnxEvaluator(file)
+        assert (evaluator.config, evaluator.num_seats) == (config, config_info(config).players)
+        assert evaluator.metadata.precision == precision
+        for size in (1, 3):
+            policy, value = evaluator.evaluate(batch.planes[:size], batch.globals[:size])
+            assert policy.shape == (size, policy_length(config))
+            assert policy.dtype == value.dtype == np.float32
+            assert value.shape == (size, evaluator.num_seats)
+            np.testing.assert_allclose(value.sum(1), 1, rtol=1e-5)
+
+
+def test_policy_is_flattened_as_plane_x_y():
+    network, batch = random_network("tiny", "hex8_2p"), positions("hex8_2p", 2)
+    last: list[torch.Tensor] = []
+    network.policy.register_forward_hook(lambda _layer, _inputs, output: last.append(output))
+    torch.nn.init.zeros_(network.policy_pooled.weight)
+    with torch.no_grad():
+        out = network(torch.from_numpy(batch.planes), torch.from_numpy(batch.globals))
+    plane, x, y = 7, 2, 5
+    assert out.policy[1, (plane * 9 + x) * 9 + y] == last[0][1, plane, x, y]
+
+
+def test_float32_is_given_where_int8_is_too_far_off():
+    network = random_network("nano", "square8_2p")
+    with torch.no_grad():
+        network.policy.weight[0] *= 3000  # one plane of logits beyond what 8 bits can share
+    file, report = export_onnx(save_checkpoint(network), positions("square8_2p"))
+    assert report.precision == "float32"
+    assert "int8" in report.refused
+    assert OnnxEvaluator(file).metadata.precision == "float32"
+
+
+def test_cells_off_the_board_do_not_matter():
+    network, batch = random_network("small", "hex8_3p"), positions("hex8_3p", 4)
+    outside = batch.planes[0, 0] == 0
+    with torch.no_grad():
+        before = network(torch.from_numpy(batch.planes), torch.from_numpy(batch.globals))
+        network.policy.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0]))
+        seen: list[torch.Tensor] = []
+        after = network(torch.from_numpy(batch.planes), torch.from_numpy(batch.globals))
+    assert not seen[0][:, :, torch.from_numpy(outside)].any()
+    torch.testing.assert_close(before.value, after.value)
+
+
+def test_initial_network_is_impartial_and_seeded():
+    network, batch = initial_network("tiny", "square8_3p", seed=3), positions("square8_3p", 4)
+    out = network.eval()(torch.from_numpy(batch.planes), torch.from_numpy(batch.globals))
+    assert not out.policy.any()
+    assert not out.value.any()
+    assert initial_checkpoint("tiny", "square8_3p", 3) == initial_checkpoint("tiny", "square8_3p", 3)
+    assert initial_checkpoint("tiny", "square8_3p", 3) != initial_checkpoint("tiny", "square8_3p", 4)
+
+
+def test_untrained_weights_export_too():
+    _, report = export_onnx(initial_checkpoint("tiny", "square8_2p"), positions("square8_2p"))
+    assert (report.precision, report.policy_kl) == ("int8", 0)
+
+
+def test_checkpoint_round_trip_and_transfer():
+    network = random_network("small", "square8_2p")
+    data = save_checkpoint(network, settings={"lr": 1}, parents=("ab",), steps=5, samples=7, seed=9)
+    loaded, metadata = load_checkpoint(data)
+    assert metadata == read_metadata(data)
+    assert (metadata.parents, metadata.steps, metadata.seed) == (("ab",), 5, 9)
+    assert metadata.encoding_hash == ENCODING_HASH
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
+    other, _ = load_checkpoint(data, "hexagonal_4p")
+    assert (other.config, other.seats, other.masked) == ("hexagonal_4p", 4, True)
+
+
+def with_metadata(data: bytes, **changes: object) -> bytes:
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["ringrift"] = json.dumps(json.loads(header["__metadata__"]["ringrift"]) | changes)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def test_bad_checkpoints_are_refused(tmp_path):
+    data = initial_checkpoint("nano", "square8_2p")
+    for bad in (b"", b"x" * 5, data[:100], data[:-3], data[:-1] + bytes([data[-1] ^ 1]), b"\0" * 40):
+        path = tmp_path / "bad.safetensors"
+        path.write_bytes(bad)
+        for source in (bad, path):
+            with pytest.raises(CorruptBlob):
+                load_checkpoint(source)
+    with pytest.raises(FormatTooNew, match="format 99"):
+        load_checkpoint(with_metadata(data, format=99, unheard_of=1))
+    with pytest.raises(EncodingMismatch, match=ENCODING_HASH):
+        load_checkpoint(with_metadata(data, encoding_hash="0" * 16))
+    with pytest.raises(CorruptBlob, match="tiny"):
+        load_checkpoint(with_metadata(data, architecture="tiny"))
+    with pytest.raises(RulesError, match="did you mean 'tiny'"):
+        load_checkpoint(with_metadata(data, architecture="tinny"))
+    assert load_checkpoint(with_metadata(data, unheard_of=1))[1] == read_metadata(data)
+    with pytest.raises(CorruptBlob):
+        ModelMetadata.from_json("[]", "this")
+
+
+def test_cost_of_the_table():
+    for name, row in ARCHITECTURES.items():
+        parameters, flops = cost(name, "square8_2p")
+        assert parameters == sum(p.numel() for p in Network(row, "square8_2p").parameters())
+        convolutions = 2 * row.blocks * row.channels**2 * 9
+        assert 1 < flops / (2 * 64 * convolutions) < (4 if row.blocks == 1 else 2.2)

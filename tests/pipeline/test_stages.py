@@ -1,0 +1,129 @@
+"""The stages by hand, in order, and what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ringrift.errors import DataError, RulesError
+from ringrift.evaluation import GateSettings, MatchSettings
+from ringrift.pipeline import stages
+from ringrift.search import GumbelSettings
+from ringrift.selfplay import PlaySettings, SelfplaySettings
+from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.samples import ExportSettings, shards
+from ringrift.training.settings import TrainSettings
+
+CONFIG = "square8_2p"
+HERE = PlaySettings(processes=1)
+PLAY = SelfplaySettings(engine="heuristic", play=HERE)
+LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1)
+COMPARE = MatchSettings(games=4, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=HERE)
+
+
+def test_from_self_play_to_promotion(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        player = stages.choose_player(run, CONFIG, "heuristic")
+        played = stages.selfplay_stage(run, CONFIG, "one", 6, PLAY, player)
+        assert (played.games, played.new) == (6, 6)
+        assert stages.selfplay_stage(run, CONFIG, "one", 8, PLAY, player).new == 2
+        assert stages.ingest_stage(run).valid == 8
+        exported = stages.export_stage(run, CONFIG, ExportSettings())
+        assert exported.games == 8
+        candidate = stages.train_stage(run, CONFIG, LEARN, steps=20, precision="float32")
+        assert candidate.metrics["loss_after"] < candidate.metrics["loss_before"]  # type: ignore[operator]
+        assert candidate.metrics["samples_total"] == exported.samples
+        store = ModelStore(run)
+        assert candidate.parents == (store.resolve(CONFIG, "initial").id,)
+        assert stages.newest_model(run, CONFIG, LEARN).id == candidate.id
+
+        assert stages.gate_opponent(run, CONFIG) == "initial"
+        result = stages.match_stage(run, CONFIG, candidate.id, "initial", COMPARE)
+        assert result.games == 4
+        assert not run.fabric.registry.ls("match/")  # a finished match leaves nothing behind
+        lost = dataclasses.replace(result, score=0.25, interval=(0.1, 0.5))
+        assert not stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), lost).passes
+        assert store.promoted(CONFIG) is None
+        won = dataclasses.replace(result, score=1.0, interval=(0.6, 1.0))
+        assert stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), won, promote=False).passes
+        assert store.promoted(CONFIG) is None
+        assert stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), won).passes
+        assert store.promoted(CONFIG) == candidate.id
+        assert stages.gate_opponent(run, CONFIG) == "best"
+        assert stages.choose_player(run, CONFIG, "best").name == candidate.id
+
+
+def test_a_match_that_was_killed_keeps_its_games(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def show(title: str, total: int):  # type: ignore[no-untyped-def]
+        from contextlib import nullcontext
+
+        def advance(done: int, remark: str) -> None:
+            if done == 3:
+                raise Killed
+
+        return nullcontext(advance)
+
+    with RunDirectory.create(tmp_path / "run") as run:
+        with pytest.raises(Killed):
+            stages.match_stage(run, CONFIG, "heuristic", "random", COMPARE, show=show)
+        (kept,) = run.fabric.registry.ls("match/")
+        assert len(kept.value) == 3
+        result = stages.match_stage(run, CONFIG, "heuristic", "random", COMPARE)
+    assert result == stages.match_stage(None, CONFIG, "heuristic", "random", COMPARE)
+
+
+def test_batches_by_hand_go_on_until_they_are_finished(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        player = stages.choose_player(run, CONFIG, "random")
+        play = dataclasses.replace(PLAY, engine="random")
+        name = stages.batch_name(run, CONFIG, 3, player)
+        assert stages.selfplay_stage(run, CONFIG, name, 2, play, player).new == 2
+        assert stages.batch_name(run, CONFIG, 3, player) == name
+        assert stages.selfplay_stage(run, CONFIG, name, 3, play, player).new == 1
+        assert stages.batch_name(run, CONFIG, 3, player) != name
+        assert GameStore(run).work_ids(f"{CONFIG}/{name}/") == {f"{CONFIG}/{name}/{i:06d}" for i in range(3)}
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        with pytest.raises(DataError, match="no samples of square8_2p"):
+            stages.train_stage(run, CONFIG, LEARN)
+        with pytest.raises(DataError, match="no model of square8_2p is promoted"):
+            stages.choose_player(run, CONFIG, "best")
+        with pytest.raises(DataError, match=r"means 0 models.*players without a network: random"):
+            stages.choose_player(run, CONFIG, "alphago")
+        with pytest.raises(RulesError, match="unknown config"):
+            stages.choose_player(run, "chess", "random")
+        assert stages.export_stage(run, CONFIG, ExportSettings()).samples == 0
+
+
+def learn(run: RunDirectory) -> None:
+    stages.train_stage(run, CONFIG, LEARN, steps=2, precision="float32")
+
+
+def match(run: RunDirectory) -> None:
+    stages.match_stage(run, CONFIG, "initial", "random", COMPARE)
+
+
+def test_damaged_shards_and_checkpoints_are_refused(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        player = stages.choose_player(run, CONFIG, "random")
+        stages.selfplay_stage(run, CONFIG, "one", 3, dataclasses.replace(PLAY, engine="random"), player)
+        stages.ingest_stage(run)
+        stages.export_stage(run, CONFIG, ExportSettings())
+        initial = stages.initial_model(run, CONFIG, LEARN)
+        for blob in (shards(run, CONFIG)[0].blob, initial.checkpoint, initial.onnx):
+            assert blob is not None
+            path = run.fabric.blobs.path(blob)
+            good = path.read_bytes()
+            path.write_bytes(good[: len(good) // 2])
+            use = match if blob == initial.onnx else learn
+            with pytest.raises(DataError):
+                use(run)
+            path.write_bytes(good)
+        learn(run)

@@ -1,0 +1,91 @@
+"""Games that play themselves in the core."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ringrift.evaluators import UniformEvaluator
+from ringrift.rules import Game
+from ringrift.search import FinishedGame, GumbelSettings, SelfplayPool
+
+Maker = Callable[[str], Any]
+SETTINGS = GumbelSettings(simulations=6, considered=4)
+
+
+def play(evaluator: Any, starts: list[Game], slots: int, **options: Any) -> list[FinishedGame]:
+    pool = SelfplayPool(evaluator, SETTINGS, slots=slots, **options)
+    for seed, game in enumerate(starts):
+        assert pool.add(game, seed) == seed
+    games = sorted(pool.play(), key=lambda game: game.index)
+    assert pool.unfinished == 0
+    return games
+
+
+def starts(config: str, count: int) -> list[Game]:
+    rng, games = np.random.default_rng(1), []
+    for plies in range(count):
+        game = Game(config)
+        for _ in range(plies):
+            moves = game._playable()
+            game._push(int(moves[rng.integers(len(moves))]))
+        games.append(game)
+    return games
+
+
+@pytest.mark.parametrize("config", ["square8_2p", "hex8_3p", "square8_4p"])
+def test_games_replay_with_their_targets(config: str) -> None:
+    begin = starts(config, 5)
+    games = play(UniformEvaluator(config), begin, slots=3, temperature_plies=4)
+    assert [game.index for game in games] == list(range(5))
+    for start, finished in zip(begin, games, strict=True):
+        game = start.copy()
+        decisions = dict(zip(finished.ply.tolist(), range(len(finished.ply)), strict=True))
+        for ply, bits in enumerate(finished.moves.tolist()):
+            playable = game._playable()
+            if (decision := decisions.get(ply)) is None:
+                assert len(playable) == 1
+            else:
+                target = finished.policy[finished.offsets[decision] : finished.offsets[decision + 1]]
+                assert len(target) == len(playable) > 1
+                assert target.sum(dtype=np.float64) == pytest.approx(1, abs=0.01)
+                assert target[list(playable).index(bits)] > 0
+            game._push(bits)
+        outcome = game.outcome()
+        assert outcome is not None
+        assert outcome.winner == finished.winner
+        assert finished.root_value.shape == (len(finished.ply), game.num_seats)
+        assert finished.simulations == 6 * len(finished.ply)
+
+
+def test_a_game_does_not_depend_on_the_games_beside_it(hashed: Maker) -> None:
+    begin = starts("square8_2p", 6)
+    games = [play(hashed("square8_2p"), begin, slots=slots, temperature_plies=3) for slots in (1, 4, 16)]
+    for others in games[1:]:
+        for a, b in zip(games[0], others, strict=True):
+            assert a.moves.tobytes() == b.moves.tobytes()
+            assert a.policy.tobytes() == b.policy.tobytes()
+
+
+def test_batches_are_full_while_games_wait(hashed: Maker) -> None:
+    evaluator = hashed("square8_2p")
+    play(evaluator, starts("square8_2p", 1) * 12, slots=4)
+    assert evaluator.batches[: len(evaluator.batches) // 2] == [4] * (len(evaluator.batches) // 2)
+
+
+def test_a_finished_game_in_the_queue_comes_straight_back() -> None:
+    over = Game("square8_2p")
+    while not over.is_over:
+        over._push(int(over._playable()[0]))
+    (finished,) = play(UniformEvaluator("square8_2p"), [over], slots=2)
+    assert len(finished.moves) == len(finished.ply) == 0
+    outcome = over.outcome()
+    assert outcome is not None
+    assert finished.winner == outcome.winner
+
+
+def test_targets_can_be_left_out() -> None:
+    (game,) = play(UniformEvaluator("square8_2p"), starts("square8_2p", 1), slots=1, keep_search=False)
+    assert len(game.moves) > 20
+    assert len(game.ply) == len(game.policy) == 0

@@ -1,0 +1,128 @@
+"""Self-play: every game its own seed, and the same games on one process and on two."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ringrift.errors import CorruptBlob, JobError
+from ringrift.players import PlayerChoice, choose
+from ringrift.rules import CONFIGS, Game, Record, config_info
+from ringrift.search import GumbelSettings
+from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, play, random_opening, selfplay_tasks
+
+SETTINGS = SelfplaySettings()
+
+
+def played(choice: PlayerChoice, games: int, done: set[str] = frozenset(), **settings: int) -> dict[str, bytes]:  # type: ignore[assignment]
+    tasks = selfplay_tasks(choice.config, "batch", games, SETTINGS, seed=1, done=done)
+    options = PlaySettings(**{"processes": 1, **settings})
+    return {game.work_id: game.record for game in play([choice], tasks, options, keep_search=True)}
+
+
+def test_seeds_differ_by_their_words() -> None:
+    seeds = {derive_seed(seed, word, i) for seed in (0, 1) for word in ("a", "b") for i in range(100)}
+    assert len(seeds) == 400
+    assert derive_seed(0, "a", 1) == derive_seed(0, "a", 1)
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
+def test_openings_do_not_end_the_game() -> None:
+    lengths = {len(random_opening("square8_2p", plies, seed)) for seed in range(3) for plies in (0, 5, 8)}
+    assert lengths == {0, 5, 8}
+
+
+@pytest.mark.parametrize("engine", ["random", "heuristic"])
+def test_a_game_depends_on_its_index_alone(engine: str) -> None:
+    choice = choose(engine, "square8_2p")
+    whole = played(choice, 6)
+    assert list(whole) != []
+    assert played(choice, 6, concurrent=2) == whole
+    missing = played(choice, 6, done={"batch/000001", "batch/000004"})
+    assert missing == {work: whole[work] for work in whole if work not in ("batch/000001", "batch/000004")}
+    assert len(set(whole.values())) == 6
+
+
+def test_two_processes_play_the_same_games() -> None:
+    choice = choose("heuristic", "hex8_2p")
+    assert played(choice, 4, processes=2) == played(choice, 4)
+
+
+@pytest.mark.parametrize("config", [name for name in CONFIGS if name.startswith(("square8", "hex8"))])
+def test_records_hold_what_was_searched(config: str) -> None:
+    choice = choose("gumbel", config, GumbelSettings(simulations=2, considered=2))
+    for content in played(choice, 2).values():
+        record = Record.from_bytes(content)
+        game, search = Game(config), record.search
+        assert search is not None
+        assert record.players == ("gumbel",) * config_info(config).players
+        rows = {int(ply): row for row, ply in enumerate(search.ply)}
+        opening = record.meta["opening_plies"]
+        assert isinstance(opening, int)
+        assert min(rows) >= opening
+        for move in record.moves.tolist():
+            playable = game.playable_moves()
+            searched = game.ply in rows
+            assert searched == (len(playable) > 1 and game.ply >= opening)
+            if searched:
+                row = rows[game.ply]
+                policy = search.policy[search.offsets[row] : search.offsets[row + 1]]
+                assert policy.shape == (len(playable),)
+                assert policy.astype(np.float32).sum() == pytest.approx(1, abs=0.02)
+            game.push(game.move(move))
+        assert game.is_over
+        assert np.allclose(search.root_value.astype(np.float32).sum(1), 1, atol=0.01)
+        assert record.replay().canonical_hash() == record.final_hash
+
+
+def test_random_moves_are_no_policy_targets() -> None:
+    for engine, full in (("random", 0), ("heuristic", 1)):
+        record = Record.from_bytes(next(iter(played(choose(engine, "square8_2p"), 1).values())))
+        assert record.search is not None
+        assert set(record.search.full.tolist()) == {full}
+
+
+def test_temperature_draws_from_the_policy() -> None:
+    choice = choose("gumbel", "square8_2p", GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0))
+    settings = dataclasses.replace(SETTINGS, opening_plies=0)
+    games = {}
+    for drawn in (0, 30):
+        tasks = selfplay_tasks("square8_2p", "batch", 3, settings)
+        finished = play([choice], tasks, PlaySettings(processes=1), temperature_decisions=drawn)
+        games[drawn] = [Record.from_bytes(game.record).moves.tobytes() for game in finished]
+    assert len(set(games[30])) == 3
+
+
+def test_what_goes_wrong_in_a_process_is_raised_here(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"nothing")
+    choice = PlayerChoice("m-1", "square8_2p", "gumbel", network=tmp_path / "bad.onnx")
+    with pytest.raises(CorruptBlob, match=r"bad\.onnx"):
+        played(choice, 2, processes=2)
+
+
+def test_a_process_that_dies_is_reported() -> None:
+    games = play([choose("random", "square8_2p")], selfplay_tasks("square8_2p", "b", 400, SETTINGS), PlaySettings(2))
+    next(games)
+    (child, *_) = [
+        int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() if plays(pid)
+    ]
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(JobError, match="ended with status -9"):
+        list(games)
+
+
+def plays(pid: str) -> bool:
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_settings_are_checked() -> None:
+    for wrong in ({"engine": "alphago"}, {"opening_plies": -1}):
+        with pytest.raises(ValueError):
+            SelfplaySettings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        PlaySettings(concurrent=0)

@@ -1,0 +1,482 @@
+"""Games and shards: nothing finished is lost, nothing unsound gets through, each game is exported once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ringrift.cli import app
+from ringrift.encoding import ENCODING_HASH, encode, policy_addresses
+from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
+from ringrift.evaluators import ModelMetadata
+from ringrift.rules import CONFIGS, Game, Options, Record, SearchStats
+from ringrift.store import GameStore, ModelStore, RunDirectory, samples
+from ringrift.store.check import check
+from ringrift.store.samples import ExportSettings, export, pack, read_shard, shards, window
+from ringrift.store.validate import validate
+
+CONFIG = "square8_2p"
+
+
+@cache
+def finished(seed: int, config: str = CONFIG, searched: bool = True, rings: int = 5) -> Record:
+    """A short random game, with made-up search results for two of three decisions."""
+    rng = np.random.default_rng(seed)
+    game = Game(config, Options(rings_per_player=rings))
+    plies, policies, full = [], [], []
+    while not game.is_over:
+        playable = game.playable_moves()
+        if len(playable) > 1 and rng.random() < 0.67:
+            plies.append(game.ply)
+            policies.append(rng.dirichlet(np.ones(len(playable))).astype(np.float16))
+            full.append(rng.random() < 0.5)
+        game.push(playable[rng.integers(len(playable))])
+    search = SearchStats(
+        ply=np.array(plies, np.int32),
+        offsets=np.cumsum([0, *map(len, policies)], dtype=np.int32),
+        policy=np.concatenate(policies),
+        root_value=rng.dirichlet(np.ones(game.num_seats), len(plies)).astype(np.float16),
+        full=np.array(full, np.uint8),
+    )
+    return Record.from_game(game, seed=seed, players=("random",) * game.num_seats, search=search if searched else None)
+
+
+def decided(seed: int, config: str = CONFIG) -> int:
+    """How many decisions of `finished(seed, config)` were searched."""
+    search = finished(seed, config).search
+    assert search is not None
+    return len(search.ply)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    with RunDirectory.create(tmp_path / "run") as made:
+        yield made
+
+
+def fill(run: RunDirectory, seeds: range, config: str = CONFIG) -> None:
+    store = GameStore(run)
+    store.add_many([(finished(seed, config).to_bytes(), f"work {config} {seed}") for seed in seeds])
+    done = validate(run)
+    assert (done.valid, done.quarantined) == (len(seeds), 0)
+
+
+# -- games
+
+
+def test_adding_twice_is_a_no_op_and_another_process_validates(run: RunDirectory) -> None:
+    store, content = GameStore(run), finished(0).to_bytes()
+    assert store.add(content, "a")
+    assert not store.add(content, "a")
+    assert store.add_many([(content, "a"), (content, "b"), (content, "b")]) == 1
+    (row,) = store.counts()
+    assert (row.config, row.games, row.waiting, row.plies) == (CONFIG, 2, 2, 2 * len(finished(0).moves))
+    assert not list(store.iter_valid(CONFIG))
+    done = validate(run)
+    assert (done.valid, done.quarantined) == (2, 0)
+    assert store.counts()[0].waiting == 0
+    assert [game.work_id for game in store.iter_valid(CONFIG)] == ["a", "b"]
+    assert [game.work_id for game in store.iter_valid(CONFIG, since_id=1)] == ["b"]
+    for played_by, validated_by in run.database.rows("SELECT played_by, validated_by FROM games"):
+        assert f":{os.getpid()}:" in played_by
+        assert f":{os.getpid()}:" not in validated_by
+    assert validate(run).valid == 0
+
+
+def test_unreadable_records_are_refused_with_nothing_stored(run: RunDirectory) -> None:
+    good = finished(0).to_bytes()
+    changed = bytearray(good)
+    changed[len(good) // 2] ^= 1
+    for bad in (b"", good[:-1], good[: len(good) // 2], bytes(changed), b"nonsense"):
+        with pytest.raises(CorruptBlob, match="record of work bad"):
+            GameStore(run).add_many([(good, "good"), (bad, "bad")])
+    assert not GameStore(run).counts()
+
+
+def test_what_does_not_replay_is_quarantined_with_the_reason(run: RunDirectory) -> None:
+    record = finished(0)
+    search = record.search
+    assert search is not None
+    moves = record.moves.copy()
+    moves[[3, 4]] = moves[[4, 3]]
+    cut = Game(CONFIG, record.options)
+    cut._push_all(record.moves[:6])
+    unfinished = Record.from_game(cut, seed=0, players=record.players)
+    offsets = search.offsets.copy()
+    offsets[-1] += 1
+    longer = dataclasses.replace(search, policy=np.append(search.policy, np.float16(0)), offsets=offsets)
+    bad = {
+        "moves": dataclasses.replace(record, moves=moves),
+        "hash": dataclasses.replace(record, final_hash="0" * 16),
+        "winner": dataclasses.replace(record, winner=3 - record.winner),
+        "unfinished": unfinished,
+        "policy": dataclasses.replace(record, search=longer),
+    }
+    store = GameStore(run)
+    store.add(record.to_bytes(), "good")
+    for name, unsound in bad.items():
+        store.add(unsound.to_bytes(), name)
+    done = validate(run)
+    assert (done.valid, done.quarantined) == (1, len(bad))
+    reasons = {work_id: reason for _, work_id, reason in store.quarantined()}
+    assert reasons.keys() == bad.keys()
+    assert all(reasons.values())
+    assert "not over after its 6 plies" in reasons["unfinished"]
+    assert store.counts()[0].quarantined == len(bad)
+    assert not check(run)
+    with pytest.raises(sqlite3.IntegrityError, match="stays quarantined"), run.database.transaction() as connection:
+        connection.execute("UPDATE games SET state = 'valid', problem = NULL WHERE work_id = 'hash'")
+    with pytest.raises(sqlite3.IntegrityError, match="never deleted"), run.database.transaction() as connection:
+        connection.execute("DELETE FROM games")
+
+
+def test_kill_9_loses_no_finished_game(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "record").write_bytes(finished(0).to_bytes())
+    code = """
+import itertools, sys
+from pathlib import Path
+from ringrift.store import GameStore, RunDirectory
+store, record = GameStore(RunDirectory.open(sys.argv[1])), Path(sys.argv[2]).read_bytes()
+for n in itertools.count():
+    store.add(record, f"{sys.argv[3]}/{n}")
+    print(n, flush=True)
+"""
+    promised = 0
+    for attempt, delay in enumerate((0.02, 0.1)):
+        command = [sys.executable, "-c", code, str(run.path), str(tmp_path / "record"), str(attempt)]
+        player = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert player.stdout is not None
+        player.stdout.readline()
+        time.sleep(delay)
+        player.kill()
+        promised += 1 + len(player.stdout.read().splitlines())
+        player.communicate()
+        stored = GameStore(run).counts()[0].games
+        assert promised <= stored <= promised + attempt + 1
+    assert validate(run).valid == stored
+    assert not check(run)
+
+
+def test_kill_9_of_the_validator_loses_nothing(run: RunDirectory) -> None:
+    store = GameStore(run)
+    store.add_many([(finished(0).to_bytes(), str(n)) for n in range(300)])
+    code = "import sys; from ringrift.store.validate import serve; serve(sys.argv[1])"
+    judge = subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True)
+    assert judge.stdout is not None
+    judge.stdout.readline()
+    judge.kill()
+    judge.communicate()
+    done = store.counts()[0].games - store.counts()[0].waiting
+    assert done > 0
+    assert validate(run).valid == 300 - done
+
+
+def full_disk(directory: Path) -> Callable[[], None]:
+    """Makes the files of `directory` unable to grow; gives what undoes it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk_is_one_clear_error_and_loses_nothing(run: RunDirectory) -> None:
+    store, content = GameStore(run), finished(0).to_bytes()
+    added = 0
+    undo = full_disk(run.path)
+
+    def add_for_ever() -> None:
+        nonlocal added
+        for n in range(10_000):
+            store.add(content, str(n))
+            added += 1
+
+    try:
+        with pytest.raises(DataError, match=r"no space left to write .*games\.db"):
+            add_for_ever()
+        with pytest.raises(DataError, match="no space left"):
+            run.fabric.blobs.put(b"x" * 500_000)
+    finally:
+        undo()
+    assert store.counts()[0].games == added > 0
+    assert store.add(content, str(added))
+    assert validate(run).valid == added + 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root can make a small disk")
+def test_really_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with RunDirectory.create(disk / "run") as run:
+            store, content, done = GameStore(run), finished(0).to_bytes(), []
+
+            def add_for_ever() -> None:
+                for n in range(10_000):
+                    store.add(content, str(n))
+                    done.append(n)
+
+            with pytest.raises(DataError, match="no space left"):
+                add_for_ever()
+            assert 0 < len(done) == store.counts()[0].games
+        with RunDirectory.open(disk / "run") as run:
+            assert GameStore(run).counts()[0].games == len(done)
+            assert not check(run)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+# -- shards
+
+
+def test_pack_round_trips() -> None:
+    rng = np.random.default_rng(0)
+    planes = rng.integers(0, 2, (5, 6, 9, 9), dtype=np.uint8)
+    planes[:, 1] = 0
+    planes[:, 2] = rng.integers(0, 256, (5, 9, 9))
+    planes[:, 4] *= 5
+    bits, packed = pack(planes)
+    assert bits.tolist() == [1, 0, 8, 1, 3, 1]
+    held = dataclasses.replace(blank(), box=np.array(planes.shape[1:]), plane_bits=bits, planes_packed=packed)
+    assert np.array_equal(held.planes(), planes)
+    assert np.array_equal(held.planes(np.array([3, 1])), planes[[3, 1]])
+
+
+def blank() -> samples.Samples:
+    return samples.Samples(**{field.name: np.zeros(0) for field in dataclasses.fields(samples.Samples)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", ["square8_3p", "hex8_2p"])
+def test_shard_says_what_the_games_say(run: RunDirectory, config: str) -> None:
+    fill(run, range(4), config)
+    made = export(run, config)
+    (shard,) = made.shards
+    path = run.fabric.blobs.path(shard.blob)
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+        assert str(file["encoding_hash"]) == ENCODING_HASH
+    held = read_shard(path)
+    assert len(held) == made.samples == sum(decided(seed, config) for seed in range(4))
+    assert held.games.tolist() == sorted(set(held.game_id.tolist())) == [1, 2, 3, 4]
+    assert len(set(held.symmetry.tolist())) > 2
+    records = {game.id: game.read() for game in GameStore(run).iter_valid(config)}
+    offsets, addresses, targets = held.policy(np.arange(len(held)))
+    planes = held.planes()
+    for row in range(len(held)):
+        record, own = records[int(held.game_id[row])], slice(offsets[row], offsets[row + 1])
+        game = Game(config, record.options)
+        game._push_all(record.moves[: held.ply[row]])
+        g = int(held.symmetry[row])
+        shown = game.transform(g)
+        expected, values = encode([shown])
+        assert np.array_equal(planes[row], expected[0])
+        assert np.array_equal(held.globals[row], values[0])
+        assert np.array_equal(addresses[own], policy_addresses(shown))
+        search = record.search
+        assert search is not None
+        at = search.ply.tolist().index(game.ply)
+        policy = search.policy[search.offsets[at] : search.offsets[at + 1]].astype(np.float32)
+        shares = dict(zip(map(str, shown.playable_moves()), targets[own].tolist(), strict=True))
+        moved = [shares[str(game.transform_move(move, g))] for move in game.playable_moves()]
+        assert np.allclose(moved, policy / policy.sum(), atol=1e-3)
+        seat = game.to_move - 1
+        assert held.value_target[row, (record.winner - 1 - seat) % game.num_seats] == held.value_target[row].sum() == 1
+        assert np.roll(held.rank_target[row], seat).tolist() == list(record.ranks)
+        assert np.allclose(np.roll(held.root_value[row], seat), search.root_value[at])
+        assert held.policy_weight[row] == search.full[at]
+
+
+def test_without_search_the_played_moves_are_the_targets(run: RunDirectory) -> None:
+    GameStore(run).add(finished(0, searched=False).to_bytes(), "a")
+    validate(run)
+    (shard,) = export(run, CONFIG, ExportSettings(symmetries=False)).shards
+    held = read_shard(run.fabric.blobs.path(shard.blob))
+    offsets, _, targets = held.policy(np.arange(len(held)))
+    assert set(targets.tolist()) == {0.0, 1.0}
+    assert np.array_equal(np.add.reduceat(targets, offsets[:-1]), np.ones(len(held)))
+    assert not held.symmetry.any()
+
+
+def test_games_without_a_decision_make_an_empty_shard(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(run, range(2))
+    monkeypatch.setattr(samples, "game_samples", lambda *_: iter(()))
+    (shard,) = export(run, CONFIG).shards
+    held = read_shard(run.fabric.blobs.path(shard.blob))
+    assert (len(held), held.games.tolist(), held.planes().shape[0]) == (0, [1, 2], 0)
+    assert export(run, CONFIG).games == 0
+
+
+def test_each_game_is_exported_once_however_often_export_is_killed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, range(6))
+    monkeypatch.setattr(samples, "SHARD_SAMPLES", 2 * max(decided(seed) for seed in range(6)))
+    register, calls = samples.ShardBuilder.register, []
+
+    def dying(self: samples.ShardBuilder, of: RunDirectory) -> samples.ShardInfo:
+        calls.append(of.fabric.blobs.put(self.content(), ".npz"))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return register(self, of)
+
+    monkeypatch.setattr(samples.ShardBuilder, "register", dying)
+    with pytest.raises(KeyboardInterrupt):
+        export(run, CONFIG)
+    assert len(shards(run)) == 1
+    export(run, CONFIG)
+    assert calls[2] == calls[1], "the same games give the same bytes"
+    assert export(run, CONFIG).shards == ()
+    held = [read_shard(run.fabric.blobs.path(shard.blob)) for shard in shards(run, CONFIG)]
+    assert sorted(game for shard in held for game in shard.games.tolist()) == list(range(1, 7))
+    assert {info.blob for info in run.fabric.blobs.ls()} == {shard.blob for shard in shards(run)}
+    counts = [shard.samples for shard in shards(run)]
+    assert GameStore(run).counts()[0].samples == sum(counts)
+    paths = [run.fabric.blobs.path(shard.blob) for shard in shards(run)]
+    assert window(run, CONFIG, 1) == paths[-1:]
+    assert window(run, CONFIG, counts[-1] + 1) == paths[-2:]
+    assert window(run, CONFIG, 10**9) == paths
+    assert window(run, "hex8_2p", 10) == window(run, CONFIG, 0) == []
+    assert not check(run)
+
+
+def test_kill_9_of_the_export_and_a_second_export(run: RunDirectory) -> None:
+    fill(run, range(12))
+    code = """
+import sys
+from ringrift.store import RunDirectory, samples
+samples.SHARD_SAMPLES = 60
+register = samples.ShardBuilder.register
+samples.ShardBuilder.register = lambda self, run: print(register(self, run).id, flush=True)
+samples.export(RunDirectory.open(sys.argv[1]), sys.argv[2])
+"""
+    writer = subprocess.Popen([sys.executable, "-c", code, str(run.path), CONFIG], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "1\n"
+    writer.kill()
+    writer.communicate()
+    late = samples.ShardBuilder(CONFIG)
+    late.add(12, list(samples.game_samples(12, finished(11), ExportSettings(), samples.Probe())))
+    export(run, CONFIG)
+    held = [read_shard(run.fabric.blobs.path(shard.blob)) for shard in shards(run, CONFIG)]
+    assert len(held) > 1
+    assert sorted(game for shard in held for game in shard.games.tolist()) == list(range(1, 13))
+    with pytest.raises(JobError, match="another process is exporting"):
+        late.register(run)
+    assert len(shards(run)) == len(held)
+    assert not check(run)
+
+
+def test_damaged_shards_are_named_and_made_again(run: RunDirectory) -> None:
+    fill(run, range(2))
+    (shard,) = export(run, CONFIG).shards
+    path = run.fabric.blobs.path(shard.blob)
+    good = path.read_bytes()
+    changed = bytearray(good)
+    changed[len(good) // 2] ^= 1
+    for bad in (b"", good[:-30], good[: len(good) // 2], bytes(changed), b"nonsense"):
+        path.write_bytes(bad)
+        with pytest.raises(CorruptBlob, match=path.name):
+            read_shard(path)
+        assert [problem.what for problem in check(run)] == ["shard 1 of square8_2p"]
+    path.unlink()
+    assert [problem.what for problem in check(run, repair=True)] == ["shard 1 of square8_2p"]
+    assert not check(run)
+    assert export(run, CONFIG).shards[0].blob == shard.blob
+    assert path.read_bytes() == good
+
+
+def test_shards_of_another_release(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(run, range(2))
+    monkeypatch.setattr(samples, "FORMAT", 2)
+    (newer,) = export(run, CONFIG).shards
+    monkeypatch.undo()
+    with pytest.raises(FormatTooNew, match="format 2"):
+        read_shard(run.fabric.blobs.path(newer.blob))
+    samples.drop_shard(run, newer.id)
+    (older,) = export(run, CONFIG).shards
+    monkeypatch.setattr(samples, "ENCODING_HASH", "f" * 16)
+    with pytest.raises(EncodingMismatch, match="ringrift export"):
+        read_shard(run.fabric.blobs.path(older.blob))
+    assert window(run, CONFIG, 10) == []
+    (again,) = export(run, CONFIG).shards
+    assert again.encoding_hash == "f" * 16
+    assert [path.name for path in window(run, CONFIG, 10)] == [again.blob]
+
+
+# -- check and the command line
+
+
+def test_check_finds_a_changed_game(run: RunDirectory) -> None:
+    fill(run, range(3))
+    with run.database.transaction() as connection:
+        connection.execute("DROP TRIGGER games_never_change")
+        connection.execute("UPDATE games SET record = substr(record, 1, 40) WHERE id = 1")
+        connection.execute("UPDATE games SET plies = plies + 1 WHERE id = 2")
+    assert [problem.what.split(" (")[0] for problem in check(run)] == ["game 1", "game 2"]
+    assert len(check(run, repair=True)) == 2
+    assert not check(run)
+    assert GameStore(run).counts()[0].quarantined == 2
+
+
+def test_check_finds_what_is_wrong_with_models(run: RunDirectory) -> None:
+    run.fabric.registry.set(f"promoted/{CONFIG}", {"model": "m-000000000000"})
+    blob = run.fabric.blobs.put(b"something")
+    run.fabric.blobs.path(blob).write_bytes(b"else")
+    assert [problem.what for problem in check(run)] == [f"promoted model of {CONFIG}", f"blob {blob}"]
+
+
+def test_check_looks_into_checkpoints(run: RunDirectory) -> None:
+    tensors = bytes(range(256)) * 16
+    about = ModelMetadata(CONFIG, "tiny", ENCODING_HASH, tensors=hashlib.sha256(tensors).hexdigest())
+    header = json.dumps({"__metadata__": {"ringrift": about.to_json()}}).encode()
+    whole = len(header).to_bytes(8, "little") + header + tensors
+    models, blobs = ModelStore(run), run.fabric.blobs
+    good = models.register(CONFIG, blobs.put(whole, ".safetensors"), blobs.put(b"network", ".onnx"), {})
+    models.promote(good, over=None)
+    assert not check(run)
+    bad = models.register(CONFIG, blobs.put(whole[:-1], ".safetensors"), None, {})
+    assert [problem.what for problem in check(run)] == [f"model {bad} of {CONFIG}"]
+    blobs.path(models.show(good).checkpoint).write_bytes(whole[:100])
+    assert {problem.what for problem in check(run)} == {f"model {good} of {CONFIG}", f"model {bad} of {CONFIG}"}
+
+
+def test_data_commands(run: RunDirectory) -> None:
+    fill(run, range(2))
+    export(run, CONFIG)
+    command = CliRunner()
+    told = command.invoke(app, ["data", "ls", str(run.path), "--json"])
+    (row,) = json.loads(told.stdout)["rows"]
+    assert (row["config"], row["games"], row["quarantined"], row["waiting"]) == (CONFIG, 2, 0, 0)
+    assert row["plies"] == sum(len(finished(seed).moves) for seed in range(2))
+    assert row["samples"] > 0
+    assert CONFIG in command.invoke(app, ["data", "ls", str(run.path)]).stdout
+    assert command.invoke(app, ["data", "check", str(run.path)]).exit_code == 0
+    shutil.rmtree(run.path / "blobs")
+    told = command.invoke(app, ["data", "check", str(run.path), "--json"])
+    assert told.exit_code == 1
+    assert "missing" in json.loads(told.stdout)["problems"][0]["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_config_goes_through(run: RunDirectory, config: str) -> None:
+    fill(run, range(2), config)
+    made = export(run, config)
+    assert made.samples == len(read_shard(run.fabric.blobs.path(made.shards[0].blob)))
+    assert not check(run)

@@ -1,0 +1,75 @@
+"""Lines per layer against the budget of the house: code lines, without blank lines, comments and docstrings."""
+
+import ast
+import io
+import sys
+import tokenize
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+#: Group → (its layers, budget in lines).
+BUDGET = {
+    "rules": (["rules"], 800),
+    "encoding, evaluators": (["encoding", "evaluators"], 1300),
+    "search, players, analysis": (["search", "players", "analysis"], 1500),
+    "fabric": (["fabric"], 1400),
+    "selfplay, store": (["selfplay", "store"], 2000),
+    "nets, training": (["nets", "training"], 2000),
+    "evaluation": (["evaluation"], 1000),
+    "pipeline": (["pipeline"], 2400),
+    "cluster": (["cluster"], 1900),
+    "web": (["web"], 1500),
+    "settings, app, cli, ground": (["settings", "app", "cli", "errors", "clock", "__init__", "__main__"], 800),
+}
+CPP_BUDGET = 7000
+
+
+def python_lines(path: Path) -> tuple[int, int]:
+    """All lines of a file, and those that hold code."""
+    text = path.read_text(encoding="utf-8")
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in skip:
+            code.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            code.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return text.count("\n"), len(code)
+
+
+def cpp_lines(path: Path) -> tuple[int, int]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return len(lines), sum(bool(line.strip()) and not line.strip().startswith(("//", "/*", "*")) for line in lines)
+
+
+def row(name: str, counts: list[tuple[int, int]], budget: int | None = None) -> tuple[int, int]:
+    total, code = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    if counts:
+        print(f"{name:28} {total:7} {code:7}" + (f" {budget:7} {code / budget:5.0%}" if budget else ""))
+    return total, code
+
+
+def main() -> int:
+    """Print the table; status 1 when a group is over its budget."""
+    over = False
+    print(f"{'':28} {'lines':>7} {'code':>7} {'budget':>7}  used")
+    package = ROOT / "src" / "ringrift"
+    python = []
+    for group, (layers, budget) in BUDGET.items():
+        files = [f for name in layers for f in [package / f"{name}.py", *(package / name).rglob("*.py")] if f.exists()]
+        python.append(row(group, [python_lines(f) for f in files], budget))
+        over |= python[-1][1] > budget
+    row("Python", python, sum(budget for _, budget in BUDGET.values()))
+    cpp = []
+    for folder in ("core", "search", "bind"):
+        files = [f for f in (ROOT / "cpp" / folder).iterdir() if f.suffix in (".h", ".cpp")]
+        cpp.append(row(f"cpp/{folder}", [cpp_lines(f) for f in files]))
+    over |= row("C++", cpp, CPP_BUDGET)[1] > CPP_BUDGET
+    row("cpp/test", [cpp_lines(f) for f in (ROOT / "cpp" / "test").iterdir()])
+    row("tests", [python_lines(f) for f in (ROOT / "tests").rglob("*.py")])
+    return int(over)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
