@@ -54,8 +54,67 @@ struct Address {
   bool operator==(const Address&) const = default;
 };
 
+/// First plane or global of a row; asking for a name that is not in the table does not compile.
+template <int N>
+consteval int policy_offset(const PolicyRow (&table)[N], std::string_view name) {
+  int n = 0;
+  for (const PolicyRow& row : table) {
+    if (row.name == name) return n;
+    n += row.count;
+  }
+  throw "no such row";
+}
+
 /// The address of a playable move of `to_move` in a game of `seats`.
 template <class B>
-Address policy_address(Move move, Seat to_move, int seats);
+inline Address policy_address(Move m, Seat to_move, int seats) {
+  const auto at = [](int plane, Cell c) { return Address{plane * B::kSlots + B::slot(c), -1}; };
+  const auto global = [](int k) { return Address{kPolicyPlanes * B::kSlots + k, -1}; };
+  constexpr int kPay = policy_offset(kPolicyTable, "pay");
+  switch (m.type()) {
+    case MoveType::Place:
+      return at(policy_offset(kPolicyTable, "place") + m.count() - 1, m.cell());
+    case MoveType::SkipPlacement:
+    case MoveType::NoPlacement:
+      return global(policy_offset(kPolicyGlobalTable, "skip_placement"));
+    case MoveType::Swap:
+      return global(policy_offset(kPolicyGlobalTable, "swap"));
+    case MoveType::Step:
+      return at(policy_offset(kPolicyTable, "step") + B::opposite(m.dir()), B::go(m.cell(), m.dir(), m.distance()));
+    case MoveType::Capture:
+    case MoveType::ChainCapture:
+      return at(policy_offset(kPolicyTable, "capture") + B::opposite(m.dir()), B::go(m.cell(), m.dir(), m.landing()));
+    case MoveType::SkipCapture:
+    case MoveType::NoLine:
+      return global(policy_offset(kPolicyGlobalTable, "skip_capture"));
+    case MoveType::SkipRecovery:
+    case MoveType::NoMovement:
+      return global(policy_offset(kPolicyGlobalTable, "skip_recovery"));
+    case MoveType::SlideLine:
+    case MoveType::SlideStep:
+    case MoveType::SlideStrike:
+      return {at(policy_offset(kPolicyTable, "slide") + m.dir(), m.cell()).move, at(kPay, m.extraction()).move};
+    case MoveType::SlideLineFree:
+      return at(policy_offset(kPolicyTable, "free_slide") + m.dir(), m.cell());
+    case MoveType::Line:
+    case MoveType::LineAll:
+      return at(policy_offset(kPolicyTable, "line") + m.dir(), m.cell());
+    case MoveType::LineWindow:
+      return at(policy_offset(kPolicyTable, "window") + m.dir(), B::go(m.cell(), m.dir(), m.offset()));
+    case MoveType::Territory: {
+      const int border = m.border() == kNoSeat ? kMaxSeats : (m.border() + seats - to_move) % seats;
+      return at(policy_offset(kPolicyTable, "region") + border, m.cell());
+    }
+    case MoveType::SkipTerritory:
+    case MoveType::NoTerritory:
+      return global(policy_offset(kPolicyGlobalTable, "skip_territory"));
+    case MoveType::EliminateLine:
+    case MoveType::EliminateTerritory:
+    case MoveType::EliminateRecovery:
+    case MoveType::ForcedElimination:
+      break;
+  }
+  return at(kPay, m.cell());
+}
 
 }  // namespace rr

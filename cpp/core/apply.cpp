@@ -298,8 +298,8 @@ void apply(State<B>& s, Move m) {
   if (first) s.no_history = false;
 }
 
-#define RR_INSTANTIATE(B)                   \
-  template void apply(State<B>&, Move);     \
+#define RR_INSTANTIATE(B)               \
+  template void apply(State<B>&, Move); \
   template typename B::Bits region_cells(const State<B>&, Move);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

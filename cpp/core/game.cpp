@@ -88,10 +88,10 @@ Game Game::from_text(std::string_view text) {
   const Options options = parse_options(text.substr(first + 1, second - first - 1));
   const std::string_view canonical = text.substr(second + 1, last - second - 1), turn = text.substr(last + 1);
   return Game(*config, options, visit_board(config->board, [&]<class B>() -> AnyHistory {
-                auto h = std::make_unique<History<B>>();
-                h->now = parse_state<B>(make_rules(config->board, config->seats, options), canonical, &turn);
-                return h;
-              }));
+    auto h = std::make_unique<History<B>>();
+    h->now = parse_state<B>(make_rules(config->board, config->seats, options), canonical, &turn);
+    return h;
+  }));
 }
 
 Game::Game(const Game& other)

@@ -152,7 +152,8 @@ struct BitsRows {
   template <class F>
   void for_each(F&& f) const {
     for (int i = 0; i < N; ++i)
-      for (Row w = r[i]; w != 0; w = static_cast<Row>(w & (w - 1))) f(static_cast<Cell>(i * Stride + std::countr_zero(w)));
+      for (Row w = r[i]; w != 0; w = static_cast<Row>(w & (w - 1)))
+        f(static_cast<Cell>(i * Stride + std::countr_zero(w)));
   }
   template <class F>
   bool any_of(F&& f) const {
@@ -167,8 +168,7 @@ struct BitsRows {
   void for_each_octet(F&& f) const {
     for (int i = 1; i < N; ++i)
       if (r[i] != 0)
-        for (int k = 0; k < Octets; ++k)
-          f(static_cast<Cell>(i * Stride + 8 * k), static_cast<uint8_t>(r[i] >> 8 * k));
+        for (int k = 0; k < Octets; ++k) f(static_cast<Cell>(i * Stride + 8 * k), static_cast<uint8_t>(r[i] >> 8 * k));
   }
   /// Every cell of `mask` in a row run with a cell of this set, this being a part of mask. The carry of one addition
   /// runs up a run from its lowest seed; downwards the runs double.

@@ -29,6 +29,10 @@ const std::array<HeuristicRow, kFeatures> kHeuristicTable = {{
     {"no_stacks", "1 where the seat controls no stack", {-1.5F, -1.5F, -1.5F}},
     {"single_stack", "1 where it controls one", {-0.5F, -0.5F, -0.5F}},
     {"out", "1 where it has no ring left", {-4.0F, -4.0F, -4.0F}},
+    {"claim_now", "largest share of a victory in one region that the seat to move can hope for", {1.0F, 1.0F, 1.0F}},
+    {"claim_wins_now", "1 where that region would win", {1.5F, 1.5F, 1.5F}},
+    {"claim_later", "the same for a seat that waits", {0.5F, 0.5F, 0.5F}},
+    {"claim_wins_later", "1 where that region would win", {0.5F, 0.5F, 0.5F}},
 }};
 
 namespace {
@@ -98,8 +102,54 @@ Activity activity(const State<B>& s) {
   return out;
 }
 
+/// The best region that each seat could process if it were to move: a component of the board, walled by one seat's
+/// markers or by territory alone, from which a colour is missing and outside of which the seat has a stack or can
+/// place one (rules section 9).
+struct Claims {
+  float share[kMaxSeats] = {};  ///< of a victory, by rings or by cells, whichever is more; at most 1
+  bool wins[kMaxSeats] = {};
+};
+
 template <class B>
-void features_of(const State<B>& s, const Activity& a, Seat p, float* out) {
+Claims claims(const State<B>& s) {
+  using Bits = typename B::Bits;
+  using Ops = typename State<B>::Ops;
+  Claims out;
+  const int n = s.seats();
+  const Bits stacks = s.stack_bits();
+  for (int k = 0; k <= n; ++k) {
+    const Seat border = k < n ? static_cast<Seat>(k) : kNoSeat;
+    if (border != kNoSeat && s.markers[border] == 0) continue;
+    const Bits mask = region_mask(s, border);
+    for (Bits rest = mask; rest.any();) {
+      Bits seed{};
+      seed.set(rest.lowest());
+      const Bits cells = flood<B>(seed, mask);
+      if (cells == mask) break;  // nobody could pay from outside
+      rest = rest.andnot(cells);
+      int colours = 0, rings = 0;
+      for (Seat c = 0; c < n; ++c) colours += (s.control[c] & cells).any();
+      if (border == kNoSeat && colours != 1) continue;
+      (stacks & cells).for_each([&](Cell c) { rings += Ops::height(s.stack_at(c)); });
+      const int size = cells.count();
+      for (Seat p = 0; p < n; ++p) {
+        int active = 0;
+        for (Seat c = 0; c < n; ++c) active += s.rings_on_board[c] > 0 || (c == p && s.hand[p] > 0);
+        if (colours >= active) continue;
+        if (s.hand[p] == 0 && !s.control[p].andnot(cells).any()) continue;
+        const float share = std::max(static_cast<float>(rings) / s.rules.victory_threshold,
+                                     static_cast<float>(size) / s.rules.territory_minimum);
+        out.share[p] = std::max(out.share[p], std::min(1.0F, share));
+        out.wins[p] = out.wins[p] || s.eliminated[p] + rings >= s.rules.victory_threshold ||
+                      s.collapsed[p] + size >= s.rules.territory_minimum;
+      }
+    }
+  }
+  return out;
+}
+
+template <class B>
+void features_of(const State<B>& s, const Activity& a, const Claims& claim, Seat p, float* out) {
   constexpr int kCells = kBoardInfo[static_cast<int>(B::kId)].cells;
   const auto set = [&](Feature f, float value) { out[static_cast<int>(f)] = value; };
   const auto share = [](int part, int whole) { return static_cast<float>(part) / static_cast<float>(whole); };
@@ -135,15 +185,21 @@ void features_of(const State<B>& s, const Activity& a, Seat p, float* out) {
   set(Feature::NoStacks, s.stacks[p] == 0);
   set(Feature::SingleStack, s.stacks[p] == 1);
   set(Feature::Out, !s.has_rings(p));
+  const bool now = p == s.to_move;
+  set(Feature::ClaimNow, now ? claim.share[p] : 0.0F);
+  set(Feature::ClaimWinsNow, now && claim.wins[p]);
+  set(Feature::ClaimLater, now ? 0.0F : claim.share[p]);
+  set(Feature::ClaimWinsLater, !now && claim.wins[p]);
 }
 
 template <class B>
 std::array<float, kMaxSeats> scores(const State<B>& s) {
   const Activity a = activity(s);
+  const Claims claim = claims(s);
   std::array<float, kMaxSeats> out{};
   float features[kFeatures];
   for (Seat p = 0; p < s.seats(); ++p) {
-    features_of(s, a, p, features);
+    features_of(s, a, claim, p, features);
     for (size_t f = 0; f < kFeatures; ++f) out[p] += kHeuristicTable[f].weight[s.seats() - 2] * features[f];
   }
   return out;
@@ -158,6 +214,50 @@ struct Greedy {
   /// The mover's value of s, which is the seat's own decision or somebody else's turn.
   float value(const State<B>& s) const { return heuristic_values(s)[me]; }
 
+  /// The cell of the first elimination in the list with the lowest cap.
+  static Move cheapest(const State<B>& s, const std::vector<Move>& moves) {
+    return *std::min_element(moves.begin(), moves.end(),
+                             [&](Move a, Move b) { return s.cap[a.cell()] < s.cap[b.cell()]; });
+  }
+
+  /// Plays on to the end of the turn by simple rules: no further captures, lines and the largest regions are taken,
+  /// the smallest caps pay. `moves` is the playable list of s.
+  void finish_turn(State<B>& s, std::vector<Move>& moves) const {
+    for (;; generate_playable(s, moves)) {
+      if (s.over() || s.to_move != me || s.phase == Phase::RingPlacement) return;
+      switch (s.phase) {
+        case Phase::Capture:
+          apply(s, moves.back());
+          break;
+        case Phase::LineProcessing:
+        case Phase::ChainCapture:
+          apply(s, moves.front());
+          break;
+        case Phase::TerritoryProcessing:
+          if (s.owes_territory) {
+            apply(s, cheapest(s, moves));
+          } else {
+            int most = -1;
+            Move best = moves.front();
+            for (const Move m : moves) {
+              const int cells = m.type() == MoveType::Territory ? region_cells(s, m).count() : 0;
+              if (cells > most) {
+                most = cells;
+                best = m;
+              }
+            }
+            apply(s, best);
+          }
+          break;
+        case Phase::ForcedElimination:
+          apply(s, cheapest(s, moves));
+          break;
+        default:
+          return;
+      }
+    }
+  }
+
   /// The best value the seat reaches within its turn, looking at most `depth` decisions ahead.
   float best(State<B>& s, int depth) {
     std::vector<Move>& moves = lists[depth];
@@ -167,7 +267,10 @@ struct Greedy {
       if (moves.size() > 1) break;
       apply(s, moves[0]);
     }
-    if (depth == 0 || static_cast<int>(moves.size()) > budget) return value(s);
+    if (depth == 0 || static_cast<int>(moves.size()) > budget) {
+      finish_turn(s, moves);
+      return value(s);
+    }
     budget -= static_cast<int>(moves.size());
     float most = -1.0F;
     for (const Move m : moves) {
@@ -183,7 +286,7 @@ struct Greedy {
 
 template <class B>
 void heuristic_features(const State<B>& s, Seat seat, float* out) {
-  features_of(s, activity(s), seat, out);
+  features_of(s, activity(s), claims(s), seat, out);
 }
 
 template <class B>

@@ -36,8 +36,12 @@ enum class Feature : uint8_t {
   NoStacks,
   SingleStack,
   Out,
+  ClaimNow,
+  ClaimWinsNow,
+  ClaimLater,
+  ClaimWinsLater,
 };
-inline constexpr int kFeatures = static_cast<int>(Feature::Out) + 1;
+inline constexpr int kFeatures = static_cast<int>(Feature::ClaimWinsLater) + 1;
 
 /// The rows in the order of Feature.
 extern const std::array<HeuristicRow, kFeatures> kHeuristicTable;

@@ -23,44 +23,33 @@ void placements(const State<B>& s, MoveList& out) {
     out.push_cells(cells, Move::make(MoveType::Place, 0, 0, n));
     if (n == 1) candidates = cells;
   }
-  s.stack_bits().for_each([&](Cell c) {
-    const int height = State<B>::Ops::height(s.stack_at(c)) + 1;
-    const bool steps = height <= 3 && live[static_cast<size_t>(height - 1)].test(c);
-    if (steps || may_place_on_stack(s, c, me)) out.push(Move::make(MoveType::Place, c, 0, 1));
+  const auto stacks = s.stack_bits();
+  auto cells = (stacks & live[2]).andnot(s.tall);  // three steps are enough for them
+  stacks.andnot(cells).for_each([&](Cell c) {
+    if (may_place_on_stack(s, c, me)) cells.set(c);
   });
+  out.push_cells(cells, Move::make(MoveType::Place, 0, 0, 1));
   if (s.stacks[me] > 0 ? any_stack_action(s, me) : s.may_recover(me)) out.push(Move::make(MoveType::SkipPlacement));
   if (s.swap == SwapState::Available && me == 1) out.push(Move::make(MoveType::Swap));
   if (out.size == 0) out.push(Move::make(MoveType::NoPlacement));
 }
 
-/// Captures of the stack on c along every direction (rules section 6).
-template <class B>
-void captures(const State<B>& s, Cell c, MoveType type, MoveList& out) {
+/// Captures of the stack on c (rules section 6), and its plain moves (section 5) where `Steps`.
+template <bool Steps, class B>
+void stack_moves(const State<B>& s, Cell c, MoveType capture, MoveList& out) {
   const int height = State<B>::Ops::height(s.stack_at(c));
   const int cap = s.cap[c];
+  Move* end = out.moves + out.size;
   unroll<B::kDirs>([&]<int D>() {
     const int before = s.template run<D>(c);
+    if constexpr (Steps)
+      end = write_run(end, Move::make(MoveType::Step, c, D, height), Move::kDistanceStep, before - height + 1);
     const Cell target = B::go(c, D, before + 1);
-    if (s.cap[target] > cap) return;
-    const int last = before + 1 + s.template run<D>(target);
-    for (int k = std::max(height, before + 2); k <= last; ++k) out.push(Move::make(type, c, D, before + 1, k));
+    const int first = std::max(height, before + 2);
+    const int last = s.cap[target] <= cap ? before + 1 + s.template run<D>(target) : 0;
+    end = write_run(end, Move::make(capture, c, D, before + 1, first), Move::kLandingStep, last - first + 1);
   });
-}
-
-/// Plain moves and captures of the stack on c (rules sections 5 and 6).
-template <class B>
-void stack_moves(const State<B>& s, Cell c, MoveList& out) {
-  const int height = State<B>::Ops::height(s.stack_at(c));
-  const int cap = s.cap[c];
-  unroll<B::kDirs>([&]<int D>() {
-    const int before = s.template run<D>(c);
-    for (int k = height; k <= before; ++k) out.push(Move::make(MoveType::Step, c, D, k));
-    const Cell target = B::go(c, D, before + 1);
-    if (s.cap[target] > cap) return;
-    const int last = before + 1 + s.template run<D>(target);
-    for (int k = std::max(height, before + 2); k <= last; ++k)
-      out.push(Move::make(MoveType::Capture, c, D, before + 1, k));
-  });
+  out.size = static_cast<int>(end - out.moves);
 }
 
 /// Recovery slides (rules section 8): the legal ones, or those that are listed and then refused.
@@ -96,9 +85,9 @@ template <class B>
 void movements(const State<B>& s, MoveList& out) {
   const Seat me = s.to_move;
   if (s.must_move != kNoCell)
-    stack_moves(s, s.must_move, out);
+    stack_moves<true>(s, s.must_move, MoveType::Capture, out);
   else
-    s.control[me].for_each([&](Cell c) { stack_moves(s, c, out); });
+    s.control[me].for_each([&](Cell c) { stack_moves<true>(s, c, MoveType::Capture, out); });
   if (s.may_recover(me)) {
     out.push(Move::make(MoveType::SkipRecovery));
     slides(s, false, out);
@@ -155,10 +144,10 @@ void generate(const State<B>& s, MoveList& out) {
     case Phase::Movement:
       return movements(s, out);
     case Phase::Capture:
-      captures(s, s.active, MoveType::Capture, out);
+      stack_moves<false>(s, s.active, MoveType::Capture, out);
       return out.push(Move::make(MoveType::SkipCapture));
     case Phase::ChainCapture:
-      return captures(s, s.active, MoveType::ChainCapture, out);
+      return stack_moves<false>(s, s.active, MoveType::ChainCapture, out);
     case Phase::LineProcessing:
       return line_moves(s, out);
     case Phase::TerritoryProcessing:
@@ -212,10 +201,10 @@ bool is_playable(const State<B>& s, Move move) {
   return std::find(cells.begin(), cells.end(), move.extraction()) != cells.end();
 }
 
-#define RR_INSTANTIATE(B)                                             \
-  template void generate(const State<B>&, MoveList&);                 \
-  template void generate_refused(const State<B>&, MoveList&);         \
-  template void extractions(const State<B>&, std::vector<Cell>&);     \
+#define RR_INSTANTIATE(B)                                               \
+  template void generate(const State<B>&, MoveList&);                   \
+  template void generate_refused(const State<B>&, MoveList&);           \
+  template void extractions(const State<B>&, std::vector<Cell>&);       \
   template void generate_playable(const State<B>&, std::vector<Move>&); \
   template bool is_playable(const State<B>&, Move);
 RR_INSTANTIATE(Square8)

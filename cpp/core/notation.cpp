@@ -12,9 +12,9 @@
 namespace rr {
 namespace {
 
-constexpr std::array<std::string_view, 8> kPhaseNames = {"ring_placement",    "movement",        "capture",
-                                                         "chain_capture",     "line_processing", "territory_processing",
-                                                         "forced_elimination", "game_over"};
+constexpr std::array<std::string_view, 8> kPhaseNames = {
+    "ring_placement",       "movement",           "capture",  "chain_capture", "line_processing",
+    "territory_processing", "forced_elimination", "game_over"};
 
 template <class B>
 void append_cell(std::string& out, Cell c) {
@@ -167,7 +167,7 @@ std::string cell_text(Cell c) {
 
 template <class B>
 std::string move_text(const State<B>& s, Move m) {
-  constexpr std::array<std::string_view, kMoveTypes> heads = {"P", "SP", "NP", "SW", "M", "C", "K",  "SC", "NM",
+  constexpr std::array<std::string_view, kMoveTypes> heads = {"P", "SP", "NP", "SW", "M",  "C", "K", "SC", "NM",
                                                               "R", "R",  "R",  "R",  "SR", "L", "O", "O",  "NL",
                                                               "T", "ST", "NT", "E",  "E",  "E", "F"};
   const MoveType type = m.type();
@@ -398,7 +398,8 @@ void parse_turn(State<B>& s, std::string_view text) {
   };
   for (const std::string_view entry : split(text, ' ')) {
     const size_t equals = entry.find('=');
-    if (equals == std::string_view::npos) throw NotationError("a turn field is written name=value, not " + quoted(entry));
+    if (equals == std::string_view::npos)
+      throw NotationError("a turn field is written name=value, not " + quoted(entry));
     const std::string_view name = entry.substr(0, equals), value = entry.substr(equals + 1);
     if (name == "capture") {
       s.active = parse_cell<B>(value);
@@ -517,7 +518,8 @@ State<B> parse_state(const Rules& rules, std::string_view text, const std::strin
     s.must_move = parse_cell<B>(f[3]);
     const bool moving = s.phase == Phase::Movement || s.phase == Phase::Capture || s.phase == Phase::ChainCapture;
     if (!moving || !s.control[s.to_move].test(s.must_move))
-      throw NotationError("the must-move cell " + quoted(f[3]) + " needs a stack of the seat to move in a moving phase");
+      throw NotationError("the must-move cell " + quoted(f[3]) +
+                          " needs a stack of the seat to move in a moving phase");
   }
   if ((f[4] != "-") != (s.phase == Phase::ChainCapture))
     throw NotationError("the chain cell belongs to the phase chain_capture, and only to it");
@@ -539,12 +541,12 @@ State<B> parse_state(const Rules& rules, std::string_view text, const std::strin
   return s;
 }
 
-#define RR_INSTANTIATE(B)                                                                       \
-  template std::string cell_text<B>(Cell);                                                      \
-  template std::string move_text(const State<B>&, Move);                                        \
-  template Move parse_move(const State<B>&, std::string_view);                                  \
-  template std::string canonical(const State<B>&);                                              \
-  template std::string turn_text(const State<B>&);                                              \
+#define RR_INSTANTIATE(B)                                      \
+  template std::string cell_text<B>(Cell);                     \
+  template std::string move_text(const State<B>&, Move);       \
+  template Move parse_move(const State<B>&, std::string_view); \
+  template std::string canonical(const State<B>&);             \
+  template std::string turn_text(const State<B>&);             \
   template State<B> parse_state<B>(const Rules&, std::string_view, const std::string_view*);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

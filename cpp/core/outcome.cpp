@@ -195,8 +195,8 @@ std::string_view detail_name(Detail detail) {
   return names[static_cast<int>(detail)];
 }
 
-#define RR_INSTANTIATE(B)                  \
-  template void end_turn(State<B>&);       \
+#define RR_INSTANTIATE(B)            \
+  template void end_turn(State<B>&); \
   template std::array<uint8_t, kMaxSeats> ranks(const State<B>&);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

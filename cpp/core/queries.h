@@ -228,14 +228,14 @@ inline std::pair<Cell, int> run_through(const State<B>& s, Seat seat, Cell t, Ce
 
 /// What a line slide of a marker from `from` to its empty neighbour `to` makes (rules section 8).
 struct SlideLines {
-  bool offered = false;     ///< the engine lists the slide
-  bool playable = false;    ///< and plays its L1
-  bool window = false;      ///< L2 is listed
+  bool offered = false;   ///< the engine lists the slide
+  bool playable = false;  ///< and plays its L1
+  bool window = false;    ///< L2 is listed
   bool window_playable = false;
-  Cell run_first = kNoCell; ///< the run that collapses
+  Cell run_first = kNoCell;  ///< the run that collapses
   int run_axis = 0;
   int run_length = 0;
-  Cell longest_first = kNoCell; ///< the run whose first q cells are the window of L2
+  Cell longest_first = kNoCell;  ///< the run whose first q cells are the window of L2
   int longest_axis = 0;
 };
 

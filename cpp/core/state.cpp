@@ -79,6 +79,7 @@ std::string check_invariants(const State<B>& state) {
     if (!(fresh.control[s] == state.control[s])) return seat + ": control is wrong";
     rings += state.hand[s] + state.eliminated[s];
   }
+  if (!(fresh.tall == state.tall)) return "tall stacks are wrong";
   if (rings != state.rings_total)
     return std::to_string(rings) + " rings exist where there were " + std::to_string(state.rings_total);
   if (std::memcmp(fresh.cap, state.cap, sizeof fresh.cap) != 0) return "cap heights are wrong";
@@ -87,9 +88,9 @@ std::string check_invariants(const State<B>& state) {
   return {};
 }
 
-#define RR_INSTANTIATE(B)                                  \
-  template struct State<B>;                                \
-  template std::string check_invariants(const State<B>&);  \
+#define RR_INSTANTIATE(B)                                 \
+  template struct State<B>;                               \
+  template std::string check_invariants(const State<B>&); \
   template uint64_t recomputed_key(const State<B>&);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

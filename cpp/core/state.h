@@ -23,12 +23,12 @@ enum class Detail : uint8_t {
 
 /// Tracker of rounds in which one seat alone could act (rules section 12).
 struct LpsTracker {
-  uint16_t round = 0;       ///< rounds begun; for reports only, not part of the key
-  Seat first = kNoSeat;     ///< seat whose turn opens a round
-  Seat exclusive = kNoSeat; ///< the only seat with a real action in the last complete rounds
-  uint8_t count = 0;        ///< complete rounds in a row with that same exclusive seat
-  uint8_t seen = 0;         ///< bit s: seat s has begun a turn in this round
-  uint8_t real = 0;         ///< bit s: it had a real action then
+  uint16_t round = 0;        ///< rounds begun; for reports only, not part of the key
+  Seat first = kNoSeat;      ///< seat whose turn opens a round
+  Seat exclusive = kNoSeat;  ///< the only seat with a real action in the last complete rounds
+  uint8_t count = 0;         ///< complete rounds in a row with that same exclusive seat
+  uint8_t seen = 0;          ///< bit s: seat s has begun a turn in this round
+  uint8_t real = 0;          ///< bit s: it had a real action then
   bool operator==(const LpsTracker&) const = default;
 };
 
@@ -90,16 +90,17 @@ struct State {
   using Stack = typename B::Stack;
   using Ops = StackOps<Stack>;
 
-  // The board. `control`, `cap`, `blk`, `stacks`, `markers`, `key_board` and `rings_on_board` follow from the rest.
-  Bits control[kMaxSeats];           ///< stacks whose top ring is the seat's
-  Bits marker[kMaxSeats];            ///< markers of the seat
-  Bits territory[kMaxSeats];         ///< collapsed cells owned by the seat
-  uint32_t blk[B::kAxes][B::kLines]; ///< per line of each axis: bit = place is a stack, collapsed or off the board
-  Stack stack[B::kSlots];            ///< 0: no stack; indexed by B::slot(cell)
-  uint8_t cap[B::kFrame];            ///< cap height; 0: no stack; kBlockedCap: off the board or collapsed
-  uint64_t key_board;                ///< xor of the keys of everything on the board
-  uint16_t stacks[kMaxSeats];        ///< stacks controlled by the seat
-  uint16_t markers[kMaxSeats];       ///< markers of the seat on the board
+  // The board. `control`, `tall`, `cap`, `blk`, `stacks`, `markers`, `key_board` and `rings_on_board` follow from the rest.
+  Bits control[kMaxSeats];            ///< stacks whose top ring is the seat's
+  Bits tall;                          ///< stacks of three rings or more
+  Bits marker[kMaxSeats];             ///< markers of the seat
+  Bits territory[kMaxSeats];          ///< collapsed cells owned by the seat
+  uint32_t blk[B::kAxes][B::kLines];  ///< per line of each axis: bit = place is a stack, collapsed or off the board
+  Stack stack[B::kSlots];             ///< 0: no stack; indexed by B::slot(cell)
+  uint8_t cap[B::kFrame];             ///< cap height; 0: no stack; kBlockedCap: off the board or collapsed
+  uint64_t key_board;                 ///< xor of the keys of everything on the board
+  uint16_t stacks[kMaxSeats];         ///< stacks controlled by the seat
+  uint16_t markers[kMaxSeats];        ///< markers of the seat on the board
   uint16_t rings_on_board[kMaxSeats];
 
   // The seats.
@@ -108,19 +109,19 @@ struct State {
   uint16_t collapsed[kMaxSeats];   ///< territory counter
   uint8_t out[kMaxSeats];          ///< 0: has rings; k: one of the k-th group of seats to lose their last ring
 
-  uint16_t rings_total;            ///< rings in the game: hands, eliminated and on the board; never changes
+  uint16_t rings_total;  ///< rings in the game: hands, eliminated and on the board; never changes
 
   // The turn.
   Rules rules;
   Phase phase;
-  Seat to_move;        ///< 0 in phase GameOver
-  Cell must_move;      ///< stack that must move (it was placed on), or kNoCell
-  Cell active;         ///< Capture and ChainCapture: the stack that may go on capturing, otherwise kNoCell
-  bool owes_line;      ///< a ring is owed for a line
-  bool owes_territory; ///< the last ply chose a region whose elimination is owed
-  bool real_action;    ///< the mover has done a real action this turn (rules section 3.5)
-  bool recovery_turn;  ///< this turn contained a recovery slide
-  bool no_history;     ///< no ply was made since the position was set up
+  Seat to_move;         ///< 0 in phase GameOver
+  Cell must_move;       ///< stack that must move (it was placed on), or kNoCell
+  Cell active;          ///< Capture and ChainCapture: the stack that may go on capturing, otherwise kNoCell
+  bool owes_line;       ///< a ring is owed for a line
+  bool owes_territory;  ///< the last ply chose a region whose elimination is owed
+  bool real_action;     ///< the mover has done a real action this turn (rules section 3.5)
+  bool recovery_turn;   ///< this turn contained a recovery slide
+  bool no_history;      ///< no ply was made since the position was set up
   SwapState swap;
   LpsTracker lps;
 
@@ -189,6 +190,7 @@ inline void State<B>::set_stack(Cell c, Stack s) {
     control[owner].clear(c);
     --stacks[owner];
     key_board ^= stack_key(c, here);
+    if (Ops::height(here) >= 3) tall.clear(c);
     if (s == 0) {
       unblock(c);
       cap[c] = 0;
@@ -202,6 +204,7 @@ inline void State<B>::set_stack(Cell c, Stack s) {
     control[owner].set(c);
     ++stacks[owner];
     key_board ^= stack_key(c, s);
+    if (Ops::height(s) >= 3) tall.set(c);
     cap[c] = static_cast<uint8_t>(Ops::cap(s));
   }
 }

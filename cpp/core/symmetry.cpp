@@ -143,12 +143,12 @@ bool symmetry_holds(const State<B>& s, int g, const std::vector<Move>& moves) {
   });
 }
 
-#define RR_INSTANTIATE(B)                                              \
-  template Cell map_cell<B>(Cell, int);                                \
-  template int map_direction<B>(int, int);                             \
-  template int inverse_symmetry<B>(int);                               \
-  template State<B> transform(const State<B>&, int);                   \
-  template Move transform_move(const State<B>&, Move, int);            \
+#define RR_INSTANTIATE(B)                                   \
+  template Cell map_cell<B>(Cell, int);                     \
+  template int map_direction<B>(int, int);                  \
+  template int inverse_symmetry<B>(int);                    \
+  template State<B> transform(const State<B>&, int);        \
+  template Move transform_move(const State<B>&, Move, int); \
   template bool symmetry_holds(const State<B>&, int, const std::vector<Move>&);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

@@ -1,6 +1,7 @@
 // Small value types of the rules core: cells, seats, phases and the packed move.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -29,31 +30,31 @@ enum class Phase : uint8_t {
 };
 
 enum class MoveType : uint8_t {
-  Place,                // Px,y*n      cell, count
-  SkipPlacement,        // SP
-  NoPlacement,          // NP
-  Swap,                 // SW
-  Step,                 // Mf>t        cell, direction, distance
-  Capture,              // Cfxc>t      cell, direction, distance to the target, distance to the landing
-  ChainCapture,         // Kfxc>t      the same
-  SkipCapture,          // SC
-  NoMovement,           // NM
-  SlideLine,            // Rf>t:L1     cell, direction, extraction cell
-  SlideLineFree,        // Rf>t:L2[..] cell, direction
-  SlideStep,            // Rf>t:F      cell, direction, extraction cell
-  SlideStrike,          // Rf>t:S      cell, direction, extraction cell
-  SkipRecovery,         // SR
-  Line,                 // L[..]       first cell, axis, length
-  LineAll,              // O[..]:A     first cell, axis, length
-  LineWindow,           // O[..]:[..]  first cell, axis, length, offset of the window
-  NoLine,               // NL
-  Territory,            // T[..]       lowest cell of the region, border seat + 1 (0: no border seat)
-  SkipTerritory,        // ST
-  NoTerritory,          // NT
-  EliminateLine,        // Ec:l        cell
-  EliminateTerritory,   // Ec:t        cell
-  EliminateRecovery,    // Ec:r        cell
-  ForcedElimination,    // Fc          cell
+  Place,               // Px,y*n      cell, count
+  SkipPlacement,       // SP
+  NoPlacement,         // NP
+  Swap,                // SW
+  Step,                // Mf>t        cell, direction, distance
+  Capture,             // Cfxc>t      cell, direction, distance to the target, distance to the landing
+  ChainCapture,        // Kfxc>t      the same
+  SkipCapture,         // SC
+  NoMovement,          // NM
+  SlideLine,           // Rf>t:L1     cell, direction, extraction cell
+  SlideLineFree,       // Rf>t:L2[..] cell, direction
+  SlideStep,           // Rf>t:F      cell, direction, extraction cell
+  SlideStrike,         // Rf>t:S      cell, direction, extraction cell
+  SkipRecovery,        // SR
+  Line,                // L[..]       first cell, axis, length
+  LineAll,             // O[..]:A     first cell, axis, length
+  LineWindow,          // O[..]:[..]  first cell, axis, length, offset of the window
+  NoLine,              // NL
+  Territory,           // T[..]       lowest cell of the region, border seat + 1 (0: no border seat)
+  SkipTerritory,       // ST
+  NoTerritory,         // NT
+  EliminateLine,       // Ec:l        cell
+  EliminateTerritory,  // Ec:t        cell
+  EliminateRecovery,   // Ec:r        cell
+  ForcedElimination,   // Fc          cell
 };
 inline constexpr int kMoveTypes = 25;
 
@@ -68,6 +69,8 @@ struct Move {
   }
   constexpr MoveType type() const { return static_cast<MoveType>(bits & 31); }
   constexpr Cell cell() const { return static_cast<Cell>(bits >> 5 & 1023); }
+  static constexpr uint32_t kDistanceStep = 1u << 15;  ///< added to a plain move: one cell further
+  static constexpr uint32_t kLandingStep = 1u << 20;   ///< added to a capture: landing one cell further
   constexpr int dir() const { return static_cast<int>(bits >> 25 & 7); }
   constexpr int a() const { return static_cast<int>(bits >> 15 & 31); }
   constexpr int b() const { return static_cast<int>(bits >> 20 & 31); }
@@ -99,7 +102,7 @@ inline constexpr auto kOctetCells = [] {
 struct MoveList {
   static constexpr int kCapacity = 6144;
   int size;
-  Move moves[kCapacity + 8];
+  Move moves[kCapacity + 32];  // runs are written in eights
 
   void push(Move m) { moves[size++] = m; }
   /// One move of a type and its small fields for each cell of a set.
@@ -120,5 +123,19 @@ struct MoveList {
   const Move* end() const { return moves + size; }
   Move operator[](int i) const { return moves[i]; }
 };
+
+/// Writes moves first, first + step, first + 2 step, .. at `end` and returns the new end; none where count <= 0. The
+/// usual few need no branch; up to eight moves beyond the new end are overwritten.
+inline Move* write_run(Move* end, Move first, uint32_t step, int count) {
+  typedef uint32_t Lanes __attribute__((vector_size(32)));
+  constexpr Lanes iota = {0, 1, 2, 3, 4, 5, 6, 7};
+  Lanes lanes = iota * step + first.bits;
+  __builtin_memcpy(end, &lanes, sizeof lanes);
+  for (int done = 8; done < count; done += 8) {
+    lanes += 8 * step;
+    __builtin_memcpy(end + done, &lanes, sizeof lanes);
+  }
+  return end + std::max(count, 0);
+}
 
 }  // namespace rr

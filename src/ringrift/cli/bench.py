@@ -58,3 +58,63 @@ def rules(
         least = min(row["plies_per_s"] for row in found)
         typer.echo(f"{chess['engine']}: {chess['plies_per_s']:,} plies/s; the slowest row is {least / chess['plies_per_s']:.0f}x that")
     typer.echo(f"Signature: {signature}")
+
+
+@bench.command("nets")
+def nets(
+    config: AnyConfig = None,
+    arch: Annotated[list[str] | None, typer.Option(help="Architecture; repeat for several; default: all.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Positions per call.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.01, help="CPU seconds per measurement.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Size, arithmetic and speed of the networks: evaluations per CPU second of one thread, exported as play runs them.
+
+    Example: ringrift bench nets --config square8_2p --arch tiny
+    """
+    from ringrift.nets import ARCHITECTURES
+    from ringrift.nets import bench as measure
+
+    found = list(measure.rows(config or "square8_2p", arch or tuple(ARCHITECTURES), batch=batch, seconds=seconds))
+    if json:
+        print_json({"rows": found})
+        return
+    columns = {
+        "architecture": "network",
+        "parameters": "parameters",
+        "flops": "operations",
+        "evals_per_s_float32": "evals/s float32",
+        "evals_per_s_int8": "evals/s int8",
+    }
+    print_table(f"networks on {config or 'square8_2p'}, batch {batch}", found, columns)
+
+
+@bench.command("search")
+def search(
+    config: AnyConfig = None,
+    simulations: Annotated[int, typer.Option(min=1, help="Simulations of each search.")] = 64,
+    games: Annotated[int, typer.Option(min=1, help="Searches at a time.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs; the median counts.")] = 5,
+    json: Json = False,
+) -> None:
+    """Tree, rules and encoding without a network: CPU time per simulation, from mid-game positions of fixed seeds.
+
+    Example: ringrift bench search --config square8_2p --simulations 150
+    """
+    from ringrift.search import bench as measure
+
+    configs = (config,) if config else ("square8_2p", "hex8_2p", "square19_2p", "hexagonal_2p")
+    found = list(measure.rows(configs, simulations, games, repeats))
+    if json:
+        print_json({"rows": found})
+        return
+    columns = {
+        "config": "config",
+        "us_per_simulation": "µs/simulation",
+        "encoded_per_s": "encoded/s",
+        "evaluations": "evaluations",
+        "terminal_visits": "visits of ends",
+        "moves_per_position": "moves",
+        "signature": "signature",
+    }
+    print_table(f"Gumbel search, {simulations} simulations, {games} games at a time", found, columns)
