@@ -53,12 +53,17 @@ perft: build ## node counts against the golden tables
 	$(BIN)/python -m pytest -q tests/rules -k perft
 
 bench: build ## throughputs and the behaviour signature
-	$(BIN)/ringrift bench
+	$(BIN)/ringrift bench rules --threads 1 --threads 2
+	$(BIN)/ringrift bench search
+	$(BIN)/ringrift bench nets
 
-sanitize: setup ## the core's own tests under the address and undefined-behaviour sanitizers
+VECTORS := $(or $(RINGRIFT_VECTORS),../shared/rules/vectors)
+sanitize: build ## the core's own tests and the recorded games under the address and undefined-behaviour sanitizers
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DRR_SANITIZE=address,undefined
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/rr_test
+	@if [ -d "$(VECTORS)" ]; then $(BIN)/python tools/recorded_moves.py | build/sanitize/rr_test --replay; \
+	else echo "no recorded games in $(VECTORS): their replay is skipped; set RINGRIFT_VECTORS"; fi
 
 fuzz: build ## feed the text parsers with garbage; SECONDS_EACH=600 for the long run
 	$(BIN)/python tools/fuzz.py
