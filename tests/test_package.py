@@ -82,7 +82,7 @@ def test_the_layers_hold() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_sessions_in_the_documents_run(document: Path) -> None:
-    failed, tried = doctest.testfile(str(document), module_relative=False, optionflags=doctest.ELLIPSIS)
+    failed, tried = doctest.testfile(str(document), module_relative=False)
     assert tried and not failed
 
 

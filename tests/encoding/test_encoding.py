@@ -2,12 +2,13 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded import FILES as RECORDED
+from recorded import recorded
 
 from ringrift.encoding import (
     ENCODING_HASH,
@@ -25,8 +26,6 @@ from ringrift.encoding import (
 )
 from ringrift.errors import RulesError
 from ringrift.rules import CONFIGS, Game, Options, Phase, config_info
-
-VECTORS = Path(os.environ.get("RINGRIFT_VECTORS", Path(__file__).parents[3] / "shared" / "rules" / "vectors"))
 
 
 def offset(table: tuple[Feature, ...], name: str) -> int:
@@ -156,12 +155,12 @@ def test_the_pie_rule_has_an_address() -> None:
 SLOW_FILES = ("square19", "hexagonal", "hex8_2p", "hex8_3p", "hex8_4p", "square8_2p", "square8_4p")
 FILES = [
     pytest.param(path, marks=pytest.mark.slow if path.name.startswith(SLOW_FILES) else ())
-    for path in sorted(VECTORS.glob("*.jsonl.gz"))
+    for path in RECORDED
     if "contract" not in path.name
 ]
 
 
-@pytest.mark.skipif(not FILES, reason=f"no recorded games in {VECTORS}; set RINGRIFT_VECTORS to their folder")
+@recorded
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.partition(".")[0])
 def test_addresses_are_distinct_in_recorded_games(path: Path) -> None:
     with gzip.open(path, "rt") as lines:

@@ -4,19 +4,21 @@ import struct
 import numpy as np
 import pytest
 import torch
-from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
 
+from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
 from ringrift.errors import CorruptBlob, EncodingMismatch, FormatTooNew, RulesError
 from ringrift.evaluators import OnnxEvaluator, read_metadata
 from ringrift.evaluators.metadata import ModelMetadata
 from ringrift.nets import (
     ARCHITECTURES,
     Positions,
+    bench,
     cost,
     export_onnx,
     initial_checkpoint,
     initial_network,
     load_checkpoint,
+    random_positions,
     save_checkpoint,
 )
 from ringrift.nets.network import Network
@@ -172,3 +174,19 @@ def test_cost_of_the_table():
         assert parameters == sum(p.numel() for p in Network(row, "square8_2p").parameters())
         convolutions = 2 * row.blocks * row.channels**2 * 9
         assert 1 < flops / (2 * 64 * convolutions) < (4 if row.blocks == 1 else 2.2)
+
+
+def test_random_positions_are_decisions():
+    batch = random_positions("hex8_2p", 40, seed=1)
+    assert batch.planes.shape[:2] == (40, PLANES)
+    assert batch.offsets[-1] == len(batch.addresses)
+    assert np.diff(batch.offsets).min() > 1
+    again = random_positions("hex8_2p", 40, seed=1)
+    for one, other in zip(batch, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_bench_rows():
+    (row,) = bench.rows("square8_2p", ["nano"], batch=8, seconds=0.01)
+    assert (row["parameters"], row["flops"]) == cost("nano", "square8_2p")
+    assert {"evals_per_s_float32", "evals_per_s_int8"} <= row.keys()
