@@ -2,7 +2,6 @@
 
 import ast
 import io
-import sys
 import tokenize
 from pathlib import Path
 
@@ -50,26 +49,22 @@ def row(name: str, counts: list[tuple[int, int]], budget: int | None = None) -> 
     return total, code
 
 
-def main() -> int:
-    """Print the table; status 1 when a group is over its budget."""
-    over = False
+def main() -> None:
     print(f"{'':28} {'lines':>7} {'code':>7} {'budget':>7}  used")
     package = ROOT / "src" / "ringrift"
     python = []
     for group, (layers, budget) in BUDGET.items():
         files = [f for name in layers for f in [package / f"{name}.py", *(package / name).rglob("*.py")] if f.exists()]
         python.append(row(group, [python_lines(f) for f in files], budget))
-        over |= python[-1][1] > budget
     row("Python", python, sum(budget for _, budget in BUDGET.values()))
     cpp = []
     for folder in ("core", "search", "bind"):
         files = [f for f in (ROOT / "cpp" / folder).iterdir() if f.suffix in (".h", ".cpp")]
         cpp.append(row(f"cpp/{folder}", [cpp_lines(f) for f in files]))
-    over |= row("C++", cpp, CPP_BUDGET)[1] > CPP_BUDGET
+    row("C++", cpp, CPP_BUDGET)
     row("cpp/test", [cpp_lines(f) for f in (ROOT / "cpp" / "test").iterdir()])
     row("tests", [python_lines(f) for f in (ROOT / "tests").rglob("*.py")])
-    return int(over)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

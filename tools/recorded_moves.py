@@ -1,4 +1,4 @@
-"""Recorded games as lines for `rr_test --replay`: the position text before the first ply, a tab, the moves joined with bars.
+"""Recorded games as lines for `rr_test --replay`: the position text before the first ply, a tab, the moves with bars.
 
 The games are those of RINGRIFT_VECTORS (default: ../shared/rules/vectors); of the large boards every third game.
 """

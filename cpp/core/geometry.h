@@ -49,10 +49,13 @@ struct Bits64 {
   constexpr void for_each(F&& f) const {
     for (uint64_t v = w; v != 0; v &= v - 1) f(cell(std::countr_zero(v)));
   }
-  /// Calls f(first cell, eight bits) for stretches of eight cells that hold all of the set.
+  /// Calls f(first cell, eight bits, cells of the set before them) for stretches of eight cells that hold all of the
+  /// set; returns its size.
   template <class F>
-  constexpr void for_each_octet(F&& f) const {
-    for (int i = 0; i < 8; ++i) f(cell(8 * i), static_cast<uint8_t>(w >> 8 * i));
+  constexpr int for_each_octet(F&& f) const {
+    for (int i = 0; i < 8; ++i)
+      f(cell(8 * i), static_cast<uint8_t>(w >> 8 * i), std::popcount(w & ((uint64_t{1} << 8 * i) - 1)));
+    return std::popcount(w);
   }
   /// Every cell of `mask` in a row run with a cell of this set, this being a part of mask.
   constexpr Bits64 runs_filled(Bits64 mask) const {
@@ -114,8 +117,7 @@ struct BitsRows {
     return n;
   }
   Cell lowest() const {
-    int i = 0;
-    while (r[i] == 0) ++i;
+    const int i = std::countr_zero(used_rows());
     return static_cast<Cell>(i * Stride + std::countr_zero(r[i]));
   }
   BitsRows operator&(const BitsRows& o) const {
@@ -151,24 +153,35 @@ struct BitsRows {
   }
   template <class F>
   void for_each(F&& f) const {
-    for (int i = 0; i < N; ++i)
+    for (uint32_t rows = used_rows(); rows != 0; rows &= rows - 1) {
+      const int i = std::countr_zero(rows);
       for (Row w = r[i]; w != 0; w = static_cast<Row>(w & (w - 1)))
         f(static_cast<Cell>(i * Stride + std::countr_zero(w)));
+    }
   }
   template <class F>
   bool any_of(F&& f) const {
-    for (int i = 0; i < N; ++i)
+    for (uint32_t rows = used_rows(); rows != 0; rows &= rows - 1) {
+      const int i = std::countr_zero(rows);
       for (Row w = r[i]; w != 0; w = static_cast<Row>(w & (w - 1)))
         if (f(static_cast<Cell>(i * Stride + std::countr_zero(w)))) return true;
+    }
     return false;
   }
-
-  /// Calls f(first cell, eight bits) for stretches of eight cells that hold all of the set.
+  /// Calls f(first cell, eight bits, cells of the set before them) for stretches of eight cells that hold all of the
+  /// set; returns its size.
   template <class F>
-  void for_each_octet(F&& f) const {
-    for (int i = 1; i < N; ++i)
-      if (r[i] != 0)
-        for (int k = 0; k < Octets; ++k) f(static_cast<Cell>(i * Stride + 8 * k), static_cast<uint8_t>(r[i] >> 8 * k));
+  int for_each_octet(F&& f) const {
+    int before = 0;
+    for (uint32_t rows = used_rows(); rows != 0; rows &= rows - 1) {
+      const int i = std::countr_zero(rows);
+      const uint32_t word = r[i];
+      for (int k = 0; k < Octets; ++k)
+        f(static_cast<Cell>(i * Stride + 8 * k), static_cast<uint8_t>(word >> 8 * k),
+          before + std::popcount(word & ((1u << 8 * k) - 1)));
+      before += std::popcount(word);
+    }
+    return before;
   }
   /// Every cell of `mask` in a row run with a cell of this set, this being a part of mask. The carry of one addition
   /// runs up a run from its lowest seed; downwards the runs double.
@@ -209,6 +222,25 @@ struct BitsRows {
   }
 
  private:
+  /// Bit i: row i is not empty.
+  uint32_t used_rows() const {
+    uint32_t rows = 0;
+#ifdef __AVX2__
+    typedef char Bytes __attribute__((vector_size(32)));
+    typedef float Floats __attribute__((vector_size(32)));
+    for (int i = 0; i < Vectors; ++i) {
+      if constexpr (sizeof(Row) == 4) {
+        rows |= static_cast<uint32_t>(__builtin_ia32_movmskps256(reinterpret_cast<Floats>(v[i] != 0))) << kLanes * i;
+      } else {  // one vector of 16 lanes: two equal bits a row, thinned to one
+        uint32_t pairs = static_cast<uint32_t>(__builtin_ia32_pmovmskb256(reinterpret_cast<Bytes>(v[i] != 0)));
+        rows |= __builtin_ia32_pext_si(pairs, 0x55555555u);
+      }
+    }
+#else
+    for (int i = 0; i < N; ++i) rows |= static_cast<uint32_t>(r[i] != 0) << i;
+#endif
+    return rows;
+  }
   static bool any_lane(Vec a) {
 #ifdef __AVX__
     typedef long long Quads __attribute__((vector_size(32)));

@@ -512,6 +512,7 @@ State<B> parse_state(const Rules& rules, std::string_view text, const std::strin
                           " collapsed cells, but its territory says " + std::to_string(territory));
     total += s.hand[p] + s.eliminated[p];
   }
+  if (total > 0xFFFF) throw NotationError("a position holds at most 65535 rings, not " + std::to_string(total));
   s.rings_total = static_cast<uint16_t>(total);
 
   if (f[3] != "-") {

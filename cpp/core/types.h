@@ -109,15 +109,13 @@ struct MoveList {
   template <class Bits>
   void push_cells(const Bits& cells, Move prototype) {
     typedef uint32_t Lanes __attribute__((vector_size(32)));
-    Move* end = moves + size;
-    cells.for_each_octet([&](Cell first, uint8_t octet) {
+    Move* const begin = moves + size;
+    size += cells.for_each_octet([&](Cell first, uint8_t octet, int before) {
       Lanes lanes;
       __builtin_memcpy(&lanes, kOctetCells[octet].data(), sizeof lanes);
       lanes += prototype.bits + (uint32_t{first} << 5);
-      __builtin_memcpy(end, &lanes, sizeof lanes);  // beyond the set bits it writes what the next push overwrites
-      end += std::popcount(octet);
+      __builtin_memcpy(begin + before, &lanes, sizeof lanes);  // beyond the set bits: overwritten by what follows
     });
-    size = static_cast<int>(end - moves);
   }
   const Move* begin() const { return moves; }
   const Move* end() const { return moves + size; }

@@ -48,6 +48,7 @@ void GumbelSearch<B>::start(const State<B>& root, const GumbelSettings& settings
   states_.reserve(room);
   states_.push_back(root);
   add_node(-1, -1);
+  edges_.reserve(room * static_cast<size_t>(nodes_[0].size) / 2);
   if (nodes_[0].size > 1) {
     budget_ = settings.simulations;
     leaf_ = 0;

@@ -1,6 +1,7 @@
 // The core's own tests, built with the sanitizers by `make sanitize`. Everything else is tested from Python.
 //
 //   rr_test            random games of every config with every check after each ply, and perft
+//   rr_test --fuzz N   N changed texts of each config, read and used
 //   rr_test --replay   games on standard input, a line each: config TAB position text TAB moves joined with '|'
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include "core/game.h"
 #include "core/perft.h"
 #include "core/playout.h"
+#include "fuzz.h"
 
 namespace rr {
 namespace {
@@ -109,10 +111,21 @@ int run() {
   return 0;
 }
 
+int fuzz_all(int inputs) {
+  for (int board = 0; board < kBoards; ++board)
+    for (int seats = 2; seats <= kMaxSeats; ++seats) {
+      const Config config{static_cast<BoardId>(board), seats};
+      const int read = fuzz(config, static_cast<uint64_t>(board * 10 + seats), inputs);
+      std::cout << config_name(config) << ": " << inputs << " changed texts, " << read << " read" << std::endl;
+    }
+  return 0;
+}
+
 }  // namespace
 }  // namespace rr
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == "--replay") return rr::replay(std::cin);
-  return rr::run();
+  if (argc > 2 && std::string(argv[1]) == "--fuzz") return rr::fuzz_all(std::atoi(argv[2]));
+  return rr::run() + rr::fuzz_all(300);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,7 @@ def test_a_match_that_was_killed_keeps_its_games(tmp_path: Path) -> None:
     class Killed(Exception):
         pass
 
-    def show(title: str, total: int):  # type: ignore[no-untyped-def]
-        from contextlib import nullcontext
-
+    def show(_title: str, _total: int) -> AbstractContextManager[stages.Advance]:
         def advance(done: int, remark: str) -> None:
             if done == 3:
                 raise Killed

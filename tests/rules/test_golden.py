@@ -1,18 +1,15 @@
 """Perft tables and readable playthroughs, made when parity with the recorded games held."""
 
-import importlib.util
 import json
 from pathlib import Path
 
+import golden
 import pytest
 
 from ringrift.rules import CONFIGS, Game
 
 ROOT = Path(__file__).parents[2]
 CASES = json.loads((ROOT / "tests/golden/perft.json").read_text())
-spec = importlib.util.spec_from_file_location("golden", ROOT / "tools/golden.py")
-golden = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(golden)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -198,22 +198,13 @@ def test_planted_rule_changes_are_caught(planted, emitted):
     assert report.games == 40
 
 
-@pytest.fixture(scope="module")
-def recoveries(tmp_path_factory):
-    """The first recorded scenarios in which slides are paid for or refused."""
-    path = tmp_path_factory.mktemp("parity") / "recoveries.jsonl"
-    lines = [line for line in parity.lines_of(VECTORS / "scenarios.jsonl.gz") if '"xs":' in line or '"bad":' in line]
-    path.write_text("".join(lines[:100]))
-    return path
-
-
 @recorded
 @pytest.mark.parametrize(
     ("planted", "field"),
     [(FirstStackPays, "extraction cells: recorded"), (RefusedSlidesAreForgotten, "refused slides: recorded")],
 )
-def test_planted_changes_of_recovery_are_caught(planted, field, recoveries):
-    report = parity.compare_file(recoveries, planted.from_canonical)
+def test_planted_changes_of_recovery_are_caught(planted, field):
+    report = parity.compare_file(VECTORS / "scenarios.jsonl.gz", planted.from_canonical)
     assert report.differences > 0
     assert field in str(report.first)
 

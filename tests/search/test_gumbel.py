@@ -18,6 +18,7 @@ from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator, UniformEvaluator
 from ringrift.rules import CONFIGS, Game
 from ringrift.search import GumbelSettings, search
+from ringrift.search.bench import rows as measure_rows
 from ringrift.search.gumbel import Batch, core_settings
 
 Maker = Callable[[str], Any]
@@ -377,3 +378,9 @@ def test_golden_trees(name: str, hashed: Maker) -> None:
         )
     if name.startswith("four"):
         assert set(tree["to_move"].tolist()) == {0, 1, 2, 3}
+
+
+def test_the_measurement_counts_and_repeats_itself() -> None:
+    first, second = (list(measure_rows(["square8_2p"], simulations=8, games=4, repeats=1)) for _ in range(2))
+    assert first[0]["signature"] == second[0]["signature"]
+    assert first[0]["evaluations"] + first[0]["terminal_visits"] == 4 * 9

@@ -123,6 +123,6 @@ def plays(pid: str) -> bool:
 def test_settings_are_checked() -> None:
     for wrong in ({"engine": "alphago"}, {"opening_plies": -1}):
         with pytest.raises(ValueError):
-            SelfplaySettings(**wrong)  # type: ignore[arg-type]
+            SelfplaySettings(**wrong)
     with pytest.raises(ValueError):
         PlaySettings(concurrent=0)

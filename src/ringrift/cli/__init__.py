@@ -3,7 +3,8 @@
 | module | commands |
 |---|---|
 | `ground` | `config show`, `config reference`, `doctor` |
-| `rules` | `show`, `play`, `perft`, `parity` |
+| `rules` | `show`, `perft`, `parity` |
+| `play` | `play` |
 | `loop` | `selfplay`, `export`, `train`, `match`, `gate`, `loop` |
 | `store` | `data …`, `models …` |
 | `bench` | `bench …` |
@@ -20,7 +21,7 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import bench, ground, loop, rules, store
+from ringrift.cli import bench, ground, loop, play, rules, store
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, loop, store, bench):
+for group in (ground, rules, play, loop, store, bench):
     app.add_typer(group.app)
 
 

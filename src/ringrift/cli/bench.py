@@ -56,7 +56,8 @@ def rules(
     print_table("random play", found, columns)
     if chess:
         least = min(row["plies_per_s"] for row in found)
-        typer.echo(f"{chess['engine']}: {chess['plies_per_s']:,} plies/s; the slowest row is {least / chess['plies_per_s']:.0f}x that")
+        speed = chess["plies_per_s"]
+        typer.echo(f"{chess['engine']}: {speed:,} plies/s; the slowest row is {least / speed:.0f}x that")
     typer.echo(f"Signature: {signature}")
 
 

@@ -1,4 +1,4 @@
-"""`ringrift show`, `play`, `perft` and `parity`."""
+"""`ringrift show`, `perft` and `parity`."""
 
 from pathlib import Path
 from typing import Annotated

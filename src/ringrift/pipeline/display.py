@@ -65,11 +65,12 @@ class Bars:
 def rounds_tables(config: str, rounds: Sequence[Round]) -> tuple[Table, Table]:
     """A row per round: what came of it, and how long each stage took."""
     opponents = list(dict.fromkeys(name for one in rounds for name in one.matches))
-    kept = {"box": box.SIMPLE_HEAD, "title_justify": "left", "pad_edge": False}
-    results = Table(title=f"{config}: share of games that each candidate won, and its interval", **kept)
+    results = Table(title=f"{config}: share of games that each candidate won, and its interval")
     for title in ("round", "games", "samples", "loss", *(f"vs {name}" for name in opponents), "promoted"):
         results.add_column(title, justify="left" if title.startswith(("vs", "promoted")) else "right")
-    times = Table("round", *STAGES, title="seconds", **kept)
+    times = Table("round", *STAGES, title="seconds")
+    for table in (results, times):
+        table.box, table.title_justify = box.SIMPLE_HEAD, "left"
     for one in rounds:
         results.add_row(
             str(one.round),

@@ -35,7 +35,7 @@ def env(config: str = "square8_2p", options: Options | None = None, render_mode:
     return wrappers.OrderEnforcingWrapper(RingRiftEnv(config, options, render_mode))
 
 
-class RingRiftEnv(AECEnv):  # type: ignore[misc, type-arg]
+class RingRiftEnv(AECEnv):  # type: ignore[misc]
     """One game; agents are `seat_1`, `seat_2`, … The winner gets 1, the others share -1."""
 
     metadata = {"name": "ringrift_v1", "render_modes": ["ansi", "svg"], "is_parallelizable": False}  # noqa: RUF012
@@ -68,7 +68,7 @@ class RingRiftEnv(AECEnv):  # type: ignore[misc, type-arg]
         """The space of an agent's actions."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """A new game. There is no chance in the game, so the seed has no effect."""
         self.game = Game(self.info.name, self.options)
         self.agents = list(self.possible_agents)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 
 from ringrift import _core
-from ringrift.errors import IllegalMove, InvalidNotation, RulesError, unknown
+from ringrift.errors import RulesError, unknown
 
 #: The twelve configs, small boards first.
 CONFIGS: tuple[str, ...] = tuple(_core.config_names())
@@ -185,13 +185,11 @@ class LegalMoves(Sequence[Move]):
         return self._game.move(int(self._game._legal()[index]))
 
     def __contains__(self, move: object) -> bool:
-        if not isinstance(move, Move | str):
+        text, at, cell = str(move).partition("@")
+        texts = self._game._texts(False)
+        if not isinstance(move, Move | str) or text not in texts:
             return False
-        try:
-            bits = self._game._parse_move(str(move))
-        except (InvalidNotation, IllegalMove):
-            return str(move) in self._game._texts(False)
-        return isinstance(move, str) or bits == move.bits or bits in self._game._legal()
+        return not at or cell in self._game._extractions(int(self._game._legal()[texts.index(text)]))
 
     def __repr__(self) -> str:
         return f"<{len(self)} legal moves: {', '.join(map(str, self[:8]))}{', …' if len(self) > 8 else ''}>"
@@ -269,12 +267,10 @@ class Game(_core.Game):
 
     def extractions(self, move: Move | str) -> list[str]:
         """Cells of the stacks that can pay for a recovery slide, by x then y; empty for a move that costs no ring."""
-        text = str(move).partition("@")[0]
-        for listed in self.legal_moves:
-            if listed.text == text:
-                return self._extractions(listed.bits)
-        self._parse_move(text)  # says what is wrong
-        raise IllegalMove(f"{text!r} is not legal now")
+        text, texts = str(move).partition("@")[0], self._texts(False)
+        if text not in texts:
+            self._parse_move(text)  # says what is wrong
+        return self._extractions(int(self._legal()[texts.index(text)]))
 
     def move(self, bits: int) -> Move:
         """The legal or playable move of a packed number."""
@@ -341,7 +337,7 @@ class Game(_core.Game):
             raise RulesError(f"unsound position: {violation}; {self.text()}")
 
     def transform(self, symmetry: int) -> Self:
-        """The position seen through a symmetry of the board (0 to 7 on squares, 0 to 11 on hexagons), without its plies.
+        """The position, without its plies, through a symmetry of the board: 0 to 7 on squares, 0 to 11 on hexagons.
 
         Square: `symmetry % 4` quarter turns, after a reflection for 4 and more; hexagons the same with 6.
         """

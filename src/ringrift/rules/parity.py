@@ -108,20 +108,20 @@ def compare_file(path: Path, make_game: MakeGame = Game.from_canonical) -> FileR
             if not recorded.get("clean", True):
                 report.skipped += 1
                 continue
-            plies = recorded["plies"]
+            plies = len(recorded["plies"])
             config, options = f"{recorded['board']}_{recorded['players']}p", Options.from_dict(recorded["opts"])
             config_info(config)
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptBlob(f"{path}, line {number} is not a recorded game: {error}") from error
         report.games += 1
-        report.plies += len(plies)
+        report.plies += plies
         name = str(recorded.get("id", f"seed {recorded.get('seed')}"))
         try:
             game = make_game(config, recorded["init"], options)
             found = compare_game(recorded, game, report)
         except RulesError as error:
             found = Difference(0, 0, fields={"init": (recorded["init"], str(error))})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CorruptBlob(f"{path}, line {number} is not a recorded game: {error!r} is missing or wrong") from error
         if found:
             found.game, found.name = number, f"{config}, {name}"

@@ -279,7 +279,8 @@ class Record:
             if (s := document.get("search")) is not None:
                 offsets = np.cumsum([0, *map(len, s["policy"])])
                 flat = [share for policy in s["policy"] for share in policy]
-                search = SearchStats(s["ply"], offsets, np.array(flat), np.array(s["root_value"]), s["full"])
+                values = np.array(s["root_value"], np.float16).reshape(len(s["ply"]), len(document["players"]))
+                search = SearchStats(s["ply"], offsets, np.array(flat), values, s["full"])
             record = cls._from_header(document, np.zeros(0, np.uint32), search)
             game = record._first()
             for ply, text in enumerate(document["moves"]):

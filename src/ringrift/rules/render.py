@@ -125,9 +125,9 @@ def svg(
     top, bottom = min(y for _, y in at.values()) - 1.0, max(y for _, y in at.values()) + 1.0
     foot = 0.075 * (right - left)
     width, height = right - left, bottom - top + foot
-    box = f"{left:.3f} {top:.3f} {width:.3f} {height:.3f}"
+    box, tall = f"{left:.3f} {top:.3f} {width:.3f} {height:.3f}", round(size * height / width)
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{size}" height="{round(size * height / width)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{size}" height="{tall}">',
         f'<rect x="{left:.3f}" y="{top:.3f}" width="{width:.3f}" height="{height:.3f}" rx=".3" fill="#efe6d2"/>',
     ]
     out += [cell_shape(board, cell, at[cell], (heat or {}).get(f"{cell[0]},{cell[1]}", 0.0)) for cell in board.cells]
@@ -138,13 +138,14 @@ def svg(
         out += [outline(board.info, at[cell], 'fill="none" stroke="#3d3426" stroke-width=".06"') for cell in marked]
     for cell, seat in board.markers.items():
         x, y = at[cell]
-        out.append(f'<circle cx="{x:.3f}" cy="{y:.3f}" r=".15" fill="{INKS[seat - 1]}" stroke="#fff" stroke-width=".05"/>')
+        style = f'fill="{INKS[seat - 1]}" stroke="#fff" stroke-width=".05"'
+        out.append(f'<circle cx="{x:.3f}" cy="{y:.3f}" r=".15" {style}/>')
     for cell, rings in sorted(board.stacks.items(), key=lambda item: at[item[0]][1]):
         out += stack_shape(rings, at[cell])
     for start, end, *colour in arrows:
-        for cell in (start, end):
-            if not CELL.fullmatch(cell) or point(cell) not in at:
-                raise RulesError(f"an arrow needs two cells of {board.info.board} written x,y, not {cell!r}")
+        for name in (start, end):
+            if not CELL.fullmatch(name) or point(name) not in at:
+                raise RulesError(f"an arrow needs two cells of {board.info.board} written x,y, not {name!r}")
         out.append(arrow_shape(at[point(start)], at[point(end)], *colour))
     out += legend(game, left, bottom, width, foot)
     return "\n".join([*out, "</svg>"])
@@ -167,18 +168,18 @@ def outline(info: ConfigInfo, at: tuple[float, float], style: str, scale: float 
         side = scale
         return f'<rect x="{x - side / 2:.3f}" y="{y - side / 2:.3f}" width="{side}" height="{side}" rx=".06" {style}/>'
     r = scale / math.sqrt(3)
-    corners = (
-        f"{x + r * math.sin(k * math.pi / 3):.3f},{y + r * math.cos(k * math.pi / 3):.3f}" for k in range(6)
-    )
+    corners = (f"{x + r * math.sin(k * math.pi / 3):.3f},{y + r * math.cos(k * math.pi / 3):.3f}" for k in range(6))
     return f'<polygon points="{" ".join(corners)}" {style}/>'
 
 
 def cell_shape(board: Board, cell: Point, at: tuple[float, float], heat: float) -> str:
     """An empty or collapsed cell, with its heat."""
     seat = board.collapsed.get(cell, 0)
-    shape = outline(board.info, at, f'fill="{TINTS[seat - 1] if seat else "#fbf6ea"}" stroke="#d8c9a8" stroke-width=".025"')
+    fill = TINTS[seat - 1] if seat else "#fbf6ea"
+    shape = outline(board.info, at, f'fill="{fill}" stroke="#d8c9a8" stroke-width=".025"')
     if seat:
-        shape += outline(board.info, at, f'fill="none" stroke="{INKS[seat - 1]}" stroke-opacity=".55" stroke-width=".05"', 0.8)
+        style = f'fill="none" stroke="{INKS[seat - 1]}" stroke-opacity=".55" stroke-width=".05"'
+        shape += outline(board.info, at, style, 0.8)
     if heat > 0:
         shape += outline(board.info, at, f'fill="#e8590c" fill-opacity="{min(heat, 1.0) * 0.7:.3f}"')
     return shape
@@ -231,16 +232,15 @@ def legend(game: Game, left: float, top: float, width: float, foot: float) -> It
     em = foot * 0.33
     scores = game.scores()
     share = width / (len(scores) + 1.4)
+    font_size = min(em * 0.8, share / 16)
+    y, font = top + em, f'font-size="{font_size:.3f}" font-family="sans-serif" fill="#3d3426"'
     for i, score in enumerate(scores):
         x = left + share * (i + 0.25)
         bold = ' font-weight="bold"' if i + 1 == game.to_move else ""
         text = f"{score.hand} hand · {score.elim} out · {score.terr} terr"
-        yield f'<circle cx="{x:.3f}" cy="{top + em * 0.7:.3f}" r="{em * 0.4:.3f}" fill="{INKS[i]}"/>'
-        yield f'<text x="{x + em * 0.7:.3f}" y="{top + em * 1.02:.3f}" font-size="{em * 0.8:.3f}" {FONT}{bold}>{text}</text>'
+        yield f'<circle cx="{x:.3f}" cy="{y - em * 0.3:.3f}" r="{em * 0.4:.3f}" fill="{INKS[i]}"/>'
+        yield f'<text x="{x + em * 0.7:.3f}" y="{y:.3f}" {font}{bold}>{text}</text>'
     outcome = game.outcome()
-    words = f"seat {outcome.winner} won" if outcome else f"seat {game.to_move}: {game.phase.name.lower().replace('_', ' ')}"
+    words = f"seat {outcome.winner} won" if outcome else f"seat {game.to_move}: {game.phase.name.lower()}"
     x = left + width - em * 0.6
-    yield f'<text x="{x:.3f}" y="{top + em * 1.02:.3f}" font-size="{em * 0.8:.3f}" text-anchor="end" {FONT}>{words}</text>'
-
-
-FONT = 'font-family="sans-serif" fill="#3d3426"'
+    yield f'<text x="{x:.3f}" y="{y:.3f}" text-anchor="end" {font}>{words.replace("_", " ")}</text>'

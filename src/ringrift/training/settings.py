@@ -13,8 +13,9 @@ class TrainSettings:
     """Newest samples that are trained on."""
     batch_size: int = 256
     """Samples per optimiser step."""
-    passes: float = 4.0
-    """How often a new sample is seen on average over its life: steps = passes × new samples / batch_size."""
+    passes: float = 1.5
+    """How often a sample is seen on average over its life: steps = passes × new samples / batch_size. The outcome of a
+    game is one number for all its samples: more than 2 passes learn the games by heart (held-out value loss)."""
     learning_rate: float = 2e-3
     """Of AdamW, after the warm-up."""
     warmup_steps: int = 50
@@ -29,7 +30,7 @@ class TrainSettings:
     """Of the value loss, beside the policy's 1."""
     rank_weight: float = 0.1
     """Of the loss of each seat's final rank; 0 for none."""
-    root_value_share: float = 0.0
+    root_value_share: float = 0.5
     """Share of the search's root value in the value target; the rest is the game's outcome."""
     precision: str = "auto"
     """`float32`, `bfloat16`, or `auto`: bfloat16 where the processor multiplies matrices of it (AMX) or on a GPU."""

@@ -1,0 +1,72 @@
+"""Speed of search and encoding without a network: what a simulation costs beside the evaluator's time."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ringrift import _core
+from ringrift.encoding import GLOBALS, PLANES, encode, policy_length
+from ringrift.rules import Game, config_info
+from ringrift.search.gumbel import core_settings
+from ringrift.search.settings import GumbelSettings
+
+
+def middle_positions(config: str, count: int, seed: int = 0) -> list[Game]:
+    """Positions with a choice after 20 to 70 random plies, the same ones for the same seed."""
+    rng, games = np.random.default_rng(seed), list[Game]()
+    while len(games) < count:
+        game, plies = Game(config), int(rng.integers(20, 71))
+        while not game.is_over and (game.ply < plies or len(game._playable()) == 1):
+            moves = game._playable()
+            game._push(int(moves[rng.integers(len(moves))]))
+        if not game.is_over:
+            games.append(game)
+    return games
+
+
+def rows(configs: Sequence[str], simulations: int = 64, games: int = 64, repeats: int = 5) -> Iterator[dict[str, Any]]:
+    """A row per config; CPU time, the median of `repeats` searches of the same positions with made-up answers.
+
+    A simulation is a new position that is not an end: generated, encoded, its priors stored. Visits of ends are
+    counted apart. The signature covers the choices and visits of all searches.
+    """
+    for config in configs:
+        info, positions = config_info(config), middle_positions(config, games)
+        rng = np.random.default_rng(1)
+        planes = np.empty((games, PLANES, info.height, info.width), np.uint8)
+        globals_ = np.empty((games, GLOBALS), np.float32)
+        # Whole sixteenths: the sums of two logits are exact.
+        logits = rng.integers(-32, 33, (games, policy_length(config))).astype(np.float32) / np.float32(16)
+        values = rng.dirichlet(np.ones(info.players), 4096).astype(np.float32)
+        spent, encoding = [], []
+        for _ in range(repeats):
+            start = time.process_time()
+            for _ in range(4):
+                encode(positions)
+            encoding.append((time.process_time() - start) / (4 * games))
+            pool = _core.SearchPool(config, core_settings(GumbelSettings(simulations=simulations)))
+            for seed, game in enumerate(positions):
+                pool.add(game, seed)
+            evaluated, start = 0, time.process_time()
+            while count := pool.collect(planes, globals_):
+                pool.feed(logits[:count], values[evaluated % 4000 :][:count])
+                evaluated += count
+            spent.append((time.process_time() - start) / evaluated)
+        outcomes = [pool.outcome(index) for index in range(games)]
+        digest = hashlib.sha256()
+        for choice, _, _, visits, *_ in outcomes:
+            digest.update(np.array([choice, *visits], np.int64).tobytes())
+        yield {
+            "config": config,
+            "simulations": simulations,
+            "games": games,
+            "us_per_simulation": round(1e6 * float(np.median(spent)), 2),
+            "encoded_per_s": round(1 / float(np.median(encoding))),
+            "evaluations": evaluated,
+            "terminal_visits": games * (simulations + 1) - evaluated,
+            "moves_per_position": round(float(np.mean([len(o[1]) for o in outcomes])), 1),
+            "signature": digest.hexdigest()[:16],
+        }
