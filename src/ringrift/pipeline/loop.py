@@ -133,13 +133,13 @@ def _selfplay(at: Context, now: Round) -> None:
     _keep(at, now)  # a training killed in its last moment must not take its own result for the parent
     if at.skip_selfplay:
         return
-    settings = at.recipe.selfplay
+    settings, games = at.recipe.selfplay, at.recipe.loop.games
     if now.round == 1 and at.recipe.loop.first_engine:
-        settings = replace(settings, engine=at.recipe.loop.first_engine)
+        settings, games = replace(settings, engine=at.recipe.loop.first_engine), at.recipe.loop.first_games
     name = parent.id if settings.engine == "gumbel" else settings.engine
     player = stages.choose_player(at.run, at.config, name, settings.search)
     played = stages.selfplay_stage(
-        at.run, at.config, f"round-{now.round:06d}", at.recipe.loop.games, settings, player,
+        at.run, at.config, f"round-{now.round:06d}", games, settings, player,
         seed=at.recipe.loop.seed, show=at.show,
     )  # fmt: skip
     now.games = played.games

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from ringrift.errors import unknown
 from ringrift.evaluation import GateSettings, MatchSettings
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
+from ringrift.selfplay.settings import ENGINES
 from ringrift.store.samples import ExportSettings
 from ringrift.training.settings import TrainSettings
 
@@ -19,10 +21,13 @@ class LoopSettings:
     """Rounds that the run is to have in the end; 0 for no limit."""
     minutes: float = 10.0
     """No round is begun that would probably end later than this after the first game; 0 for no limit."""
-    games: int = 300
+    games: int = 800
     """Training games per round."""
-    first_engine: str = ""
-    """Engine of the first round's games; empty for the same as later."""
+    first_engine: str = "heuristic"
+    """Engine of the first round's games: what the untrained network would play teaches little; empty for
+    `selfplay.engine`."""
+    first_games: int = 3000
+    """Games of the first round, where `first_engine` plays them; the heuristic plays about 100 a second."""
     steps: int = 0
     """Optimiser steps per round; 0 for as many as the new samples are worth (training.passes)."""
     opponents: tuple[str, ...] = ("random", "initial", "heuristic")
@@ -37,8 +42,10 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.rounds < 0 or self.minutes < 0 or self.steps < 0:
             raise ValueError("rounds, minutes and steps are 0 (no limit, as needed) or more")
-        if self.games < 1:
-            raise ValueError(f"games is {self.games}; 1 or more is right")
+        if self.games < 1 or self.first_games < 1:
+            raise ValueError(f"games is {self.games} and first_games {self.first_games}; 1 or more is right")
+        if self.first_engine not in ("", *ENGINES):
+            raise ValueError(unknown("engine", self.first_engine, ENGINES))
         if self.precision not in ("int8", "float32"):
             raise ValueError(f"precision is {self.precision!r}; int8 or float32 is right")
 
