@@ -3,8 +3,8 @@ import sys
 
 import numpy as np
 import pytest
-from ringrift.encoding import GLOBALS, PLANES, policy_length
 
+from ringrift.encoding import GLOBALS, PLANES, policy_length
 from ringrift.errors import CorruptBlob, RulesError
 from ringrift.evaluators import Evaluator, OnnxEvaluator, UniformEvaluator
 from ringrift.rules import CONFIGS, config_info

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ringrift.encoding import GLOBALS, PLANES, policy_length
 
+from ringrift.encoding import GLOBALS, PLANES, policy_length
 from ringrift.rules import config_info
 from ringrift.store.samples import Sample, ShardBuilder
 
