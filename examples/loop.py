@@ -18,7 +18,7 @@ from ringrift.store.samples import ExportSettings
 from ringrift.training import TrainSettings
 
 CONFIG = "square8_2p"
-ROUNDS, GAMES = 3, 100
+ROUNDS, GAMES = 3, 300
 
 
 def main(directory: str = "runs/example") -> None:
@@ -27,9 +27,9 @@ def main(directory: str = "runs/example") -> None:
     compare = MatchSettings(games=40)
     with RunDirectory.open_or_create(Path(directory)) as run, run.loop_lease() as lease:
         for number in range(1, ROUNDS + 1):
-            # Self-play: the newest network plays itself; every finished game is stored at once.
+            # Self-play: the heuristic to begin with, then the newest network; every finished game is stored at once.
             newest = stages.newest_model(run, CONFIG, learn)
-            player = stages.choose_player(run, CONFIG, newest.id, play.search)
+            player = stages.choose_player(run, CONFIG, "heuristic" if number == 1 else newest.id, play.search)
             played = stages.selfplay_stage(run, CONFIG, f"example-{number}", GAMES, play, player)
             # Another process replays the games from their moves; what replays becomes samples.
             replayed = stages.ingest_stage(run)

@@ -20,7 +20,20 @@ from ringrift.store import RunDirectory
 from ringrift.store.check import check
 
 CONFIG = "square8_2p"
-LOOP = [sys.executable, "-m", "ringrift", "loop", "--config", CONFIG, "--games", "12", "--simulations", "4"]
+LOOP = [
+    sys.executable,
+    "-m",
+    "ringrift",
+    "loop",
+    "--config",
+    CONFIG,
+    "--games",
+    "12",
+    "--simulations",
+    "4",
+    "--engine",
+    "gumbel",
+]
 LOOP += ["--set", "training.architecture=nano", "--steps", "20", "--set", "match.games=4", "--set", "gate.games=4"]
 LOOP += ["--set", 'loop.opponents=["random"]', "--set", "loop.precision=float32", "--set", "match.search.simulations=2"]
 
@@ -96,7 +109,7 @@ def test_smoke_round_lowers_the_loss(tmp_path: Path) -> None:
     recipe = smoke(Recipe())
     result = run_loop(tmp_path, "hex8_3p", recipe, at_most=1)
     (one,) = result.rounds
-    assert (one.games, one.steps, one.matches["initial"].games) == (4, 24, 4)
+    assert (one.games, one.steps, one.matches["initial"].games) == (4, 40, 4)
     assert one.loss_after < one.loss_before
 
 

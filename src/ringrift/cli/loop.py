@@ -210,7 +210,8 @@ def loop(
     config_info(config)
     given = _settings(config, settings, assign, **{
         "loop.minutes": minutes if minutes is not None or not rounds else 0.0, "loop.rounds": rounds,
-        "loop.games": games, "loop.steps": steps, "loop.promote": promote, "loop.seed": seed,
+        "loop.games": games, "loop.first_games": games, "loop.first_engine": '""' if engine else None,
+        "loop.steps": steps, "loop.promote": promote, "loop.seed": seed,
         "selfplay.engine": engine, "selfplay.search.simulations": simulations,
     })  # fmt: skip
     bars = Bars()

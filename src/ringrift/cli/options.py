@@ -41,9 +41,7 @@ _config = typer.Option(
 
 Config = Annotated[str, _config]
 AnyConfig = Annotated[str | None, _config]
-Run = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", file_okay=False, help="Run directory; default: runs/CONFIG.")
-]
+Run = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Run directory; default: runs/CONFIG.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
 Assign = Annotated[
     list[str] | None,

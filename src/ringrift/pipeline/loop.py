@@ -16,6 +16,7 @@ from ringrift.fabric import Lease
 from ringrift.pipeline import stages
 from ringrift.pipeline.settings import Recipe
 from ringrift.pipeline.stages import Show, quiet
+from ringrift.selfplay import derive_seed
 from ringrift.store import GameStore, ModelStore, RunDirectory
 
 
@@ -168,12 +169,13 @@ def _train(at: Context, now: Round) -> None:
 def _match(at: Context, now: Round) -> None:
     recipe = at.recipe
     now.gate = stages.gate_opponent(at.run, at.config)
+    seed = derive_seed(recipe.loop.seed, "match", now.round)  # other openings in each round
     for opponent in dict.fromkeys((*recipe.loop.opponents, now.gate)):
         if opponent not in now.matches:
             games = recipe.gate.games if opponent == now.gate else recipe.match.games
             settings = replace(recipe.match, games=games)
             now.matches[opponent] = stages.match_stage(
-                at.run, at.config, now.candidate, opponent, settings, seed=recipe.loop.seed, show=at.show
+                at.run, at.config, now.candidate, opponent, settings, seed=seed, show=at.show
             )
             _keep(at, now)
 

@@ -63,7 +63,7 @@ class Recipe:
 
 
 SMOKE_GAMES = 4
-SMOKE_STEPS = 24
+SMOKE_STEPS = 40
 
 
 def smoke(recipe: Recipe) -> Recipe:
@@ -76,6 +76,14 @@ def smoke(recipe: Recipe) -> Recipe:
         match=replace(recipe.match, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=few),
         gate=replace(recipe.gate, games=SMOKE_GAMES),
         loop=replace(
-            recipe.loop, rounds=0, minutes=0, games=SMOKE_GAMES, steps=SMOKE_STEPS, opponents=(), precision="float32"
+            recipe.loop,
+            rounds=0,
+            minutes=0,
+            games=SMOKE_GAMES,
+            first_engine="",
+            steps=SMOKE_STEPS,
+            opponents=(),
+            promote=False,
+            precision="float32",
         ),
     )

@@ -36,8 +36,8 @@ class TrainSettings:
     """`float32`, `bfloat16`, or `auto`: bfloat16 where the processor multiplies matrices of it (AMX) or on a GPU."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
-    threads: int = 0
-    """CPU threads; 0 for one per core."""
+    threads: int = 1
+    """CPU threads; 0 for one per core. Small networks train fastest on one (`tiny`: 3,000 samples/s; on two, 1,500)."""
     save_every_s: float = 30.0
     """Seconds between saves of the state that a killed run goes on from."""
 
