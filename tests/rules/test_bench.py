@@ -38,7 +38,9 @@ def slow_tally(config, games):
             tally["legal"] += len(legal)
             tally["keys"] ^= game.key
         tally["games"] += 1
-        tally["winners"] += game.outcome().winner
+        outcome = game.outcome()
+        assert outcome is not None
+        tally["winners"] += outcome.winner
     return tally
 
 

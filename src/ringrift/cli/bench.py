@@ -28,7 +28,7 @@ def print_table(title: str, rows: list[dict[str, Any]], columns: dict[str, str])
 def rules(
     config: AnyConfig = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads; repeat for several rows.")] = None,
-    games: Annotated[int | None, typer.Option(help="Games per run; default 400, on the large boards 40.")] = None,
+    games: Annotated[int | None, typer.Option(help="Games per run; default 4000, on the large boards 400.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs; the median counts.")] = 5,
     json: Json = False,
 ) -> None:

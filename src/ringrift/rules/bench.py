@@ -24,7 +24,7 @@ def rows(
     games, plies, decisions, legal moves, winning seats and the xor of all keys: the same on every machine.
     """
     for config in configs:
-        count = games or (40 if config_info(config).width > 10 else 400)
+        count = games or (400 if config_info(config).width > 10 else 4000)
         for n in threads:
             clock = time.process_time if n == 1 else time.perf_counter
             runs = [_run(config, count, n, clock) for _ in range(repeats)]
