@@ -36,7 +36,8 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.3g}/s", style="progress.data.speed")
+        digits = 0 if speed is None or speed >= 10 else 1
+        return Text("" if speed is None else f"{speed:,.{digits}f}/s", style="progress.data.speed")
 
 
 class Bars:
