@@ -275,9 +275,9 @@ float GumbelSearch<B>::root_score(int i, float scale) const {
   return noisy_[static_cast<size_t>(i)] + (e.visits > 0 ? scale * q(e) : 0.0F);
 }
 
+/// The candidate of the best score among those with so many visits, the first of equals; -1 where there is none.
 template <class B>
-int GumbelSearch<B>::select_root() const {
-  const int visits = schedule_[static_cast<size_t>(simulations_)];
+int GumbelSearch<B>::best_candidate(int visits) const {
   const float scale = root_scale();
   int best = -1;
   float best_score = 0.0F;
@@ -293,21 +293,15 @@ int GumbelSearch<B>::select_root() const {
 }
 
 template <class B>
+int GumbelSearch<B>::select_root() const {
+  return best_candidate(schedule_[static_cast<size_t>(simulations_)]);
+}
+
+template <class B>
 int GumbelSearch<B>::choice() const {
   int most = 0;
   for (const int i : candidates_) most = std::max(most, edges_[static_cast<size_t>(i)].visits);
-  const float scale = root_scale();
-  int best = -1;
-  float best_score = 0.0F;
-  for (const int i : candidates_) {
-    if (edges_[static_cast<size_t>(i)].visits != most) continue;
-    const float score = root_score(i, scale);
-    if (best < 0 || score > best_score) {
-      best = i;
-      best_score = score;
-    }
-  }
-  return best;
+  return best_candidate(most);
 }
 
 template <class B>

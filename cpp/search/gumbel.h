@@ -87,6 +87,7 @@ class GumbelSearch {
   int add_node(int parent, int edge);
   int select(Node& node);
   void settle(Node& node);
+  int best_candidate(int visits) const;
   int select_root() const;
   void back_up(int node, const SeatValues& value);
   void open_root();
