@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,13 +149,21 @@ def selfplay_stage(
 ) -> Played:
     """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends."""
     store, name = GameStore(run), f"{config}/{name}"
+    budget = settings.simulations(len(ModelStore(run).ls(config, "candidate")))
+    player = replace(player, search=replace(player.search, simulations=budget))
     done = store.work_ids(f"{name}/")
     tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done))
     new = plies = 0
     with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:
         advance(len(done), "")
         finished = play(
-            [player], tasks, settings.play, temperature_decisions=settings.temperature_decisions, keep_search=True
+            [player],
+            tasks,
+            settings.play,
+            temperatures=[1.0] * settings.temperature_decisions,
+            keep_search=True,
+            memory=settings.memory,
+            economy=settings.economy,
         )
         for game in finished:
             store.add(game.record, game.work_id)
