@@ -53,15 +53,23 @@ void GumbelSearch<B>::open_root() {
   halving_schedule(this->budget_, considered, schedule_);
 }
 
+/// The moves still in the race, the best first. Their scores are computed once: rounded in two ways by two inlined copies
+/// of one expression, they would not order anything.
 template <class B>
 void GumbelSearch<B>::open_round() {
   const auto now = static_cast<size_t>(this->counts_.simulations);
   const int level = schedule_[now];
-  order_.clear();
-  for (int i = 0; i < static_cast<int>(noisy_.size()); ++i)
-    if (fresh(i) == level) order_.push_back(i);
   const float by = scale();
-  std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) { return score(a, by) > score(b, by); });
+  std::vector<float>& scores = this->shared_->numbers;
+  scores.resize(noisy_.size());
+  order_.clear();
+  for (int i = 0; i < static_cast<int>(noisy_.size()); ++i) {
+    if (fresh(i) != level) continue;
+    order_.push_back(i);
+    scores[static_cast<size_t>(i)] = score(i, by);
+  }
+  std::stable_sort(order_.begin(), order_.end(),
+                   [&](int a, int b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
   for (size_t i = 0; i < order_.size() && now + i < schedule_.size() && schedule_[now + i] == level; ++i)
     this->descend(order_[i]);
 }
@@ -144,8 +152,14 @@ int GumbelSearch<B>::choice() const {
   for (int i = 0; i < static_cast<int>(noisy_.size()); ++i) most = std::max(most, fresh(i));
   const float by = scale();
   int best = -1;
-  for (int i = 0; i < static_cast<int>(noisy_.size()); ++i)
-    if (fresh(i) == most && (best < 0 || score(i, by) > score(best, by))) best = i;
+  float best_score = 0.0F;
+  for (int i = 0; i < static_cast<int>(noisy_.size()); ++i) {
+    if (fresh(i) != most) continue;
+    const float its = score(i, by);
+    if (best >= 0 && its <= best_score) continue;
+    best = i;
+    best_score = its;
+  }
   return this->place_[static_cast<size_t>(best)];
 }
 
