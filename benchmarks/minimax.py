@@ -54,22 +54,20 @@ def decide(game: Game, player: MinimaxSettings | None, seed: int) -> tuple[Move,
 
 
 def speed(seconds: float, positions: int) -> None:
-    """Nodes per second of CPU time, and the depth that is reached in so much wall-clock time."""
-    print(f"{'config':14}{'rule':12}{'nodes/s':>10}{'depth':>7}{'longest ms':>12}")
+    """Nodes per second of CPU time, and the mean depth that is searched to its end in so much of it,
+    where the position is not decided before."""
+    print(f"{'config':14}{'rule':12}{'nodes/s':>10}{'depth':>7}")
     for config in CONFIGS:
+        games = middle_positions(config, positions, seed=5)
         for rule in MINIMAX_RULES:
             if (rule == "alpha-beta") != (config_info(config).players == 2):
                 continue
-            nodes, depths, longest, start = 0, [], 0.0, time.process_time()
-            for seed, game in enumerate(middle_positions(config, positions, seed=5)):
-                begun = time.perf_counter()
-                (result,) = minimax([game], MinimaxSettings(rule, nodes=UNLIMITED), [seed], seconds=seconds)
-                longest = max(longest, time.perf_counter() - begun)
-                nodes += result.nodes
-                if not result.decided:
-                    depths.append(result.depth)
-            spent = time.process_time() - start
-            print(f"{config:14}{rule:12}{nodes / spent:10,.0f}{np.mean(depths):7.2f}{1e3 * longest:12.1f}", flush=True)
+            settings = MinimaxSettings(rule)
+            rate = nodes_per_second(config, settings)
+            results = minimax(games, replace(settings, nodes=round(seconds * rate)), range(positions))
+            depths = [result.depth for result in results if not result.decided]
+            reached = f"{np.mean(depths):.2f}" if depths else "-"
+            print(f"{config:14}{rule:12}{rate:10,.0f}{reached:>7}", flush=True)
 
 
 def match(config: str, names: list[str], games: int, seconds: float | None, seed: int) -> None:
