@@ -10,6 +10,7 @@ void bind_rules(nb::module_& m);     // rules.cpp: Game
 void bind_batch(nb::module_& m);     // batch.cpp: GameBatch
 void bind_encoding(nb::module_& m);  // encoding.cpp
 void bind_search(nb::module_& m);    // search.cpp: pools, heuristic
+void bind_minimax(nb::module_& m);   // minimax.cpp
 
 NB_MODULE(_core, m) {
   m.doc() = "The compiled core of ringrift.";
@@ -19,4 +20,5 @@ NB_MODULE(_core, m) {
   bind_batch(m);
   bind_encoding(m);
   bind_search(m);
+  bind_minimax(m);
 }

@@ -12,6 +12,7 @@
 #include "core/perft.h"
 #include "core/playout.h"
 #include "fuzz.h"
+#include "search/minimax.h"
 
 namespace rr {
 namespace {
@@ -58,12 +59,29 @@ Move draw(const Game& game, Random& random) {
   });
 }
 
+/// Every depth-first search, from a position that is not over.
+void search(const Game& game, uint64_t seed) {
+  game.visit([&]<class B>(const State<B>& s) {
+    for (const MinimaxRule rule : {MinimaxRule::Paranoid, MinimaxRule::MaxN, MinimaxRule::BestReply}) {
+      const MinimaxOutcome found =
+          Minimax<B>({.rule = rule, .nodes = 400, .depth = 8, .quiescence = 3, .table = 256}).run(s, seed);
+      if (!is_playable(s, found.move) || found.nodes > 400) fail(game, "a search ends with a wrong move or too late");
+      State<B> end = s;
+      for (const Move m : found.line) {
+        if (!is_playable(end, m)) fail(game, "a search's best line cannot be played");
+        apply(end, m);
+      }
+    }
+  });
+}
+
 void random_play(Config config, const Options& options, uint64_t seed, int plies_between_checks) {
   Random random{seed};
   Game game(config, options);
   while (!game.visit([](const auto& s) { return s.over(); })) {
     game.push(draw(game, random));
     if (game.ply() % plies_between_checks == 0) check(game);
+    if (game.ply() % 16 == 0 && !game.visit([](const auto& s) { return s.over(); })) search(game, seed);
     if (game.ply() % 50 == 0) {
       const std::string before = game.text();
       const Move last = game.pop();

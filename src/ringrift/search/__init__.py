@@ -1,14 +1,26 @@
 """Searches: thin wrappers over the trees in the core. Needs numpy alone."""
 
 from ringrift.search.heuristic import HEURISTIC_TABLE, HeuristicRow, greedy, heuristic_values
-from ringrift.search.settings import GumbelSettings, PuctSettings, SearchEconomy, TreeMemory, TreeSettings
+from ringrift.search.minimax import MinimaxResult, minimax
+from ringrift.search.settings import (
+    MINIMAX_RULES,
+    GumbelSettings,
+    MinimaxSettings,
+    PuctSettings,
+    SearchEconomy,
+    TreeMemory,
+    TreeSettings,
+)
 from ringrift.search.tree import FinishedGame, Searcher, SearchResult, SelfplayPool, decision_seed, search
 
 __all__ = [
     "HEURISTIC_TABLE",
+    "MINIMAX_RULES",
     "FinishedGame",
     "GumbelSettings",
     "HeuristicRow",
+    "MinimaxResult",
+    "MinimaxSettings",
     "PuctSettings",
     "SearchEconomy",
     "SearchResult",
@@ -19,5 +31,6 @@ __all__ = [
     "decision_seed",
     "greedy",
     "heuristic_values",
+    "minimax",
     "search",
 ]

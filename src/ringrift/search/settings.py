@@ -104,3 +104,36 @@ def check_amounts(settings: object, *names: str) -> None:
     for name in names:
         if not 0.0 <= (value := getattr(settings, name)) < float("inf"):
             raise ValueError(f"{name} is {value}; 0 or more is right")
+
+
+#: Rules by which a depth-first search values the other seats' moves.
+MINIMAX_RULES = ("alpha-beta", "paranoid", "maxn", "best-reply")
+
+
+@dataclass(frozen=True)
+class MinimaxSettings:
+    """Depth-first search with iterative deepening over the linear evaluation. Depth counts decisions: a seat may make
+    several in a row, and plies without a choice are none."""
+
+    rule: str = "alpha-beta"
+    """`alpha-beta` (two seats), `paranoid` (all others against the searching seat), `maxn` (each for itself) or
+    `best-reply` (BRS+: of the others only one at a time chooses, the rest play their likeliest move)."""
+    nodes: int = 20_000
+    """Budget of a decision: positions evaluated, the root's own included, and ends of the game visited."""
+    depth: int = 32
+    """Most decisions to look ahead."""
+    quiescence: int = 4
+    """At the depth limit the turn is brought to its end: the moves of a stack just placed and the captures of one that
+    captured are searched so many decisions further, the rest is played by simple rules. 0 evaluates at once."""
+    table: int = 16_384
+    """Entries of the transposition table, a power of two; 0 for none. It saves work and changes no value."""
+
+    def __post_init__(self) -> None:
+        if self.rule not in MINIMAX_RULES:
+            raise ValueError(f"rule is {self.rule!r}; one of {', '.join(MINIMAX_RULES)} is right")
+        ranges = {"nodes": (1, 1 << 62), "depth": (1, 64), "quiescence": (0, 64), "table": (0, 1 << 24)}
+        for name, (least, most) in ranges.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; {least} to {most} is right")
+        if self.table & self.table - 1:
+            raise ValueError(f"table is {self.table}; a power of two or 0 is right")
