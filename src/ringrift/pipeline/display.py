@@ -90,13 +90,34 @@ def score_text(match: MatchResult | None) -> str:
     return f"{match.score:.2f} ({match.interval[0]:.2f}–{match.interval[1]:.2f})" if match else ""
 
 
-def match_line(match: MatchResult) -> str:
-    """A match in one line."""
+def match_lines(match: MatchResult) -> list[str]:
+    """A match in a few lines: the result, what it rests on, the test, what it cost."""
     low, high = match.elo_interval
-    return (
+    lines = [
         f"{match.a} – {match.b} on {match.config}: {match.wins} wins, {match.losses} losses in {match.games} games from"
         f" {match.openings} openings; score {score_text(match)}, Elo {match.elo:+.0f} ({low:+.0f} to {high:+.0f})"
-    )
+    ]
+    title = "pentanomial" if len(match.pentanomial) == 5 else "openings by games won"
+    lines.append(f"{title} {' '.join(map(str, match.pentanomial))}; openings sha256 {match.openings_sha256[:12]}")
+    if match.test:
+        test = match.test
+        said = "undecided" if test["verdict"] == "undecided" else f"accepted {test['verdict']}"
+        bounds = "{:.2f} to {:.2f}".format(*test["bounds"])
+        lines.append(
+            f"test of H0 {test['lo']:+g} against H1 {test['hi']:+g} Elo: {said}; LLR {test['llr']:+.2f} ({bounds})"
+        )
+    if match.duplicates or any(match.voids):
+        a, b, died = match.voids
+        void = f"void by {match.a} {a}, by {match.b} {b}, with a dead process {died}"
+        lines.append(f"replaced and not counted: {match.duplicates} repeated games; {void}")
+        lines += [f"  {count} times: {reason}" for reason, count in match.reasons.items()]
+    for name, spent in zip((match.a, match.b), match.spent, strict=True):
+        nodes = f"; {spent['nodes']:.0f} positions evaluated" if spent["nodes"] else ""
+        lines.append(
+            f"{name}: {spent['decisions']:.0f} decisions of {spent['mean_seconds'] * 1000:.2f} ms, at most"
+            f" {spent['max_seconds'] * 1000:.1f} ms{nodes}"
+        )
+    return lines
 
 
 def print_round(config: str, rounds: Sequence[Round], *, quiet: bool = False) -> None:
