@@ -69,3 +69,51 @@ def match(
         print_json(result.to_dict())
     else:
         typer.echo("\n".join(match_lines(result)))
+
+
+@app.command()
+def rate(
+    pool: Annotated[list[Path], typer.Argument(metavar="POOL…", help="Files of `ringrift match --save`.")],
+    anchors: Annotated[Path | None, typer.Option(metavar="FILE", help="Other anchors than ringrift's own.")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(metavar="PLAYER", help="Write this player's Elo down as an anchor, for ever.")
+    ] = None,
+    ranks: Annotated[
+        bool, typer.Option("--ranks", help="Use who came second and third too, not only who won.")
+    ] = False,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    pairs: Annotated[int, typer.Option(min=0, help="Propose so many matches that would tell most.")] = 0,
+    json: Json = False,
+) -> None:
+    """Rate the players of a pool of matches by maximum likelihood, on the scale of anchors that never change.
+
+    A player is named with its budget, as in m-20@64 or gumbel@0.1s. Files can be named in any number and put one after
+    the other; a match that stands in several counts once. How ratings are made is in docs/evaluation.md.
+
+    \b
+    ringrift match heuristic random --games 400 --save pool/1.jsonl
+    ringrift match best heuristic --run runs/square8_2p --simulations 64 --save pool/2.jsonl
+    ringrift rate pool/*.jsonl --pairs 3
+    ringrift rate runs/square8_2p/matches/*.jsonl --json
+    ringrift rate pool/1.jsonl --anchor heuristic
+    """
+    from ringrift.errors import DataError
+    from ringrift.evaluation import ratings
+    from ringrift.pipeline.display import print_pool
+
+    table = anchors or ratings.ANCHORS
+    config, games = ratings.read_pool(pool)
+    known = ratings.read_anchors(table).get(config, {})
+    rated = ratings.rate(games, known, config=config, ranks=ranks, confidence=confidence)
+    proposed = ratings.next_pairs(rated, pairs)
+    if anchor:
+        found = {one.player: one.elo for one in rated.ratings}
+        if anchor not in found:
+            raise DataError(f"{anchor} is not in the pool, which has {', '.join(found)}")
+        ratings.add_anchor(table, config, anchor, found[anchor])
+    if json:
+        print_json({**rated.to_dict(), "pairs": proposed})
+        return
+    print_pool(rated)
+    for one, other in proposed:
+        typer.echo(f"next: {one} against {other}")

@@ -3,6 +3,7 @@
 from ringrift.evaluation.gate import Verdict, judge
 from ringrift.evaluation.kept import GameResult
 from ringrift.evaluation.match import MatchResult, Plan, Tally, match, planned_games
+from ringrift.evaluation.ratings import Played, Pool, Rating, next_pairs, rate, read_anchors, read_pool
 from ringrift.evaluation.settings import GateSettings, MatchSettings
 from ringrift.evaluation.sprt import Sprt
 from ringrift.evaluation.statistics import elo, score_interval
@@ -13,12 +14,19 @@ __all__ = [
     "MatchResult",
     "MatchSettings",
     "Plan",
+    "Played",
+    "Pool",
+    "Rating",
     "Sprt",
     "Tally",
     "Verdict",
     "elo",
     "judge",
     "match",
+    "next_pairs",
     "planned_games",
+    "rate",
+    "read_anchors",
+    "read_pool",
     "score_interval",
 ]

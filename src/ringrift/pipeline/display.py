@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ringrift.evaluation import MatchResult
+from ringrift.evaluation import MatchResult, Pool
 from ringrift.pipeline.loop import STAGES, Round
 from ringrift.pipeline.stages import Advance
 
@@ -118,6 +118,30 @@ def match_lines(match: MatchResult) -> list[str]:
             f" {spent['max_seconds'] * 1000:.1f} ms{nodes}"
         )
     return lines
+
+
+def print_pool(pool: Pool) -> None:
+    """Ratings, the win matrix where more than two met, and what does not fit."""
+    console = wide_console(stderr=False)
+    table = Table(title=f"{pool.config}: Elo per seat, {pool.confidence:.0%} intervals")
+    for title in ("player", "Elo", "interval", "games", "score"):
+        table.add_column(title, justify="left" if title == "player" else "right")
+    for one in pool.ratings:
+        interval = "anchor" if one.anchor else f"{one.low:+.0f} to {one.high:+.0f}"
+        table.add_row(one.player, f"{one.elo:+.0f}", interval, str(one.games), f"{one.score:.3f}")
+    matrix = Table("player", "against", title="games won of those that one of the two won")
+    for title in ("games", "won", "expected", "σ"):
+        matrix.add_column(title, justify="right")
+    for cell in pool.cells:
+        row = (cell.a, cell.b, str(cell.games), str(cell.wins), f"{cell.expected:.1f}", f"{cell.sigmas:+.1f}")
+        matrix.add_row(*row, style="bold red" if cell in pool.flagged else None)
+    for shown in (table, matrix) if len(pool.ratings) > 2 else (table,):
+        shown.box, shown.title_justify = box.SIMPLE_HEAD, "left"
+        console.print(shown)
+    for cell in pool.flagged:
+        console.print(f"not transitive: {cell.a} – {cell.b} is {cell.sigmas:+.1f} σ off what the ratings say")
+    for ring in pool.cycles:
+        console.print(f"cycle: {' beats '.join((*ring, ring[0]))}")
 
 
 def print_round(config: str, rounds: Sequence[Round], *, quiet: bool = False) -> None:
