@@ -3,9 +3,10 @@
     python benchmarks/ratings.py [POOLS [SEAT_WORTH…]]
 
 Eight players, one of them the anchor, play 40 matches of six to twelve openings each, chosen at random; every opening
-is played with all seatings, as `ringrift match` does, and a seat is worth something in it, which the ratings do not
-know: normally distributed with a standard deviation of SEAT_WORTH Elo (default: 0, then 50 and 100). Prints the share of 95 % intervals
-that hold the true Elo and the mean error, from who won and, for three and four seats, from all ranks.
+is played with all seatings, as `ringrift match` does. A seat is worth something in it that the ratings do not know:
+normally distributed with a standard deviation of SEAT_WORTH Elo (default: 0, then 50 and 100). Prints the share of 95 %
+intervals that hold the true Elo, the root of the mean square error and the mean width, from who won and, for three and
+four seats, from all ranks.
 """
 
 import sys

@@ -15,7 +15,7 @@ from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
 from ringrift.evaluation import GateSettings, MatchResult, MatchSettings, Plan, judge, match
 from ringrift.evaluation.kept import read_matches
 from ringrift.evaluation.match import SEATINGS
-from ringrift.players import choose
+from ringrift.players import Limit, choose
 from ringrift.rules import CONFIGS, config_info
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings
@@ -143,6 +143,19 @@ def test_a_test_stops_and_says_why() -> None:
     short = match(a, b, replace(settings, games=4))
     assert short.test is not None
     assert (short.games, short.test["verdict"]) == (4, "undecided")
+
+
+def test_equal_time_and_equal_simulations() -> None:
+    """What a player makes of its limit is tested with the players."""
+    a, b = choose("gumbel", "square8_2p", GumbelSettings(simulations=7)), choose("random", "square8_2p")
+    for settings, said in ((MatchSettings(seconds=0.05), "gumbel@0.05s"), (MatchSettings(), "gumbel@7")):
+        plan = Plan(a, b, settings, 0, None)
+        assert plan.header()["players"] == [said, "random"]
+        assert [choice.limit for choice in plan.players] == [Limit(seconds=0.05) if settings.seconds else None] * 2
+    result = match(a, b, MatchSettings(games=2, seconds=0.05, play=HERE))
+    assert result.simulations == {}
+    assert result.spent[0]["nodes"] > result.spent[0]["decisions"] > 0
+    assert match(a, b, MatchSettings(games=2, play=HERE)).simulations == {"gumbel": 7}
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -107,11 +107,18 @@ def openings(config: str, seed: int, settings: MatchSettings, options: Options |
             yield moves
 
 
-def player_label(choice: PlayerChoice, settings: MatchSettings) -> str:
+def simulations(choice: PlayerChoice) -> int | None:
+    """Of a decision; None for a player that does not search, or goes by time."""
+    if choice.spec in WITHOUT_BUDGET or (choice.limit and choice.limit.seconds):
+        return None
+    return (choice.limit and choice.limit.simulations) or getattr(choice.search, "simulations", None)
+
+
+def player_label(choice: PlayerChoice) -> str:
     """The player with its budget, as ratings name it: `gumbel@32`, `m-0123@0.1s`, `heuristic`."""
-    if choice.spec in WITHOUT_BUDGET:
-        return choice.name
-    return f"{choice.name}@{f'{settings.seconds:g}s' if settings.seconds else settings.search.simulations}"
+    if choice.limit and choice.limit.seconds and choice.spec not in WITHOUT_BUDGET:
+        return f"{choice.name}@{choice.limit.seconds:g}s"
+    return f"{choice.name}@{budget}" if (budget := simulations(choice)) else choice.name
 
 
 def planned_games(config: str, settings: MatchSettings) -> int:
@@ -165,7 +172,7 @@ class Plan:
         said = {
             "ringrift_match": FORMAT,
             "config": self.config,
-            "players": [player_label(choice, self.settings) for choice in self.players],
+            "players": [player_label(choice) for choice in self.players],
             "networks": networks,
             "seed": self.seed,
             "options": self.options and self.options.to_dict(),
@@ -179,7 +186,7 @@ class Plan:
 
     def sentence(self) -> str:
         """The plan in words, to be said before the first game."""
-        a, b = (player_label(choice, self.settings) for choice in self.players)
+        a, b = (player_label(choice) for choice in self.players)
         games, test = self.wanted * len(self.rows), self.test
         text = (
             f"{a} – {b} on {self.config}: {'at most ' if test else ''}{games} games from {self.wanted} openings"
@@ -323,7 +330,7 @@ def _summary(plan: Plan, tally: Tally) -> MatchResult:
     reasons = Counter[str]()
     for (_, reason), many in tally.voids.items():
         reasons[reason] += many
-    budgets = {choice.name: settings.search.simulations for choice in plan.players if choice.spec not in WITHOUT_BUDGET}
+    budgets = {choice.name: budget for choice in plan.players if (budget := simulations(choice))}
     return MatchResult(
         config=plan.config,
         a=plan.players[0].name,
@@ -339,7 +346,7 @@ def _summary(plan: Plan, tally: Tally) -> MatchResult:
         openings=len(tally.groups),
         duplicates=tally.duplicates,
         plies=round(sum(game.plies for game in played) / games, 1) if games else 0.0,
-        simulations={} if settings.seconds else budgets,
+        simulations=budgets,
         seed=plan.seed,
         confidence=settings.confidence,
         pentanomial=(counts[0], 0, counts[1], 0, counts[2]) if len(plan.rows) == 2 else tuple(counts),
