@@ -1,14 +1,21 @@
-"""Matches: fair seats, shared openings, no game twice."""
+"""Matches: fair seats, shared openings, no game twice; resumed, tested, and with players that fail."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from unreliable import Unreliable
 
-from ringrift.evaluation import GameResult, MatchSettings, match
-from ringrift.evaluation.match import SEATINGS, schedule
-from ringrift.players import choose
+from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
+from ringrift.evaluation import GateSettings, MatchResult, MatchSettings, Plan, judge, match
+from ringrift.evaluation.kept import read_matches
+from ringrift.evaluation.match import SEATINGS
+from ringrift.players import Limit, choose
 from ringrift.rules import CONFIGS, config_info
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings
@@ -26,39 +33,77 @@ def test_seatings_are_rotations_and_mirrors(seats: int) -> None:
 
 
 def test_both_sides_get_the_same_openings() -> None:
-    tasks = schedule("square8_3p", 5, MatchSettings(), None)
-    first = [next(tasks) for _ in range(60)]
+    a, b = choose("heuristic", "square8_3p"), choose("random", "square8_3p")
+    plan = Plan(a, b, MatchSettings(games=60), 5, None)
+    first = list(plan.tasks(range(10), {}))
     assert len({task.opening for task in first}) == 10
     assert all(4 <= len(task.opening) <= 8 for task in first)
     for opening in {task.opening for task in first}:
         assert {task.seats for task in first if task.opening == opening} == set(SEATINGS[3])
-    again = schedule("square8_3p", 5, MatchSettings(), None)
-    assert first == [next(again) for _ in range(60)]
+    again = Plan(b, a, MatchSettings(games=60), 5, None)
+    assert first == list(again.tasks(range(10), {}))
+    assert again.openings_sha256 == plan.openings_sha256
+    assert Plan(a, b, MatchSettings(games=60), 6, None).openings_sha256 != plan.openings_sha256
 
 
-def test_heuristic_beats_random_and_the_figures_add_up() -> None:
+def test_heuristic_beats_random_and_the_figures_add_up(tmp_path: Path) -> None:
     a, b = choose("heuristic", "square8_2p"), choose("random", "square8_2p")
-    seen: dict[str, GameResult] = {}
-    result = match(a, b, MatchSettings(games=20, play=HERE), seed=3, finished=seen.__setitem__)
+    result = match(a, b, MatchSettings(games=20, play=HERE), seed=3, save=tmp_path / "m.jsonl")
     assert (result.wins + result.losses, result.draws, result.games) == (20, 0, 20)
-    assert result.openings == 10
+    assert result.openings == sum(result.pentanomial) == 10
+    assert sum(points * openings for points, openings in enumerate(result.pentanomial)) == 2 * result.wins
     assert result.wins >= 15
     assert result.interval[0] < result.score <= result.interval[1]
     assert result.elo > 100
-    assert Counter(game.opening for game in seen.values()) == dict.fromkeys(range(10), 2)
+    ((_, games),) = read_matches([tmp_path / "m.jsonl"])
+    assert Counter(game.opening for game in games.values()) == dict.fromkeys(range(10), 2)
+    assert sum(game.point for game in games.values()) == result.wins
+    decisions = sum(game.spent[0]["decisions"] for game in games.values())
+    assert result.spent[0]["decisions"] == decisions > 20
+    assert 0 < result.spent[0]["mean_seconds"] <= result.spent[0]["max_seconds"] < 1
+    assert MatchResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
     mirrored = match(b, a, MatchSettings(games=20, play=HERE), seed=3)
     assert mirrored.losses >= 15
 
 
-def test_a_match_goes_on_from_the_games_it_has() -> None:
+@pytest.mark.parametrize("sprt", [None, pytest.param((-20.0, 500.0), marks=pytest.mark.slow)])
+def test_a_resumed_match_ends_as_if_it_had_not_been_killed(tmp_path: Path, sprt: tuple[float, float] | None) -> None:
     a, b = choose("heuristic", "hex8_2p"), choose("random", "hex8_2p")
-    settings = MatchSettings(games=8, play=HERE)
-    seen: dict[str, GameResult] = {}
-    whole = match(a, b, settings, finished=seen.__setitem__)
-    some = dict(list(seen.items())[:5])
-    again: dict[str, GameResult] = {}
-    assert match(a, b, settings, known=some, finished=again.__setitem__) == whole
-    assert set(again) == set(seen) - set(some)
+    settings = MatchSettings(games=30 if sprt else 8, sprt=sprt, play=HERE)
+    save = tmp_path / "deep" / "m.jsonl"
+    whole = match(a, b, settings, save=save)
+    text = save.read_bytes()
+    lines = text.splitlines(keepends=True)
+    for kept, torn in ((1, b""), (3, b""), (6, lines[6][:40])):
+        save.write_bytes(b"".join(lines[:kept]) + torn)
+        assert match(a, b, settings, save=save) == whole
+        assert save.read_bytes().startswith(b"".join(lines[:kept]))
+        assert {line[:16] for line in lines} <= {line[:16] for line in save.read_bytes().splitlines(keepends=True)}
+    save.write_bytes(text)
+    assert match(a, b, settings, save=save) == whole
+    assert save.read_bytes() == text
+    two = replace(settings, play=PlaySettings(processes=2, concurrent=3))
+    assert match(a, b, two) == whole
+
+
+def test_another_match_is_not_gone_on_with(tmp_path: Path) -> None:
+    a, b = choose("heuristic", "square8_2p"), choose("random", "square8_2p")
+    settings, save = MatchSettings(games=2, play=HERE), tmp_path / "m.jsonl"
+    match(a, b, settings, save=save)
+    with pytest.raises(DataError, match=r"players was \['heuristic', 'random'\]"):
+        match(b, a, settings, save=save)
+    with pytest.raises(DataError, match="openings_sha256 was"):
+        match(a, b, settings, seed=1, save=save)
+    header, games = save.read_text().split("\n", 1)
+    save.write_text(re.sub(r'"openings_sha256": "..', '"openings_sha256": "zz', header) + "\n" + games)
+    with pytest.raises(DataError, match=r"holds another match: openings_sha256 was 'zz[^;]*; give"):
+        match(a, b, settings, save=save)
+    save.write_text("not a match\n")
+    with pytest.raises(CorruptBlob, match="line 1"):
+        match(a, b, settings, save=save)
+    save.write_text('{"ringrift_match": 99}\n')
+    with pytest.raises(FormatTooNew, match="format 99"):
+        match(a, b, settings, save=save)
 
 
 def test_no_game_counts_twice() -> None:
@@ -66,9 +111,9 @@ def test_no_game_counts_twice() -> None:
     search = GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0)
     a = choose("gumbel", "square8_2p", search)
     result = match(a, a, MatchSettings(games=6, search=search, play=HERE))
-    assert result.games == 6
-    assert result.openings == 6
-    assert result.duplicates > 0
+    assert (result.games, result.openings, result.duplicates) == (0, 0, 9)
+    assert (result.score, result.interval, result.elo) == (0.5, (0.0, 1.0), 0)
+    assert not judge(result, GateSettings()).passes
 
 
 @pytest.mark.parametrize("config", [name for name in CONFIGS if name.startswith(("square8", "hex8"))])
@@ -80,8 +125,102 @@ def test_every_number_of_seats(config: str) -> None:
     assert result.openings == 1
 
 
+def test_a_test_stops_and_says_why() -> None:
+    a, b = choose("heuristic", "square8_2p"), choose("random", "square8_2p")
+    settings = MatchSettings(games=300, sprt=(0, 200), play=HERE)
+    plans: list[Plan] = []
+    better = match(a, b, settings, planned=plans.append)
+    assert plans[0].wanted == 150
+    assert "at most 300 games" in plans[0].sentence()
+    assert "-2.94 to 2.94" in plans[0].sentence()
+    assert better.test is not None
+    assert better.test["verdict"] == "H1"
+    assert better.test["llr"] >= better.test["bounds"][1]
+    assert better.games < 100
+    worse = match(b, a, settings)
+    assert worse.test is not None
+    assert worse.test["verdict"] == "H0"
+    short = match(a, b, replace(settings, games=4))
+    assert short.test is not None
+    assert (short.games, short.test["verdict"]) == (4, "undecided")
+
+
+def test_equal_time_and_equal_simulations() -> None:
+    """What a player makes of its limit is tested with the players."""
+    a, b = choose("gumbel", "square8_2p", GumbelSettings(simulations=7)), choose("random", "square8_2p")
+    for settings, said in ((MatchSettings(seconds=0.05), "gumbel@0.05s"), (MatchSettings(), "gumbel@7")):
+        plan = Plan(a, b, settings, 0, None)
+        assert plan.header()["players"] == [said, "random"]
+        assert [choice.limit for choice in plan.players] == [Limit(seconds=0.05) if settings.seconds else None] * 2
+    result = match(a, b, MatchSettings(games=2, seconds=0.05, play=HERE))
+    assert result.simulations == {}
+    assert result.spent[0]["nodes"] > result.spent[0]["decisions"] > 0
+    assert match(a, b, MatchSettings(games=2, play=HERE)).simulations == {"gumbel": 7}
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "processes"), [("raises", 1), ("illegal", 1), ("silent", 1), ("slow", 1), ("raises", 2)]
+)
+def test_a_player_that_fails_makes_its_game_void(fault: str, processes: int) -> None:
+    """It fails in one game of four, always in the same ones."""
+    a, b = choose("heuristic", "square8_2p"), Unreliable("bad", "square8_2p", "random", fault=fault)
+    timeout = 0.2 if fault == "slow" else 60.0
+    settings = MatchSettings(games=8, timeout=timeout, play=PlaySettings(processes, concurrent=2))
+    result = match(a, b, settings, seed=2)
+    assert result.games == 8
+    assert result.voids[1] > 0
+    assert (result.voids[0], result.voids[2]) == (0, 0)
+    assert sum(result.reasons.values()) == sum(result.voids)
+    said = {"raises": "ZeroDivisionError", "illegal": "IllegalMove", "silent": "JobError", "slow": "more than 0.2 s"}
+    assert all(said[fault] in reason for reason in result.reasons)
+    if processes == 1 and fault != "slow":  # nobody else's game changes
+        assert result == match(a, b, replace(settings, play=PlaySettings(1, concurrent=7)), seed=2)
+
+
+def test_a_player_that_always_fails_ends_the_match() -> None:
+    a, b = choose("heuristic", "square8_2p"), Unreliable("bad", "square8_2p", "random", fault="raises", one_in=1)
+    result = match(a, b, MatchSettings(games=6, play=HERE))
+    assert result.games == 0
+    assert result.voids[1] > 12
+
+
+def test_a_decision_without_end_is_ended() -> None:
+    a, b = choose("random", "square8_2p"), Unreliable("bad", "square8_2p", "random", fault="hangs")
+    settings = MatchSettings(games=6, timeout=0.3, play=PlaySettings(2, concurrent=1))
+    result = match(a, b, settings, seed=2)
+    assert result.games == 6
+    assert result.voids[1] > 0
+    assert (result.voids[0], result.voids[2]) == (0, 0)
+
+
+def test_a_process_that_is_killed_voids_its_running_games() -> None:
+    a, b = choose("random", "square8_2p"), Unreliable("bad", "square8_2p", "random", fault="dies", one_in=8)
+    settings = MatchSettings(games=12, play=PlaySettings(2, concurrent=2))
+    result = match(a, b, settings, seed=2)
+    assert result.games == 12
+    assert result.voids[:2] == (0, 0)
+    assert 0 < result.voids[2] <= 2 * 6
+    assert set(result.reasons) == {"its process ended with status -9"}
+
+
+@pytest.mark.slow
+def test_patience_with_processes_that_die_has_an_end() -> None:
+    a, b = choose("random", "square8_2p"), Unreliable("bad", "square8_2p", "random", fault="dies", one_in=1)
+    with pytest.raises(JobError, match="ended with status -9: start again"):
+        match(a, b, MatchSettings(games=40, play=PlaySettings(2, concurrent=2)))
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="1 or more"):
         MatchSettings(games=0)
+    with pytest.raises(ValueError, match="the smaller one first"):
+        MatchSettings(sprt=(20, 0))
+    with pytest.raises(ValueError, match="less than the timeout"):
+        MatchSettings(seconds=2, timeout=1)
+    with pytest.raises(ValueError, match="above 0 and below"):
+        MatchSettings(alpha=0)
     with pytest.raises(ValueError, match="range"):
         MatchSettings(opening_plies_min=9, opening_plies_max=8)

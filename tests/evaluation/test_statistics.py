@@ -44,7 +44,19 @@ def test_games_that_always_end_alike_count_once() -> None:
     alike = score_interval([[1.0, 1.0], [0.0, 0.0]] * 25)
     singles = score_interval([[1.0], [0.0]] * 25)
     assert alike == pytest.approx(singles, abs=0.004)
-    assert score_interval([[1.0, 0.0]] * 50) == score_interval([[1.0], [0.0]] * 50)  # never narrower
+
+
+def test_pairs_that_are_each_others_opposite_count_for_more() -> None:
+    """Where openings are lopsided, as the pentanomial of a pair sees and the naive variance of games does not."""
+    pairs, naive = score_interval([[1.0, 0.0]] * 50), score_interval([[1.0], [0.0]] * 50)
+    assert (pairs[1] - pairs[0]) / (naive[1] - naive[0]) < 0.3
+    rng, inside = np.random.default_rng(1), 0
+    for _ in range(400):
+        chances = rng.beta(0.5, 0.5, size=50)  # of the first seat; the players are equal
+        groups = [[float(rng.random() < chance), float(rng.random() >= chance)] for chance in chances]
+        low, high = score_interval(groups)
+        inside += low <= 0.5 <= high
+    assert 0.93 < inside / 400 < 0.98
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:

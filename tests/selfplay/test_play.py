@@ -14,7 +14,15 @@ from ringrift.errors import CorruptBlob, JobError
 from ringrift.players import PlayerChoice, choose
 from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.search import GumbelSettings
-from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, play, random_opening, selfplay_tasks
+from ringrift.selfplay import (
+    PlaySettings,
+    SelfplaySettings,
+    derive_seed,
+    held_for_matches,
+    play,
+    random_opening,
+    selfplay_tasks,
+)
 
 SETTINGS = SelfplaySettings()
 
@@ -35,6 +43,28 @@ def test_seeds_differ_by_their_words() -> None:
 def test_openings_do_not_end_the_game() -> None:
     lengths = {len(random_opening("square8_2p", plies, seed)) for seed in range(3) for plies in (0, 5, 8)}
     assert lengths == {0, 5, 8}
+
+
+@pytest.mark.parametrize("config", ["square8_2p", "hex8_3p"])
+def test_matches_and_training_start_from_other_positions(config: str) -> None:
+    symmetries = 12 if config_info(config).is_hex else 8
+    keys: dict[bool, set[int]] = {True: set(), False: set()}
+    for of_match in keys:
+        for seed in range(60):
+            game = Game(config)
+            for move in random_opening(config, 1 + seed % 4, seed, of_match=of_match):
+                game.push(game.move(move))
+            images = [game.transform(symmetry) for symmetry in range(symmetries)]
+            assert {held_for_matches(image) for image in images} == {of_match}
+            keys[of_match] |= {image.key for image in images}
+    assert not keys[True] & keys[False]
+    with pytest.raises(ValueError, match="1 random ply or more"):
+        random_opening(config, 0, 1, of_match=True)
+    for task in selfplay_tasks(config, "batch", 30, SETTINGS):
+        game = Game(config)
+        for move in task.opening:
+            game.push(game.move(move))
+        assert not task.opening or not held_for_matches(game)
 
 
 @pytest.mark.parametrize("engine", ["random", "heuristic"])

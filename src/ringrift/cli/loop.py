@@ -1,4 +1,4 @@
-"""`ringrift selfplay | export | train | match | gate | loop`: the stages by hand, and all of them in rounds."""
+"""`ringrift selfplay | export | train | gate | loop`: the stages by hand, and all of them in rounds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import dataclasses
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import Assign, Config, Json, Run, SettingsFile, print_json
+from ringrift.cli.options import Assign, Config, Json, Run, SettingsFile, directory_of, print_json, settings_of
 
 if TYPE_CHECKING:
     from ringrift.pipeline import Round
-    from ringrift.settings import Settings
 
 app = typer.Typer()
 
@@ -44,9 +43,9 @@ def selfplay(
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
 
-    given = _settings(config, settings, assign, **{"selfplay.engine": engine, "loop.games": games,
+    given = settings_of(config, settings, assign, **{"selfplay.engine": engine, "loop.games": games,
                       "selfplay.search.simulations": simulations, "loop.seed": seed})  # fmt: skip
-    with RunDirectory.open_or_create(_directory(run, config, given)) as opened:
+    with RunDirectory.open_or_create(directory_of(run, config, given)) as opened:
         name = given.selfplay.engine
         if name == "gumbel":
             newest = stages.newest_model(opened, config, given.training, given.loop.seed).id
@@ -71,8 +70,8 @@ def export(
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
 
-    given = _settings(config, settings, assign)
-    with RunDirectory.open(_directory(run, config, given)) as opened:
+    given = settings_of(config, settings, assign)
+    with RunDirectory.open(directory_of(run, config, given)) as opened:
         replayed = stages.ingest_stage(opened, show=Bars())
         made = stages.export_stage(opened, config, given.export, show=Bars())
     if json:
@@ -99,8 +98,8 @@ def train(
     from ringrift.pipeline.display import Bars
     from ringrift.store import ModelStore, RunDirectory
 
-    given = _settings(config, settings, assign, **{"loop.steps": steps, "loop.seed": seed})
-    with RunDirectory.open(_directory(run, config, given)) as opened:
+    given = settings_of(config, settings, assign, **{"loop.steps": steps, "loop.seed": seed})
+    with RunDirectory.open(directory_of(run, config, given)) as opened:
         start = None if parent == "newest" else ModelStore(opened).resolve(config, parent)
         model = stages.train_stage(
             opened, config, given.training, steps=given.loop.steps, epochs=epochs, parent=start,
@@ -111,38 +110,6 @@ def train(
     else:
         loss = [float(str(model.metrics[f"loss_{when}"])) for when in ("before", "after")]
         typer.echo(f"{model.id}: loss {loss[0]:.3f} → {loss[1]:.3f}; next: ringrift gate {model.id}")
-
-
-@app.command()
-def match(
-    a: Annotated[str, typer.Argument(metavar="A", help="random, heuristic, gumbel, best, initial or a model id.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
-    config: Config = "square8_2p",
-    run: Run = None,
-    games: Games = None,
-    simulations: Simulations = None,
-    seed: Seed = None,
-    assign: Assign = None,
-    settings: SettingsFile = None,
-    json: Json = False,
-) -> None:
-    """Let two players play each other: seats rotated, the same random openings for both, no two games alike."""
-    from ringrift.pipeline import stages
-    from ringrift.pipeline.display import Bars, match_line
-    from ringrift.players import PLAYERS
-    from ringrift.store import RunDirectory
-
-    given = _settings(config, settings, assign, **{"match.games": games, "loop.seed": seed,
-                      "match.search.simulations": simulations})  # fmt: skip
-    with ExitStack() as stack:
-        opened = None
-        if run is not None or not {a, b} <= set(PLAYERS):
-            opened = stack.enter_context(RunDirectory.open(_directory(run, config, given)))
-        result = stages.match_stage(opened, config, a, b, given.match, seed=given.loop.seed, show=Bars())
-    if json:
-        print_json(result.to_dict())
-    else:
-        typer.echo(match_line(result))
 
 
 @app.command()
@@ -162,8 +129,8 @@ def gate(
     from ringrift.pipeline.display import Bars
     from ringrift.store import ModelStore, RunDirectory
 
-    given = _settings(config, settings, assign, **{"gate.games": games, "loop.seed": seed})
-    with RunDirectory.open(_directory(run, config, given)) as opened:
+    given = settings_of(config, settings, assign, **{"gate.games": games, "loop.seed": seed})
+    with RunDirectory.open(directory_of(run, config, given)) as opened:
         newest = stages.newest_model(opened, config, given.training, given.loop.seed)
         model = newest if candidate == "newest" else ModelStore(opened).resolve(config, candidate)
         opponent = stages.gate_opponent(opened, config)
@@ -208,7 +175,7 @@ def loop(
     from ringrift.rules import config_info
 
     config_info(config)
-    given = _settings(config, settings, assign, **{
+    given = settings_of(config, settings, assign, **{
         "loop.minutes": minutes if minutes is not None or not rounds else 0.0, "loop.rounds": rounds,
         "loop.games": games, "loop.first_games": games, "loop.first_engine": '""' if engine else None,
         "loop.steps": steps, "loop.promote": promote, "loop.seed": seed,
@@ -216,7 +183,7 @@ def loop(
     })  # fmt: skip
     bars = Bars()
     with ExitStack() as stack:
-        directory = _directory(run, config, given)
+        directory = directory_of(run, config, given)
         if smoke and run is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-smoke-"))) / config
         recipe = smoke_recipe(given) if smoke else given
@@ -239,16 +206,3 @@ def loop(
         typer.echo(f"{done.promoted} is promoted. Play against it: ringrift play --config {config} --run {directory}")
     if smoke and last and last.loss_after >= last.loss_before:
         raise typer.Exit(1)
-
-
-def _settings(config: str, file: Path | None, assign: list[str] | None, **given: Any) -> Settings:
-    """The settings in force; what an option gives goes before all else."""
-    from ringrift.settings import load
-
-    texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
-    options = [f"{key}={value}" for key, value in texts.items() if value is not None]
-    return load(config, file=file, assign=[*(assign or []), *options])
-
-
-def _directory(run: Path | None, config: str, settings: Settings) -> Path:
-    return run if run is not None else settings.places.data / config

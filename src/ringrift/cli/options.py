@@ -9,9 +9,12 @@ The metavars and help texts are said here once.
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ringrift.settings import Settings
 
 
 def config_names(incomplete: str) -> Iterator[str]:
@@ -58,3 +61,17 @@ def print_json(document: Any) -> None:
 
     json.dump(document, sys.stdout, indent=1, default=str)
     sys.stdout.write("\n")
+
+
+def settings_of(config: str, file: Path | None, assign: list[str] | None, **given: Any) -> "Settings":
+    """The settings in force; what an option gives goes before all else."""
+    from ringrift.settings import load
+
+    texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
+    options = [f"{key}={value}" for key, value in texts.items() if value is not None]
+    return load(config, file=file, assign=[*(assign or []), *options])
+
+
+def directory_of(run: Path | None, config: str, settings: "Settings") -> Path:
+    """The run directory that is meant."""
+    return run if run is not None else settings.places.data / config

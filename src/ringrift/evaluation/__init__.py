@@ -1,8 +1,11 @@
-"""How strong: matches with seats and openings shared, intervals, and the rule of promotion."""
+"""How strong: matches with seats and openings shared, sequential tests, ratings, and the rule of promotion."""
 
 from ringrift.evaluation.gate import Verdict, judge
-from ringrift.evaluation.match import GameResult, MatchResult, match
+from ringrift.evaluation.kept import GameResult
+from ringrift.evaluation.match import MatchResult, Plan, Tally, match, planned_games
+from ringrift.evaluation.ratings import Played, Pool, Rating, next_pairs, rate, read_anchors, read_pool
 from ringrift.evaluation.settings import GateSettings, MatchSettings
+from ringrift.evaluation.sprt import Sprt
 from ringrift.evaluation.statistics import elo, score_interval
 
 __all__ = [
@@ -10,9 +13,20 @@ __all__ = [
     "GateSettings",
     "MatchResult",
     "MatchSettings",
+    "Plan",
+    "Played",
+    "Pool",
+    "Rating",
+    "Sprt",
+    "Tally",
     "Verdict",
     "elo",
     "judge",
     "match",
+    "next_pairs",
+    "planned_games",
+    "rate",
+    "read_anchors",
+    "read_pool",
     "score_interval",
 ]

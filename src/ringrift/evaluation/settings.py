@@ -13,7 +13,18 @@ class MatchSettings:
     """How two players are compared."""
 
     games: int = 100
-    """Games of a match; an even number, so that every opening is played from both sides."""
+    """Games of a match, at most so many of a test; rounded up to whole openings: 2 games each, 6 with 3 or 4 seats."""
+    seconds: float = 0.0
+    """Seconds that every decision of a player with a search may take, in place of its simulations; 0: as many
+    simulations as `search` says."""
+    timeout: float = 60.0
+    """A game in which a decision takes longer than so many seconds is void."""
+    sprt: tuple[float, float] | None = None
+    """The Elo differences of the two hypotheses of a sequential test; none: all games are played."""
+    alpha: float = 0.05
+    """Chance that the test finds the greater difference where the smaller one is true."""
+    beta: float = 0.05
+    """Chance that the test finds the smaller difference where the greater one is true."""
     search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=32, gumbel_scale=0.0))
     """The search of every player that has one: the same for both sides, and without noise."""
     opening_plies_min: int = 4
@@ -28,6 +39,16 @@ class MatchSettings:
     def __post_init__(self) -> None:
         if self.games < 1:
             raise ValueError(f"games is {self.games}; 1 or more is right")
+        if not 0 <= self.seconds < self.timeout:
+            raise ValueError(
+                f"seconds is {self.seconds}; 0 or more and less than the timeout, {self.timeout:g}, is right"
+            )
+        if self.sprt and not self.sprt[0] < self.sprt[1]:
+            raise ValueError(f"sprt is {self.sprt}; two differences in Elo are right, the smaller one first: 0 and 20")
+        if not (0 < self.alpha < 0.5 and 0 < self.beta < 0.5):
+            raise ValueError(
+                f"alpha is {self.alpha} and beta {self.beta}; above 0 and below 0.5 is right, such as 0.05"
+            )
         if not 1 <= self.opening_plies_min <= self.opening_plies_max:
             raise ValueError("opening_plies_min and opening_plies_max are a range from 1 up: 4 and 8, for instance")
         if not 0.5 <= self.confidence < 1:

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ringrift.evaluation import MatchResult
+from ringrift.evaluation import MatchResult, Pool
 from ringrift.pipeline.loop import STAGES, Round
 from ringrift.pipeline.stages import Advance
 
@@ -90,13 +90,58 @@ def score_text(match: MatchResult | None) -> str:
     return f"{match.score:.2f} ({match.interval[0]:.2f}–{match.interval[1]:.2f})" if match else ""
 
 
-def match_line(match: MatchResult) -> str:
-    """A match in one line."""
+def match_lines(match: MatchResult) -> list[str]:
+    """A match in a few lines: the result, what it rests on, the test, what it cost."""
     low, high = match.elo_interval
-    return (
+    lines = [
         f"{match.a} – {match.b} on {match.config}: {match.wins} wins, {match.losses} losses in {match.games} games from"
         f" {match.openings} openings; score {score_text(match)}, Elo {match.elo:+.0f} ({low:+.0f} to {high:+.0f})"
-    )
+    ]
+    title = "pentanomial" if len(match.pentanomial) == 5 else "openings by games won"
+    lines.append(f"{title} {' '.join(map(str, match.pentanomial))}; openings sha256 {match.openings_sha256[:12]}")
+    if match.test:
+        test = match.test
+        said = "undecided" if test["verdict"] == "undecided" else f"accepted {test['verdict']}"
+        bounds = "{:.2f} to {:.2f}".format(*test["bounds"])
+        lines.append(
+            f"test of H0 {test['lo']:+g} against H1 {test['hi']:+g} Elo: {said}; LLR {test['llr']:+.2f} ({bounds})"
+        )
+    if match.duplicates or any(match.voids):
+        a, b, died = match.voids
+        void = f"void by {match.a} {a}, by {match.b} {b}, with a dead process {died}"
+        lines.append(f"replaced and not counted: {match.duplicates} repeated games; {void}")
+        lines += [f"  {count} times: {reason}" for reason, count in match.reasons.items()]
+    for name, spent in zip((match.a, match.b), match.spent, strict=True):
+        nodes = f"; {spent['nodes']:.0f} positions evaluated" if spent["nodes"] else ""
+        lines.append(
+            f"{name}: {spent['decisions']:.0f} decisions of {spent['mean_seconds'] * 1000:.2f} ms, at most"
+            f" {spent['max_seconds'] * 1000:.1f} ms{nodes}"
+        )
+    return lines
+
+
+def print_pool(pool: Pool) -> None:
+    """Ratings, the win matrix where more than two met, and what does not fit."""
+    console = wide_console(stderr=False)
+    table = Table(title=f"{pool.config}: Elo per seat, {pool.confidence:.0%} intervals")
+    for title in ("player", "Elo", "interval", "games", "score"):
+        table.add_column(title, justify="left" if title == "player" else "right")
+    for one in pool.ratings:
+        interval = "anchor" if one.anchor else f"{one.low:+.0f} to {one.high:+.0f}"
+        table.add_row(one.player, f"{one.elo:+.0f}", interval, str(one.games), f"{one.score:.3f}")
+    matrix = Table("player", "against", title="games won of those that one of the two won")
+    for title in ("games", "won", "expected", "σ"):
+        matrix.add_column(title, justify="right")
+    for cell in pool.cells:
+        row = (cell.a, cell.b, str(cell.games), str(cell.wins), f"{cell.expected:.1f}", f"{cell.sigmas:+.1f}")
+        matrix.add_row(*row, style="bold red" if cell in pool.flagged else None)
+    for shown in (table, matrix) if len(pool.ratings) > 2 else (table,):
+        shown.box, shown.title_justify = box.SIMPLE_HEAD, "left"
+        console.print(shown)
+    for cell in pool.flagged:
+        console.print(f"not transitive: {cell.a} – {cell.b} is {cell.sigmas:+.1f} σ off what the ratings say")
+    for ring in pool.cycles:
+        console.print(f"cycle: {' beats '.join((*ring, ring[0]))}")
 
 
 def print_round(config: str, rounds: Sequence[Round], *, quiet: bool = False) -> None:

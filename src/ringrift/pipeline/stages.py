@@ -15,11 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ringrift.errors import DataError
-from ringrift.evaluation import GameResult, GateSettings, MatchResult, MatchSettings, Verdict, judge, match
+from ringrift.evaluation import (
+    GateSettings,
+    MatchResult,
+    MatchSettings,
+    Plan,
+    Tally,
+    Verdict,
+    judge,
+    match,
+    planned_games,
+)
 from ringrift.fabric import Lease
-from ringrift.players import PLAYERS, PlayerChoice, choose
+from ringrift.players import PLAYERS, Limit, PlayerChoice, choose
 from ringrift.search import GumbelSettings
-from ringrift.selfplay import SelfplaySettings, derive_seed, play, selfplay_tasks
+from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, play, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, window
 from ringrift.store.validate import Validated, validate
@@ -265,28 +275,24 @@ def match_stage(
     settings: MatchSettings,
     *,
     seed: int = 0,
+    save: Path | None = None,
+    planned: Callable[[Plan], None] = lambda plan: None,
     show: Show = quiet,
 ) -> MatchResult:
-    """A against B, both by name. With a run, games that a killed match finished are not played again."""
-    first, second = (choose_player(run, config, name, settings.search) for name in (a, b))
-    key = f"match/{derive_seed(seed, config, first.name, second.name, repr(settings)):016x}"
-    known: dict[str, GameResult] = {}
-    if run and (entry := run.fabric.registry.get(key)):
-        known = {work: GameResult(**result) for work, result in entry.value.items()}  # type: ignore[arg-type]
-    with show(f"{first.name} against {second.name}", settings.games) as advance:
+    """A against B, both by name; see `match`. Without `save`, a run keeps it in `matches/`: a match of the same players
+    and settings that was killed goes on, and one that was finished is not played again."""
+    limit = Limit(simulations=settings.search.simulations)
+    first, second = (replace(choose_player(run, config, name, settings.search), limit=limit) for name in (a, b))
+    if run and save is None:
+        key = derive_seed(seed, config, first.name, second.name, repr(replace(settings, play=PlaySettings())))
+        save = run.path / "matches" / f"{config}-{key:016x}.jsonl"
+    total = planned_games(config, settings)
+    with show(f"{first.name} against {second.name}", total) as advance:
 
-        def finished(work: str, result: GameResult) -> None:
-            known[work] = result
-            if run:
-                run.fabric.registry.set(key, {work: asdict(one) for work, one in known.items()})
-            won = sum(one.point for one in known.values())
-            advance(min(len(known), settings.games), f"{won:.0f} of {len(known)} won")
+        def progress(played: int, tally: Tally) -> None:
+            advance(min(played, total), tally.remark())
 
-        advance(min(len(known), settings.games), "")
-        result = match(first, second, settings, seed=seed, known=dict(known), finished=finished)
-    if run:
-        run.fabric.registry.delete(key)
-    return result
+        return match(first, second, settings, seed=seed, save=save, planned=planned, progress=progress)
 
 
 def gate_opponent(run: RunDirectory, config: str) -> str:

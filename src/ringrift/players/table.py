@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ringrift.errors import RulesError, unknown
 from ringrift.evaluators import UniformEvaluator
-from ringrift.players.player import GumbelPlayer, HeuristicPlayer, Player, RandomPlayer
+from ringrift.players.player import GumbelPlayer, HeuristicPlayer, Limit, Player, RandomPlayer
 from ringrift.rules import config_info
 from ringrift.search import GumbelSettings
 
@@ -29,6 +29,8 @@ class PlayerChoice:
     """Ignored by players that do not search."""
     network: Path | None = None
     """ONNX file of a model."""
+    limit: Limit | None = None
+    """What a decision may cost, in place of the budget in `search`."""
 
     def make(self) -> Player:
         """The player. Raises `CorruptBlob`, `EncodingMismatch` or `FormatTooNew` where its network cannot be used."""

@@ -1,7 +1,7 @@
 """Playing many games: batched, on several processes, each finished game handed over at once."""
 
-from ringrift.selfplay.openings import derive_seed, random_opening
-from ringrift.selfplay.play import Finished, Task, play
+from ringrift.selfplay.openings import derive_seed, held_for_matches, random_opening
+from ringrift.selfplay.play import Finished, Spent, Task, Void, contest, play
 from ringrift.selfplay.selfplay import selfplay_tasks
 from ringrift.selfplay.settings import PlaySettings, SelfplaySettings
 
@@ -9,8 +9,12 @@ __all__ = [
     "Finished",
     "PlaySettings",
     "SelfplaySettings",
+    "Spent",
     "Task",
+    "Void",
+    "contest",
     "derive_seed",
+    "held_for_matches",
     "play",
     "random_opening",
     "selfplay_tasks",

@@ -1,4 +1,8 @@
-"""Seeds, and the random plies that games start with."""
+"""Seeds, and the random plies that games start with.
+
+A game of a match never starts where a training game may: positions fall into two halves by `held_for_matches`, and
+each side draws its openings from its own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import hashlib
 
 import numpy as np
 
-from ringrift.rules import Game, Options
+from ringrift.rules import Game, Options, config_info
 
 
 def derive_seed(seed: int, *words: int | str) -> int:
@@ -15,15 +19,25 @@ def derive_seed(seed: int, *words: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
-def random_opening(config: str, plies: int, seed: int, options: Options | None = None) -> tuple[int, ...]:
-    """The packed moves of `plies` plies of uniformly random play, not ending the game."""
+def held_for_matches(game: Game) -> bool:
+    """Whether only matches start from this position: about half of all, and with each its images on the board."""
+    symmetries = 12 if config_info(game.config).is_hex else 8
+    return bool(min(game.transform(symmetry).key for symmetry in range(symmetries)) & 1)
+
+
+def random_opening(
+    config: str, plies: int, seed: int, options: Options | None = None, *, of_match: bool = False
+) -> tuple[int, ...]:
+    """The packed moves of `plies` plies of uniformly random play that do not end the game, and after which the
+    position is held for matches if `of_match`, for training if not; 0 plies, the start itself, is training's."""
+    if plies == 0 and of_match:
+        raise ValueError("games of a match start with 1 random ply or more")
     rng = np.random.default_rng(seed)
     while True:
-        game = Game(config, options)
-        for _ in range(plies):
-            if game.is_over:
-                break
-            moves = game.playable_moves()
-            game.push(moves[int(rng.integers(len(moves)))])
-        if not game.is_over:
-            return tuple(int(move) for move in game.moves)
+        game, played = Game(config, options), list[int]()
+        while len(played) < plies and not game.is_over:
+            moves = game._playable()
+            played.append(int(moves[rng.integers(len(moves))]))
+            game._push(played[-1])
+        if not game.is_over and (plies == 0 or held_for_matches(game) == of_match):
+            return tuple(played)
