@@ -8,7 +8,7 @@ import torch
 
 from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, RulesError
-from ringrift.evaluators import DetailedEvaluator, OnnxEvaluator, make_evaluator, read_metadata
+from ringrift.evaluators import DetailedEvaluator, OnnxEvaluator, machine, make_evaluator, read_metadata
 from ringrift.evaluators.metadata import ModelMetadata
 from ringrift.nets import (
     ARCHITECTURES,
@@ -163,6 +163,26 @@ def test_float32_is_given_where_int8_is_too_far_off():
     assert report.precision == "float32"
     assert "int8" in report.refused
     assert OnnxEvaluator(file).metadata.precision == "float32"
+
+
+def test_seven_bit_weights_where_eight_would_overflow(monkeypatch):
+    import onnx
+    from onnx import numpy_helper
+
+    def largest(file: bytes) -> int:
+        arrays = [numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(file).graph.initializer]
+        return max(
+            int(np.abs(array.astype(int)).max()) for array in arrays if array.dtype == np.int8 and array.ndim > 1
+        )
+
+    checkpoint, batch = save_checkpoint(random_network("nano", "square8_2p")), positions("square8_2p")
+    for flags, most in (({"avx2", "avx512_vnni"}, 127), ({"avx2", "avx_vnni"}, 127), ({"avx2"}, 64), (set(), 127)):
+        monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: flags)
+        monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+        file, report = export_onnx(checkpoint, batch)
+        assert report.precision == "int8", report
+        assert most - 1 <= largest(file) <= most
+    assert largest(export_onnx(checkpoint, batch, reduced_range=True)[0]) <= 64
 
 
 def test_cells_off_the_board_do_not_matter():

@@ -8,6 +8,7 @@
 | `loop` | `selfplay`, `export`, `train`, `match`, `gate`, `loop` |
 | `store` | `data …`, `models …` |
 | `bench` | `bench …` |
+| `benchmark` | `benchmark` |
 
 A command is a function with typed options from `options`; its body imports the layer that it calls, so that `--help`
 and completion load nothing heavy. Bad input is raised as an error of `ringrift.errors` and answered here, once.
@@ -21,7 +22,7 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import bench, ground, loop, play, rules, store
+from ringrift.cli import bench, benchmark, ground, loop, play, rules, store
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, loop, store, bench):
+for group in (ground, rules, play, loop, store, bench, benchmark):
     app.add_typer(group.app)
 
 

@@ -2,7 +2,8 @@
 
 `int8` runs the convolutions in 8-bit arithmetic (static quantisation, calibrated on the positions given) about three
 times as fast; where it does not reproduce the network within `BOUNDS`, the float32 file is given instead and the report
-says so.
+says so. On x86 processors without VNNI, pairs of 8-bit products overflow: there the weights get 7 bits
+(`evaluators.machine.saturates_int8`), which is right everywhere and less exact.
 """
 
 import base64
@@ -23,6 +24,7 @@ from onnx import helper
 
 from ringrift.encoding import GLOBALS, PLANES
 from ringrift.errors import DataError
+from ringrift.evaluators.machine import saturates_int8
 from ringrift.evaluators.metadata import KEY, ModelMetadata
 from ringrift.evaluators.onnx import FORECASTS, OUTPUTS, SEARCHED, OnnxEvaluator
 from ringrift.nets.checkpoint import load_checkpoint
@@ -59,10 +61,12 @@ def export_onnx(
     *,
     precision: str = "int8",
     config: str | None = None,
+    reduced_range: bool | None = None,
 ) -> tuple[bytes, ExportReport]:
     """The ONNX file of a checkpoint for its own config or `config`, and how it compares on `positions`.
 
     The positions should be such as the network will meet, a hundred or more; without any, random play is taken.
+    `reduced_range`: int8 weights of 7 bits, for processors without VNNI; by default, where this one is such.
 
     Raises: as `load_checkpoint`; DataError where even float32 does not reproduce the checkpoint.
     """
@@ -73,7 +77,8 @@ def export_onnx(
     positions = random_positions(network.config) if positions is None else positions
     refused = ""
     if precision == "int8":
-        file = _stamped(_quantised(model, positions), metadata, "int8")
+        reduced_range = saturates_int8() if reduced_range is None else reduced_range
+        file = _stamped(_quantised(model, positions, reduced_range), metadata, "int8")
         report = compare(network, file, positions, "int8")
         refused = _excess(report)
         if not refused:
@@ -156,7 +161,7 @@ def _stamped(model: Any, metadata: ModelMetadata, precision: str) -> bytes:
     return bytes(searched.SerializeToString())
 
 
-def _quantised(model: Any, positions: Positions) -> Any:
+def _quantised(model: Any, positions: Positions, reduced_range: bool) -> Any:
     """The model with 8-bit convolutions: ranges as met in the positions, a weight scale per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -183,6 +188,7 @@ def _quantised(model: Any, positions: Positions) -> Any:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            reduce_range=reduced_range,
             op_types_to_quantize=["Conv", "Relu", "Add", "Mul"],
             nodes_to_exclude=_heads(onnx.load(prepared)),
         )

@@ -23,6 +23,7 @@ from ringrift.errors import JobError, RingRiftError
 from ringrift.players import Decision, GumbelPlayer, PlayerChoice
 from ringrift.rules import Game, Options, Record, SearchStats
 from ringrift.search import SearchEconomy, SelfplayPool, TreeMemory
+from ringrift.selfplay.benchmark import settings_here
 from ringrift.selfplay.settings import PlaySettings
 
 
@@ -80,7 +81,7 @@ def play(
     the iterator ends the processes. Raises what a player raised, `JobError` for a process that died.
     """
     rules = Rules(players[0].config, options, tuple(temperatures), keep_search, memory, economy)
-    tasks = list(tasks)
+    tasks, settings = list(tasks), settings_here(settings, players)
     processes = settings.process_count(len(tasks))
     if processes == 1:
         yield from play_here(rules, players, tasks, settings.concurrent)
