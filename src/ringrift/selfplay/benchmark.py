@@ -112,7 +112,7 @@ def settings_here(settings: PlaySettings, players: Sequence[PlayerChoice]) -> Pl
     if settings.processes and settings.concurrent:
         return settings
     networks = [(player.config, player.network) for player in players if player.network]
-    known = measured(*networks[0]) if networks else None  # type: ignore[arg-type]
+    known = measured(*networks[0]) if networks else None
     return replace(
         settings,
         processes=settings.processes or (known.best.processes if known else 0),
