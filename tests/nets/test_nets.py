@@ -1,17 +1,19 @@
 import json
 import struct
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 
 from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
-from ringrift.errors import CorruptBlob, EncodingMismatch, FormatTooNew, RulesError
-from ringrift.evaluators import OnnxEvaluator, read_metadata
+from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, RulesError
+from ringrift.evaluators import DetailedEvaluator, OnnxEvaluator, machine, make_evaluator, read_metadata
 from ringrift.evaluators.metadata import ModelMetadata
 from ringrift.nets import (
     ARCHITECTURES,
     Positions,
+    TorchEvaluator,
     bench,
     cost,
     export_onnx,
@@ -21,7 +23,7 @@ from ringrift.nets import (
     random_positions,
     save_checkpoint,
 )
-from ringrift.nets.network import Network
+from ringrift.nets.network import LATER_HEADS, Network
 from ringrift.rules import CONFIGS, config_info
 
 
@@ -51,8 +53,8 @@ def random_network(architecture: str, config: str) -> Network:
     """A network whose outputs differ from position to position, as those of a trained one do."""
     network = initial_network(architecture, config, seed=1)
     torch.manual_seed(2)
-    for last in (network.policy, network.policy_pooled, network.value, network.rank):
-        torch.nn.init.normal_(last.weight, std=0.3)
+    for name in ("policy", "policy_pooled", "value", "rank", *LATER_HEADS):
+        torch.nn.init.normal_(getattr(network, name).weight, std=0.3)
     batch = positions(config)
     network.train()
     with torch.no_grad():
@@ -79,6 +81,69 @@ def test_export_reproduces_the_network(config):
             np.testing.assert_allclose(value.sum(1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("config", CONFIGS)
+def test_torch_and_onnx_say_the_same(config, tmp_path):
+    checkpoint, batch = save_checkpoint(random_network("nano", config)), positions(config, 6)
+    file, _ = export_onnx(checkpoint, batch, precision="float32")
+    (tmp_path / "a.onnx").write_bytes(file)
+    (tmp_path / "a.safetensors").write_bytes(checkpoint)
+    onnx: DetailedEvaluator = OnnxEvaluator(tmp_path / "a.onnx")
+    torch_: DetailedEvaluator = TorchEvaluator(tmp_path / "a.safetensors", device="cpu", batch=4)
+    exported, truth = (asdict(e.evaluate_full(batch.planes, batch.globals)) for e in (onnx, torch_))
+    for name, values in exported.items():
+        assert values.dtype == truth[name].dtype == np.float32
+        np.testing.assert_allclose(values, truth[name], rtol=1e-3, atol=1e-4, err_msg=name)
+        assert values.std() > 0, name
+    policy, value = onnx.evaluate(batch.planes, batch.globals)
+    np.testing.assert_array_equal(policy, exported["logits"])
+    np.testing.assert_array_equal(value, exported["value"])
+    np.testing.assert_allclose(exported["rank"].sum(2), 1, rtol=1e-5)
+    np.testing.assert_allclose(exported["ownership"].sum(1), batch.planes[:, 0], rtol=1e-5)
+    for share in (exported["territory_share"], exported["eliminated_share"]):
+        assert share.shape == (6, onnx.num_seats) and share.min() >= 0 and share.max() <= 1
+    assert exported["plies_left"].shape == (6,) and exported["plies_left"].min() > -1
+
+
+def test_search_does_not_compute_the_forecasts():
+    import onnx
+
+    file, _ = export_onnx(initial_checkpoint("nano", "hex8_2p"), positions("hex8_2p"))
+    graph = onnx.load_from_string(file).graph
+    assert [output.name for output in graph.output] == ["policy", "value"]
+    assert not [node.name for node in graph.node if "ownership" in node.name]
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_at_a_fixed_batch_shape_an_answer_depends_on_its_own_position(precision):
+    config, size = "hex8_3p", 8
+    batch = positions(config, 21)
+    file, _ = export_onnx(save_checkpoint(random_network("tiny", config)), batch, precision=precision)
+    evaluator = OnnxEvaluator(file, batch=size)
+    whole = asdict(evaluator.evaluate_full(batch.planes, batch.globals))
+    order = np.random.default_rng(0).permutation(21)
+    mixed = asdict(evaluator.evaluate_full(batch.planes[order], batch.globals[order]))
+    alone = [asdict(evaluator.evaluate_full(batch.planes[i : i + 1], batch.globals[i : i + 1])) for i in range(21)]
+    for name, values in whole.items():
+        assert len(values) == 21
+        np.testing.assert_array_equal(values[order], mixed[name], err_msg=name)
+        np.testing.assert_array_equal(values, np.concatenate([one[name] for one in alone]), err_msg=name)
+
+
+def test_evaluators_are_chosen_by_the_file(tmp_path):
+    checkpoint, batch = initial_checkpoint("nano", "square8_2p"), positions("square8_2p")
+    (tmp_path / "a.safetensors").write_bytes(checkpoint)
+    (tmp_path / "a.onnx").write_bytes(export_onnx(checkpoint, batch)[0])
+    for suffix, kind in ((".safetensors", TorchEvaluator), (".onnx", OnnxEvaluator)):
+        made = make_evaluator("square8_2p", tmp_path / f"a{suffix}", batch=4)
+        assert isinstance(made, kind)
+        policy, value = made.evaluate(batch.planes[:5], batch.globals[:5])
+        assert not policy.any() and (value == 0.5).all()
+        with pytest.raises(RulesError, match="cannot play square8_3p"):
+            make_evaluator("square8_3p", tmp_path / f"a{suffix}")
+    with pytest.raises(RulesError, match=r"\.onnx"):
+        make_evaluator("square8_2p", tmp_path / "a.pt")
+
+
 def test_policy_is_flattened_as_plane_x_y():
     network, batch = random_network("tiny", "hex8_2p"), positions("hex8_2p", 2)
     last: list[torch.Tensor] = []
@@ -98,6 +163,26 @@ def test_float32_is_given_where_int8_is_too_far_off():
     assert report.precision == "float32"
     assert "int8" in report.refused
     assert OnnxEvaluator(file).metadata.precision == "float32"
+
+
+def test_seven_bit_weights_where_eight_would_overflow(monkeypatch):
+    import onnx
+    from onnx import numpy_helper
+
+    def largest(file: bytes) -> int:
+        arrays = [numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(file).graph.initializer]
+        return max(
+            int(np.abs(array.astype(int)).max()) for array in arrays if array.dtype == np.int8 and array.ndim > 1
+        )
+
+    checkpoint, batch = save_checkpoint(random_network("nano", "square8_2p")), positions("square8_2p")
+    for flags, most in (({"avx2", "avx512_vnni"}, 127), ({"avx2", "avx_vnni"}, 127), ({"avx2"}, 64), (set(), 127)):
+        monkeypatch.setattr(machine, "cpu_flags", lambda flags=flags: flags)
+        monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+        file, report = export_onnx(checkpoint, batch)
+        assert report.precision == "int8", report
+        assert most - 1 <= largest(file) <= most
+    assert largest(export_onnx(checkpoint, batch, reduced_range=True)[0]) <= 64
 
 
 def test_cells_off_the_board_do_not_matter():
@@ -137,6 +222,36 @@ def test_checkpoint_round_trip_and_transfer():
         torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
     other, _ = load_checkpoint(data, "hexagonal_4p")
     assert (other.config, other.seats, other.masked) == ("hexagonal_4p", 4, True)
+
+
+def test_older_checkpoints_have_no_forecasts():
+    network, batch = random_network("nano", "square8_2p"), positions("square8_2p", 3)
+    own = {name: t for name, t in network.state_dict().items() if name.partition(".")[0] not in LATER_HEADS}
+    assert len(own) < len(network.state_dict())
+    old = save_checkpoint(network, weights=own)
+    loaded, _ = load_checkpoint(old)
+    inputs = torch.from_numpy(batch.planes), torch.from_numpy(batch.globals)
+    with torch.no_grad():
+        found, before = loaded(*inputs), network(*inputs)
+    for name in ("policy", "value", "rank"):
+        torch.testing.assert_close(getattr(found, name), getattr(before, name))
+    for name in ("ownership", "shares", "plies_left"):
+        assert not getattr(found, name).any() and getattr(before, name).any()
+    with pytest.raises(CorruptBlob, match=r"value\.weight"):
+        load_checkpoint(save_checkpoint(network, weights={n: t for n, t in own.items() if n != "value.weight"}))
+
+
+def test_files_without_forecasts_still_serve_search():
+    import onnx
+
+    batch = positions("square8_2p")
+    file, _ = export_onnx(initial_checkpoint("nano", "square8_2p"), batch)
+    model = onnx.load_from_string(file)
+    onnx.helper.set_model_props(model, {p.key: p.value for p in model.metadata_props if p.key == "ringrift"})
+    evaluator = OnnxEvaluator(model.SerializeToString())
+    assert evaluator.evaluate(batch.planes[:2], batch.globals[:2])[1].shape == (2, 2)
+    with pytest.raises(DataError, match="export its checkpoint again"):
+        evaluator.evaluate_full(batch.planes[:2], batch.globals[:2])
 
 
 def with_metadata(data: bytes, **changes: object) -> bytes:

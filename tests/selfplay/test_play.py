@@ -155,4 +155,4 @@ def test_settings_are_checked() -> None:
         with pytest.raises(ValueError):
             SelfplaySettings(**wrong)
     with pytest.raises(ValueError):
-        PlaySettings(concurrent=0)
+        PlaySettings(concurrent=-1)

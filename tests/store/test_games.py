@@ -24,7 +24,7 @@ from ringrift.cli import app
 from ringrift.encoding import ENCODING_HASH, encode, policy_addresses
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
 from ringrift.evaluators import ModelMetadata
-from ringrift.rules import CONFIGS, Game, Options, Record, SearchStats
+from ringrift.rules import CONFIGS, Game, Options, Record, SearchStats, config_info
 from ringrift.store import GameStore, ModelStore, RunDirectory, samples
 from ringrift.store.check import check
 from ringrift.store.samples import ExportSettings, export, pack, read_shard, shards, window
@@ -300,6 +300,60 @@ def test_shard_says_what_the_games_say(run: RunDirectory, config: str) -> None:
         assert np.roll(held.rank_target[row], seat).tolist() == list(record.ranks)
         assert np.allclose(np.roll(held.root_value[row], seat), search.root_value[at])
         assert held.policy_weight[row] == search.full[at]
+        final = record.replay()
+        owners = dict.fromkeys(cells(final.transform(g)), 0) | territory(final.transform(g))
+        rotated = [owner and (owner - 1 - seat) % game.num_seats + 1 for owner in owners.values()]
+        on_board = np.argwhere(planes[row, 0])
+        assert held.ownership[row][tuple(on_board.T)].tolist() == rotated
+        assert held.ownership[row].sum() == sum(rotated)
+        info = config_info(config)
+        for share, limit, scored in (
+            (held.territory_share, info.territory_minimum, "terr"),
+            (held.eliminated_share, info.victory_threshold, "elim"),
+        ):
+            ends = [min(1, getattr(score, scored) / limit) for score in final.scores()]
+            if scored == "terr" or record.options.rings_per_player is None:  # else the threshold is another
+                assert np.allclose(np.roll(share[row], seat), ends, atol=1e-3)
+        assert held.plies_left[row] == len(record.moves) - held.ply[row]
+
+
+def territory(game: Game) -> dict[str, int]:
+    """Owner of each collapsed cell, read from the text of the position."""
+    pairs = (pair.split(":") for pair in game.canonical().split(";")[-1].split())
+    return {cell: int(owner) for cell, owner in pairs}
+
+
+def cells(game: Game) -> list[str]:
+    """The cells of the board by x, then y."""
+    info = config_info(game.config)
+    r = info.width // 2 if info.is_hex else 0
+    box = [(x - r, y - r) for x in range(info.height) for y in range(info.width)]
+    return [f"{x},{y}" for x, y in box if not info.is_hex or abs(x + y) <= r]
+
+
+@pytest.mark.parametrize("symmetry", [0, 1, 6])
+def test_ownership_of_a_planted_end(symmetry: int) -> None:
+    """Three cells of seat 2 and one of seat 3 in a corner: each mover sees them from its own place."""
+    game = Game.parse(
+        "square8_3p;-;over:1;game_over;0;-;-;0;0,24,0/16,2,3/18,0,1;3,4:1;;0,0:2 0,1:2 0,2:3 1,0:2;"
+        "end=ring_elimination/threshold"
+    )
+    record = Record.from_game(game, seed=0, players=("a",) * 3)
+    ending = samples.Ending(record)
+    moved = game.transform(symmetry)
+    for mover in (1, 2, 3):
+        owned = ending.ownership(symmetry, mover)
+        assert owned.shape == (8, 8)
+        found = {f"{x},{y}": int(owned[x, y]) for x, y in np.argwhere(owned).tolist()}
+        assert found == {cell: (owner - mover) % 3 + 1 for cell, owner in territory(moved).items()}
+        assert sorted(found.values()) == sorted([(2 - mover) % 3 + 1] * 3 + [(3 - mover) % 3 + 1])
+        territory_share, eliminated_share = ending.shares(mover)
+        assert territory_share == pytest.approx(np.roll([0, 3 / 22, 1 / 22], 1 - mover))
+        assert eliminated_share == pytest.approx(np.roll([1, 2 / 24, 0], 1 - mover))
+    corner = {0: (0, 0), 1: (0, 7)}
+    if symmetry in corner:
+        assert ending.ownership(symmetry, 2)[corner[symmetry]] == 1
+        assert ending.ownership(symmetry, 1)[corner[symmetry]] == 2
 
 
 def test_without_search_the_played_moves_are_the_targets(run: RunDirectory) -> None:
@@ -403,19 +457,25 @@ def test_damaged_shards_are_named_and_made_again(run: RunDirectory) -> None:
 
 def test_shards_of_another_release(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(run, range(2))
-    monkeypatch.setattr(samples, "FORMAT", 2)
+    monkeypatch.setattr(samples, "FORMAT", 3)
     (newer,) = export(run, CONFIG).shards
     monkeypatch.undo()
-    with pytest.raises(FormatTooNew, match="format 2"):
+    with pytest.raises(FormatTooNew, match="format 3"):
         read_shard(run.fabric.blobs.path(newer.blob))
-    samples.drop_shard(run, newer.id)
+    assert window(run, CONFIG, 10) == []
+    monkeypatch.setattr(samples, "FORMAT", 1)
+    (first,) = export(run, CONFIG).shards
+    monkeypatch.undo()
+    with pytest.raises(EncodingMismatch, match="format 1, this release reads 2"):
+        read_shard(run.fabric.blobs.path(first.blob))
+    assert not [problem for problem in check(run) if problem.what.startswith("shard")]
     (older,) = export(run, CONFIG).shards
     monkeypatch.setattr(samples, "ENCODING_HASH", "f" * 16)
     with pytest.raises(EncodingMismatch, match="ringrift export"):
         read_shard(run.fabric.blobs.path(older.blob))
     assert window(run, CONFIG, 10) == []
     (again,) = export(run, CONFIG).shards
-    assert again.encoding_hash == "f" * 16
+    assert again.encoding_hash == "f" * 16 + "/2"
     assert [path.name for path in window(run, CONFIG, 10)] == [again.blob]
 
 

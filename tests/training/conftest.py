@@ -31,7 +31,10 @@ def shard(path: Path, config: str = "square8_2p", samples: int = 300, seed: int 
         value = np.roll(np.eye(info.players, dtype=np.float32)[0], 0 if left else 1)
         ranks = (2 - value).astype(np.uint8)
         globals_ = rng.random(GLOBALS).astype(np.float32)
-        made.append(Sample(planes, globals_, addresses, target, 1.0, value, value, ranks, number, 1, 0))
+        ownership = rng.integers(0, info.players + 1, (info.height, info.width), np.uint8)
+        shares, left_over = rng.random((2, info.players), np.float32), int(rng.integers(300))
+        ending = (ownership, shares, left_over)
+        made.append(Sample(planes, globals_, addresses, target, 1.0, value, value, ranks, *ending, number, 1, 0))
     builder.add(1, made)
     path.write_bytes(builder.content())
     return path

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ringrift.errors import CorruptBlob, DataError
-from ringrift.nets import initial_checkpoint, load_checkpoint
+from ringrift.nets import initial_checkpoint, initial_network, load_checkpoint
 from ringrift.nets.network import MAX_SEATS, Outputs
+from ringrift.rules import CONFIGS
 from ringrift.training import TrainSettings, train
 from ringrift.training.data import Window
 from ringrift.training.loss import losses
@@ -65,6 +68,16 @@ def test_killed_run_ends_at_the_same_checkpoint(shards, tmp_path):
     assert done.checkpoint == whole.checkpoint
 
 
+def test_an_optimiser_without_the_newer_heads_is_left_behind(shards, tmp_path):
+    state = tmp_path / "state.pt"
+    first = train(shards, "square8_2p", FAST, steps=5, seed=1, state_path=state)
+    kept = torch.load(state, weights_only=True)
+    kept["weights"] = {name: t for name, t in kept["weights"].items() if not name.startswith("ownership")}
+    torch.save(kept, state)
+    again = train(shards, "square8_2p", FAST, steps=5, seed=2, parent=first.checkpoint, state_path=state)
+    assert again.checkpoint == train(shards, "square8_2p", FAST, steps=5, seed=2, parent=first.checkpoint).checkpoint
+
+
 def test_next_round_goes_on_with_the_optimiser(shards, tmp_path):
     state = tmp_path / "state.pt"
     first = train(shards, "square8_2p", FAST, steps=5, seed=1, state_path=state)
@@ -87,7 +100,9 @@ def test_policy_loss_against_a_plain_computation(shards):
     window = Window(shards, "square8_2p")
     batch = window.batch(np.array([3, 250, 7]))
     logits = torch.randn(3, 3141, generator=torch.Generator().manual_seed(0))
-    out = Outputs(logits, torch.zeros(3, MAX_SEATS), torch.zeros(3, MAX_SEATS, MAX_SEATS))
+    seats = torch.zeros(3, MAX_SEATS)
+    shares, ownership = torch.zeros(3, 2, MAX_SEATS), torch.zeros(3, 1 + MAX_SEATS, 8, 8)
+    out = Outputs(logits, seats, torch.zeros(3, MAX_SEATS, MAX_SEATS), ownership, shares, torch.zeros(3))
     expected = []
     for sample in range(3):
         mine = batch.row == sample
@@ -99,6 +114,23 @@ def test_policy_loss_against_a_plain_computation(shards):
     torch.testing.assert_close(found.policy, torch.stack(expected).mean(), rtol=1e-4, atol=1e-5)
     assert found.value.item() == pytest.approx(np.log(2))
     assert found.rank.item() == pytest.approx(np.log(2))
+    assert found.ownership.item() == pytest.approx(np.log(3))
+    assert found.shares.item() == pytest.approx(np.log(2))
+    assert found.plies_left.item() == pytest.approx((batch.plies_left.log1p() - 0.5).mean().item())
+    weighted = found.policy + 2 * found.value + 3 * found.rank + 4 * found.ownership + 5 * found.shares
+    settings = replace(FAST, value_weight=2, rank_weight=3, ownership_weight=4, shares_weight=5, plies_left_weight=6)
+    torch.testing.assert_close(losses(out, batch, settings).total, weighted + 6 * found.plies_left)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_losses_and_gradients_are_finite_on_every_config(tmp_path, make_shard, config):
+    batch = Window([make_shard(tmp_path / "shard", config, 6)], config).batch(np.arange(6))
+    network = initial_network("nano", config).train()
+    found = losses(network(batch.planes, batch.globals), batch, TrainSettings())
+    found.total.backward()
+    assert torch.isfinite(torch.stack(list(found))).all()
+    gradients = [p.grad for p in network.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_window_merges_shards_and_shows_each_sample_once_a_turn(shards):

@@ -9,6 +9,7 @@
 | `match` | `match`, `rate` |
 | `store` | `data …`, `models …` |
 | `bench` | `bench …` |
+| `benchmark` | `benchmark` |
 
 A command is a function with typed options from `options`; its body imports the layer that it calls, so that `--help`
 and completion load nothing heavy. Bad input is raised as an error of `ringrift.errors` and answered here, once.
@@ -22,7 +23,7 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import bench, ground, loop, match, play, rules, store
+from ringrift.cli import bench, benchmark, ground, loop, match, play, rules, store
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, loop, match, store, bench):
+for group in (ground, rules, play, loop, match, store, bench, benchmark):
     app.add_typer(group.app)
 
 

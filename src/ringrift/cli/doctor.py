@@ -15,6 +15,7 @@ import numpy as np
 
 import ringrift
 from ringrift.errors import RingRiftError
+from ringrift.evaluators.machine import cpu_flags, saturates_int8, usable_cores
 
 GIB = 2**30
 #: What each package is for, to say what its absence costs.
@@ -133,6 +134,8 @@ def check_evaluator() -> Iterator[Check]:
         slow = "no gain from int8 on this processor: set loop.precision=float32"
         advice = "" if speeds["int8"] > speeds["float32"] else slow
         yield Check("evaluator", f"square8_2p, tiny: positions/s on one core: {text}", advice)
+    bits = "7 bits: no VNNI" if saturates_int8() else "8 bits"
+    yield Check("int8", f"weights of networks exported here have {bits}")
 
 
 def check_ports() -> Iterator[Check]:
@@ -154,20 +157,6 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_evaluator,
     check_ports,
 )
-
-
-def cpu_flags() -> set[str]:
-    """Instruction sets of this processor; empty where the system does not tell."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return set()
-    line = next((line for line in path.read_text().splitlines() if line.startswith("flags")), "")
-    return set(line.partition(":")[2].split())
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> tuple[int, int] | None:

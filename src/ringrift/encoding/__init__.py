@@ -28,6 +28,7 @@ __all__ = [
     "POLICY_TABLE",
     "Feature",
     "encode",
+    "feature_slice",
     "policy_addresses",
     "policy_length",
 ]
@@ -59,6 +60,13 @@ POLICY_GLOBALS = sum(row.count for row in POLICY_GLOBAL_TABLE)
 PLANE_SCALES = tuple(row.scale for row in PLANE_TABLE for _ in range(row.count))
 #: 16 hex digits over the tables: networks and samples of another hash mean something else.
 ENCODING_HASH = _core.encoding_hash()
+
+
+def feature_slice(table: tuple[Feature, ...], name: str) -> slice:
+    """Where the row `name` of a table lies among its planes, globals or logits."""
+    names = [row.name for row in table for _ in range(row.count)]
+    first = names.index(name)
+    return slice(first, first + names.count(name))
 
 
 def policy_length(config: str) -> int:

@@ -6,18 +6,29 @@
 from typing import TYPE_CHECKING, Any
 
 from ringrift.evaluators.metadata import FORMAT, ModelMetadata, read_metadata
-from ringrift.evaluators.protocol import Evaluator, HeuristicEvaluator, UniformEvaluator
+from ringrift.evaluators.protocol import (
+    DetailedEvaluator,
+    EvaluationDetail,
+    Evaluator,
+    HeuristicEvaluator,
+    UniformEvaluator,
+)
+from ringrift.evaluators.table import EVALUATORS, make_evaluator
 
 if TYPE_CHECKING:
     from ringrift.evaluators.onnx import OnnxEvaluator
 
 __all__ = [
+    "EVALUATORS",
     "FORMAT",
+    "DetailedEvaluator",
+    "EvaluationDetail",
     "Evaluator",
     "HeuristicEvaluator",
     "ModelMetadata",
     "OnnxEvaluator",
     "UniformEvaluator",
+    "make_evaluator",
     "read_metadata",
 ]
 

@@ -1,6 +1,8 @@
 """What every evaluator answers, and the evaluator that knows nothing."""
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,57 @@ class Evaluator(Protocol):
         a row sums to 1.
         """
         ...
+
+
+@dataclass(frozen=True)
+class EvaluationDetail:
+    """All that a network says of a batch of positions. Seats are rotated: the seat to move is the first."""
+
+    logits: NDArray[np.float32]  # [B, L]
+    """policy logits, as `evaluate` gives them"""
+    value: NDArray[np.float32]  # [B, P]
+    """probability that the seat wins"""
+    rank: NDArray[np.float32]  # [B, P, P]
+    """probability that a seat (first index) takes a rank (second index, the best first)"""
+    ownership: NDArray[np.float32]  # [B, 1 + P, H, W]
+    """probability that the cell is nobody's territory when the game ends, or which seat's; 0 off the board"""
+    territory_share: NDArray[np.float32]  # [B, P]
+    """expected territory at the end as a share of the minimum that wins, at most 1"""
+    eliminated_share: NDArray[np.float32]  # [B, P]
+    """expected eliminated rings at the end as a share of the threshold that wins, at most 1"""
+    plies_left: NDArray[np.float32]  # [B]
+    """plies to the end of the game, a geometric mean"""
+
+
+class DetailedEvaluator(Evaluator, Protocol):
+    """An evaluator for analysis: it also says how it thinks the game will end."""
+
+    def evaluate_full(self, planes: NDArray[np.uint8], globals_: NDArray[np.float32]) -> EvaluationDetail:
+        """The same policy and value as `evaluate`, with the rest."""
+        ...
+
+
+def run_padded(
+    run: Callable[[NDArray[np.uint8], NDArray[np.float32]], Sequence[NDArray[Any]]],
+    planes: NDArray[np.uint8],
+    globals_: NDArray[np.float32],
+    size: int,
+) -> Sequence[NDArray[Any]]:
+    """The outputs of `run`, called with exactly `size` positions at a time, the last call filled up with copies of its
+    last position; with `size` 0, one call with all.
+
+    Arithmetic may depend on the shape of a batch; at one shape, an answer depends on its own position alone.
+    """
+    if size in (0, len(planes)):
+        return run(planes, globals_)
+    parts = []
+    for start in range(0, len(planes), size):
+        some, few = planes[start : start + size], globals_[start : start + size]
+        missing = size - len(some)
+        some = np.pad(some, ((0, missing), (0, 0), (0, 0), (0, 0)), "edge")
+        outputs = run(some, np.pad(few, ((0, missing), (0, 0)), "edge"))
+        parts.append([output[: size - missing] for output in outputs])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 class UniformEvaluator:

@@ -2,6 +2,7 @@
 
 from ringrift.nets.architectures import ARCHITECTURES, Architecture, architecture
 from ringrift.nets.checkpoint import initial_checkpoint, load_checkpoint, save_checkpoint
+from ringrift.nets.evaluator import TorchEvaluator
 from ringrift.nets.export import ExportReport, export_onnx
 from ringrift.nets.network import Network, cost, initial_network
 from ringrift.nets.positions import Positions, random_positions
@@ -12,6 +13,7 @@ __all__ = [
     "ExportReport",
     "Network",
     "Positions",
+    "TorchEvaluator",
     "architecture",
     "cost",
     "export_onnx",

@@ -12,7 +12,7 @@ from ringrift import __version__
 from ringrift.encoding import ENCODING_HASH
 from ringrift.errors import CorruptBlob
 from ringrift.evaluators.metadata import KEY, ModelMetadata, read_metadata
-from ringrift.nets.network import Network, initial_network
+from ringrift.nets.network import LATER_HEADS, Network, initial_network
 
 
 def save_checkpoint(
@@ -46,13 +46,16 @@ def save_checkpoint(
 def load_checkpoint(source: Path | bytes, config: str | None = None) -> tuple[Network, ModelMetadata]:
     """The network in evaluation mode, for `config` or the config it was trained on, and its metadata.
 
+    Heads that older checkpoints lack (`network.LATER_HEADS`) stay at zero; nothing else may be missing.
+
     Raises: CorruptBlob, EncodingMismatch, FormatTooNew; RulesError for an unknown config or architecture.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
     metadata = read_metadata(source if isinstance(source, Path) else data)
     network = initial_network(metadata.architecture, config or metadata.config)
+    later = {name: t for name, t in network.state_dict().items() if name.partition(".")[0] in LATER_HEADS}
     try:
-        network.load_state_dict(load(data))
+        network.load_state_dict(later | load(data))
     except (SafetensorError, RuntimeError) as error:
         raise CorruptBlob(f"the tensors do not fit architecture {metadata.architecture!r} ({error})") from error
     return network.eval(), metadata

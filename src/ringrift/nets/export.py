@@ -2,9 +2,11 @@
 
 `int8` runs the convolutions in 8-bit arithmetic (static quantisation, calibrated on the positions given) about three
 times as fast; where it does not reproduce the network within `BOUNDS`, the float32 file is given instead and the report
-says so.
+says so. On x86 processors without VNNI, pairs of 8-bit products overflow: there the weights get 7 bits
+(`evaluators.machine.saturates_int8`), which is right everywhere and less exact.
 """
 
+import base64
 import hashlib
 import io
 import tempfile
@@ -19,14 +21,14 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import helper
-from torch import Tensor, nn
 
 from ringrift.encoding import GLOBALS, PLANES
 from ringrift.errors import DataError
+from ringrift.evaluators.machine import saturates_int8
 from ringrift.evaluators.metadata import KEY, ModelMetadata
-from ringrift.evaluators.onnx import OnnxEvaluator
+from ringrift.evaluators.onnx import FORECASTS, OUTPUTS, SEARCHED, OnnxEvaluator
 from ringrift.nets.checkpoint import load_checkpoint
-from ringrift.nets.network import Network
+from ringrift.nets.network import Inference, Network
 from ringrift.nets.positions import Positions, random_positions
 from ringrift.rules import config_info
 
@@ -53,28 +55,18 @@ class ExportReport:
         return asdict(self)
 
 
-class Inference(nn.Module):
-    """The part of a network that play needs: policy logits, and winning probabilities of the P seats."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, planes: Tensor, globals_: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.network(planes, globals_)
-        return out.policy, torch.softmax(out.value[:, : self.network.seats], 1)
-
-
 def export_onnx(
     checkpoint: Path | bytes,
     positions: Positions | None = None,
     *,
     precision: str = "int8",
     config: str | None = None,
+    reduced_range: bool | None = None,
 ) -> tuple[bytes, ExportReport]:
     """The ONNX file of a checkpoint for its own config or `config`, and how it compares on `positions`.
 
     The positions should be such as the network will meet, a hundred or more; without any, random play is taken.
+    `reduced_range`: int8 weights of 7 bits, for processors without VNNI; by default, where this one is such.
 
     Raises: as `load_checkpoint`; DataError where even float32 does not reproduce the checkpoint.
     """
@@ -85,7 +77,8 @@ def export_onnx(
     positions = random_positions(network.config) if positions is None else positions
     refused = ""
     if precision == "int8":
-        file = _stamped(_quantised(model, positions), metadata, "int8")
+        reduced_range = saturates_int8() if reduced_range is None else reduced_range
+        file = _stamped(_quantised(model, positions, reduced_range), metadata, "int8")
         report = compare(network, file, positions, "int8")
         refused = _excess(report)
         if not refused:
@@ -132,7 +125,7 @@ def _traced(network: Network) -> Any:
     """The network as an ONNX model: uint8 planes in, any batch size."""
     info = config_info(network.config)
     example = torch.ones(2, PLANES, info.height, info.width, dtype=torch.uint8), torch.zeros(2, GLOBALS)
-    names = {"planes": {0: "batch"}, "globals": {0: "batch"}, "policy": {0: "batch"}, "value": {0: "batch"}}
+    inputs = ("planes", "globals")
     file = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter is marked as old; the new one takes 7 s for what this one does in 0.3 s (torch 2.13).
@@ -141,9 +134,9 @@ def _traced(network: Network) -> Any:
             Inference(network).eval(),
             example,
             file,  # type: ignore[arg-type]  # torch writes to any binary file
-            input_names=["planes", "globals"],
-            output_names=["policy", "value"],
-            dynamic_axes=names,
+            input_names=list(inputs),
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, *OUTPUTS)},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -151,13 +144,24 @@ def _traced(network: Network) -> Any:
 
 
 def _stamped(model: Any, metadata: ModelMetadata, precision: str) -> bytes:
-    stamped = onnx.ModelProto()
-    stamped.CopyFrom(model)
-    helper.set_model_props(stamped, {KEY: replace(metadata, precision=precision).to_json()})
-    return bytes(stamped.SerializeToString())
+    """The file: the graph that search runs, with the rest beside it (`evaluators.onnx`)."""
+    searched, rest = onnx.ModelProto(), onnx.ModelProto()
+    searched.CopyFrom(model)
+    graph, beside, needed = searched.graph, rest.graph, set(SEARCHED)
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    for part in ("value_info", "node", "initializer", "output"):
+        del getattr(graph, part)[:]
+        for item in () if part == "value_info" else getattr(model.graph, part):
+            made = item.output if part == "node" else [item.name]
+            getattr(beside if needed.isdisjoint(made) else graph, part).append(item)
+    forecasts = base64.b64encode(rest.SerializeToString()).decode()
+    helper.set_model_props(searched, {KEY: replace(metadata, precision=precision).to_json(), FORECASTS: forecasts})
+    return bytes(searched.SerializeToString())
 
 
-def _quantised(model: Any, positions: Positions) -> Any:
+def _quantised(model: Any, positions: Positions, reduced_range: bool) -> Any:
     """The model with 8-bit convolutions: ranges as met in the positions, a weight scale per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -184,6 +188,7 @@ def _quantised(model: Any, positions: Positions) -> Any:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            reduce_range=reduced_range,
             op_types_to_quantize=["Conv", "Relu", "Add", "Mul"],
             nodes_to_exclude=_heads(onnx.load(prepared)),
         )

@@ -1,4 +1,4 @@
-"""The network: planes and globals in, policy logits, winning probabilities and ranks out, for every config.
+"""The network: planes and globals in, a policy and forecasts of the end of the game out, for every config.
 
 Nothing in it depends on the board's size or on the number of seats, so weights move between configs. Cells off the
 board (hexagonal boards lie in square boxes) are set to zero by the on-board mask, plane 0, after each block.
@@ -15,6 +15,8 @@ from ringrift.nets.architectures import Architecture, architecture
 from ringrift.rules import config_info
 
 MAX_SEATS = 4
+#: Heads that the first checkpoints lack; they are read with these at zero.
+LATER_HEADS = ("ownership", "ownership_pooled", "shares", "plies_left")
 
 
 class Outputs(NamedTuple):
@@ -23,6 +25,9 @@ class Outputs(NamedTuple):
     policy: Tensor  # [B, L]: the policy planes flattened as [plane, x, y], then the global logits
     value: Tensor  # [B, 4]: which seat wins
     rank: Tensor  # [B, 4, 4]: which rank (second index) each seat (first index) takes
+    ownership: Tensor  # [B, 5, H, W]: who owns the cell as territory when the game ends: nobody, or which seat
+    shares: Tensor  # [B, 2, 4]: of a seat's territory and eliminated rings at the end (`store.samples`)
+    plies_left: Tensor  # [B]: no logit but ln(1 + plies to the end)
 
 
 def pooled(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -75,7 +80,11 @@ class Network(nn.Module):
         self.hidden = nn.Linear(2 * row.channels + GLOBALS, row.value_hidden)
         self.value = nn.Linear(row.value_hidden, MAX_SEATS)
         self.rank = nn.Linear(row.value_hidden, MAX_SEATS * MAX_SEATS)
-        for last in (self.policy, self.policy_pooled, self.value, self.rank):
+        self.ownership = nn.Conv2d(row.channels, 1 + MAX_SEATS, 1)
+        self.ownership_pooled = nn.Linear(2 * row.channels, 1 + MAX_SEATS, bias=False)
+        self.shares = nn.Linear(row.value_hidden, 2 * MAX_SEATS)
+        self.plies_left = nn.Linear(row.value_hidden, 1)
+        for last in (self.policy, self.policy_pooled, self.value, self.rank, *(getattr(self, n) for n in LATER_HEADS)):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
@@ -93,8 +102,35 @@ class Network(nn.Module):
         everywhere, alone = self.policy_pooled(pool).split([POLICY_PLANES, POLICY_GLOBALS], 1)
         policy = self.policy(x) + everywhere[:, :, None, None]
         hidden = F.relu(self.hidden(torch.cat([pool, globals_], 1)))
-        rank = self.rank(hidden).unflatten(1, (MAX_SEATS, MAX_SEATS))
-        return Outputs(torch.cat([policy.flatten(1), alone], 1), self.value(hidden), rank)
+        return Outputs(
+            policy=torch.cat([policy.flatten(1), alone], 1),
+            value=self.value(hidden),
+            rank=self.rank(hidden).unflatten(1, (MAX_SEATS, MAX_SEATS)),
+            ownership=self.ownership(x) + self.ownership_pooled(pool)[:, :, None, None],
+            shares=self.shares(hidden).unflatten(1, (2, MAX_SEATS)),
+            plies_left=self.plies_left(hidden).squeeze(1),
+        )
+
+
+class Inference(nn.Module):
+    """What a network says in an Evaluator's terms: the fields of `EvaluationDetail`, in their order."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, planes: Tensor, globals_: Tensor) -> tuple[Tensor, ...]:
+        out, seats = self.network(planes, globals_), self.network.seats
+        territory, eliminated = torch.sigmoid(out.shares[:, :, :seats]).unbind(1)
+        return (
+            out.policy,
+            torch.softmax(out.value[:, :seats], 1),
+            torch.softmax(out.rank[:, :seats, :seats], 2),
+            torch.softmax(out.ownership[:, : 1 + seats], 1) * planes[:, :1].float(),
+            territory,
+            eliminated,
+            out.plies_left.exp() - 1,
+        )
 
 
 def initial_network(name: str, config: str, seed: int = 0) -> Network:

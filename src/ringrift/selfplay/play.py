@@ -25,6 +25,7 @@ from ringrift.errors import JobError, RingRiftError
 from ringrift.players import Decision, GumbelPlayer, Player, PlayerChoice
 from ringrift.rules import Game, Options, Record, SearchStats
 from ringrift.search import SearchEconomy, SelfplayPool, TreeMemory
+from ringrift.selfplay.benchmark import settings_here
 from ringrift.selfplay.settings import PlaySettings
 
 #: Exit status of a process in which a player thought for far too long.
@@ -122,7 +123,7 @@ def play(
     the iterator ends the processes. Raises what a player raised, `JobError` for a process that died.
     """
     rules = Rules(players[0].config, options, tuple(temperatures), keep_search, memory, economy)
-    tasks = list(tasks)
+    tasks, settings = list(tasks), settings_here(settings, players)
     processes = settings.process_count(len(tasks))
     if processes == 1:
         games = play_here(rules, players, tasks, settings.concurrent)

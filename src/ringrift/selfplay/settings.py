@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 from ringrift.errors import unknown
+from ringrift.evaluators.machine import usable_cores
 from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
 
+CONCURRENT = 32  #: games at a time in a process, where nothing was measured
 ENGINES = ("gumbel", "heuristic", "random")
 
 
@@ -16,20 +17,18 @@ class PlaySettings:
     """How many games are played at a time."""
 
     processes: int = 0
-    """Processes that play, each with its own network session; 0: one per usable core."""
-    concurrent: int = 32
-    """Games at a time in each process; they share the calls of the network."""
+    """Processes that play, each with its own network session; 0: as `ringrift benchmark` measured for the network on
+    this machine, else one per usable core."""
+    concurrent: int = 0
+    """Games at a time in each process; they share the calls of the network. 0: as measured, else 32."""
 
     def __post_init__(self) -> None:
-        if self.processes < 0 or self.concurrent < 1:
-            raise ValueError(
-                f"processes is {self.processes} and concurrent {self.concurrent}; right is 0 or more, and 1 or more"
-            )
+        if self.processes < 0 or self.concurrent < 0:
+            raise ValueError(f"processes is {self.processes} and concurrent {self.concurrent}; 0 or more is right")
 
     def process_count(self, games: int) -> int:
         """Processes to use for so many games."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(self.processes or cores, games))
+        return max(1, min(self.processes or usable_cores(), games))
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,29 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, encode, policy_addresses
+from ringrift.encoding import (
+    ENCODING_HASH,
+    GLOBAL_TABLE,
+    GLOBALS,
+    PLANE_TABLE,
+    PLANES,
+    encode,
+    feature_slice,
+    policy_addresses,
+)
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
 from ringrift.rules import Game, Record, config_info
 from ringrift.store.games import GameStore
 from ringrift.store.run import RunDirectory
 
-FORMAT = 1
+FORMAT = 2
 SHARD_SAMPLES = 8192
 SHARD_BYTES = 1 << 26  #: of its planes, unpacked
 SUFFIX = ".npz"
 PROBED = 32  #: every so many samples, all symmetries are tried, for the report
 Number = TypeVar("Number", bound=np.generic)
+_TERRITORY = feature_slice(PLANE_TABLE, "territory")
+_SHARES = [feature_slice(GLOBAL_TABLE, name) for name in ("territory", "eliminated")]
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,14 @@ class Samples:
     """the search's winning probabilities, without a search the value target; mover first"""
     rank_target: NDArray[np.uint8]  # [N, P]
     """final ranks, 1 is best; mover first"""
+    ownership: NDArray[np.uint8]  # [N, H, W]
+    """who owns the cell as territory when the game ends: 0 nobody, else 1 + the seat, mover first"""
+    territory_share: NDArray[np.float16]  # [N, P]
+    """territory at the end as a share of the minimum that wins, at most 1; mover first"""
+    eliminated_share: NDArray[np.float16]  # [N, P]
+    """eliminated rings at the end as a share of the threshold that wins, at most 1; mover first"""
+    plies_left: NDArray[np.uint16]  # [N]
+    """to the end of the game, forced ones included"""
     weight: NDArray[np.float32]  # [N]
     """of the sample in the loss"""
     ply: NDArray[np.uint16]  # [N]
@@ -123,12 +142,17 @@ def read_shard(path: Path) -> Samples:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if (found := int(file["format"])) > FORMAT:
                 raise FormatTooNew(f"{path} has format {found}; this release reads up to {FORMAT}")
+            if found < FORMAT:
+                raise EncodingMismatch(
+                    f"{path} has format {found}, this release reads {FORMAT}: `ringrift export` makes the shards again"
+                )
             arrays = {field.name: file[field.name] for field in fields(Samples)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CorruptBlob(f"{path} is corrupt ({error}): `ringrift data check --repair` has it made again") from error
     samples = Samples(**arrays | {name: str(arrays[name]) for name in ("config", "encoding_hash")})
     per_sample = {"planes_packed", "globals", "policy_weight", "value_target", "root_value", "rank_target", "ply"}
-    lengths = {len(arrays[name]) for name in per_sample | {"weight", "game_id", "symmetry"}}
+    per_sample |= {"ownership", "territory_share", "eliminated_share", "plies_left", "weight", "game_id", "symmetry"}
+    lengths = {len(arrays[name]) for name in per_sample}
     if lengths != {len(samples)} or len(samples.policy_offsets) != len(samples) + 1:
         raise CorruptBlob(f"{path} is corrupt (its arrays have different lengths)")
     if (
@@ -154,6 +178,7 @@ class ShardInfo:
     samples: int
     games: int
     encoding_hash: str
+    """`made_under()` of the release that made it"""
     added: float
 
 
@@ -170,6 +195,11 @@ class Exported:
     """… and of these, those that keep all of them."""
 
 
+def made_under() -> str:
+    """The encoding and the format of the shards that this release makes and reads."""
+    return f"{ENCODING_HASH}/{FORMAT}"
+
+
 def shards(run: RunDirectory, config: str | None = None) -> list[ShardInfo]:
     """The shards of a run, oldest first."""
     rows = run.database.rows("SELECT * FROM shards WHERE ?1 IS NULL OR config = ?1 ORDER BY id", [config])
@@ -182,7 +212,7 @@ def window(run: RunDirectory, config: str, samples: int) -> list[Path]:
     for shard in reversed(shards(run, config)):
         if samples <= 0:
             break
-        if shard.encoding_hash == ENCODING_HASH:
+        if shard.encoding_hash == made_under():
             chosen.append(run.fabric.blobs.path(shard.blob))
             samples -= shard.samples
     return chosen[::-1]
@@ -204,10 +234,10 @@ def export(
     """Turns the valid games that are in no shard into shards; each game ends up in exactly one.
 
     The same games give the same bytes, so that a killed export can simply be run again. Shards of an earlier encoding
-    are forgotten and made again. `progress` gets the number of games done.
+    or format are forgotten and made again. `progress` gets the number of games done.
     """
     for shard in shards(run, config):
-        if shard.encoding_hash != ENCODING_HASH:
+        if shard.encoding_hash != made_under():
             drop_shard(run, shard.id)
     made, games, probe = [], 0, Probe()
     builder = ShardBuilder(config)
@@ -245,9 +275,35 @@ class Sample:
     value: NDArray[np.float32]
     root_value: NDArray[np.float32]
     ranks: NDArray[np.uint8]
+    ownership: NDArray[np.uint8]
+    shares: NDArray[np.float32]  # [2, P]: of territory, of eliminated rings
+    plies_left: int
     ply: int
     game: int
     symmetry: int
+
+
+class Ending:
+    """What a finished game came to."""
+
+    def __init__(self, record: Record) -> None:
+        self._final, self._seats = record.replay(), len(record.players)
+        _, values = encode([self._final])  # nobody is to move: seat 1 comes first
+        self._shares = np.stack([values[0, place][: self._seats] for place in _SHARES]).clip(0, 1)
+        self._owners: dict[int, NDArray[np.uint8]] = {}
+
+    def ownership(self, symmetry: int, mover: int) -> NDArray[np.uint8]:  # [H, W]
+        """The owner of each cell of the final position under `symmetry`, as in `Samples`."""
+        if symmetry not in self._owners:
+            planes, _ = encode([self._final.transform(symmetry)])
+            numbers = np.arange(1, 5, dtype=np.uint8)[:, None, None]
+            self._owners[symmetry] = (planes[0, _TERRITORY] * numbers).sum(0, dtype=np.uint8)
+        rotated = np.array([0, *((seat - mover) % self._seats + 1 for seat in range(1, 5))], np.uint8)
+        return rotated[self._owners[symmetry]]
+
+    def shares(self, mover: int) -> NDArray[np.float32]:  # [2, P]
+        """Shares of territory and of eliminated rings, as in `Samples`."""
+        return np.roll(self._shares, 1 - mover, axis=1)
 
 
 def decisions(record: Record) -> Iterator[tuple[Game, NDArray[np.uint32], int]]:
@@ -269,6 +325,7 @@ def game_samples(id_: int, record: Record, settings: ExportSettings, probe: Prob
     rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
     ranks = np.array(record.ranks, np.uint8)
     won = np.eye(len(ranks), dtype=np.float32)[record.winner - 1]
+    ending = Ending(record)
     for game, playable, played in decisions(record):
         root_value, policy_weight = won, 1.0
         if search is None:
@@ -294,6 +351,9 @@ def game_samples(id_: int, record: Record, settings: ExportSettings, probe: Prob
             value=np.roll(won, turn),
             root_value=np.roll(root_value, turn),
             ranks=np.roll(ranks, turn),
+            ownership=ending.ownership(symmetry, game.to_move),
+            shares=ending.shares(game.to_move),
+            plies_left=len(record.moves) - game.ply,
             ply=game.ply,
             game=id_,
             symmetry=symmetry,
@@ -349,6 +409,7 @@ class ShardBuilder:
             return np.array([getattr(sample, name) for sample in self.samples], dtype)
 
         seats = config_info(self.config).players
+        shares = stacked("shares", np.float16).reshape(-1, 2, seats)
         plane_bits, planes_packed = pack(stacked("planes", np.uint8).reshape(-1, *self._box))
         addresses = [np.zeros((0, 2), np.int32), *(sample.addresses for sample in self.samples)]
         file = io.BytesIO()
@@ -369,6 +430,10 @@ class ShardBuilder:
             value_target=stacked("value", np.float32).reshape(-1, seats),
             root_value=stacked("root_value", np.float16).reshape(-1, seats),
             rank_target=stacked("ranks", np.uint8).reshape(-1, seats),
+            ownership=stacked("ownership", np.uint8).reshape(-1, *self._box[1:]),
+            territory_share=shares[:, 0],
+            eliminated_share=shares[:, 1],
+            plies_left=stacked("plies_left", np.uint16),
             weight=np.ones(len(self.samples), np.float32),
             ply=stacked("ply", np.uint16),
             game_id=stacked("game", np.int64),
@@ -384,7 +449,7 @@ class ShardBuilder:
             shard = connection.execute(
                 "INSERT INTO shards (config, blob, samples, games, encoding_hash, added) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING RETURNING *",
-                (self.config, blob, len(self.samples), len(self.games), ENCODING_HASH, time.time()),
+                (self.config, blob, len(self.samples), len(self.games), made_under(), time.time()),
             ).fetchone()
             taken = shard is None
             if not taken:

@@ -27,6 +27,9 @@ class Batch(NamedTuple):
     value: Tensor  # float32 [B, P]: 1 for the winner
     root_value: Tensor  # float32 [B, P]: winning probabilities by the search
     rank: Tensor  # int64 [B, P]: from 0, the best
+    ownership: Tensor  # int64 [B, H, W]: 0 nobody, else 1 + the seat that owns the cell at the end
+    shares: Tensor  # float32 [B, 2, P]: of territory and of eliminated rings at the end
+    plies_left: Tensor  # float32 [B]: to the end of the game
     weight: Tensor  # float32 [B]
 
     def to(self, device: str) -> Self:
@@ -65,6 +68,9 @@ class Window:
             value=tensor(s.value_target[rows]),
             root_value=tensor(s.root_value[rows].astype(np.float32)),
             rank=tensor(s.rank_target[rows].astype(np.int64) - 1),
+            ownership=tensor(s.ownership[rows].astype(np.int64)),
+            shares=tensor(np.stack([s.territory_share[rows], s.eliminated_share[rows]], 1).astype(np.float32)),
+            plies_left=tensor(s.plies_left[rows].astype(np.float32)),
             weight=tensor(s.weight[rows]),
         )
 

@@ -42,7 +42,7 @@ class TrainProgress:
     step: int
     steps: int
     loss: float
-    """Of the last step; policy + value_weight × value + rank_weight × rank."""
+    """Of the last step: the weighted sum of all parts (`TrainSettings`)."""
     policy_loss: float
     value_loss: float
     samples_per_s: float
@@ -107,7 +107,7 @@ def train(
     resumes = state.get("run") == run
     averaged = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     first, curve = 0, []
-    if resumes or state.get("result") == parent_hash:
+    if resumes or (state.get("result") == parent_hash and state["weights"].keys() == averaged.keys()):
         network.load_state_dict(state["weights"])
         optimiser.load_state_dict(state["optimiser"])
         averaged = {name: tensor.to(device) for name, tensor in state["averaged"].items()}
@@ -137,7 +137,7 @@ def train(
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip or torch.inf)
         optimiser.step()
         _average(averaged, network.state_dict(), min(settings.average, age / (age + 10)))
-        total, policy, value, _ = (part.item() for part in loss)
+        total, policy, value = (part.item() for part in loss[:3])
         curve.append([total, policy, value])
         if not np.isfinite(total):
             raise DataError(f"the loss is {total} at step {step}; a lower training.learning_rate is right")

@@ -1,4 +1,4 @@
-"""The loss: policy over the playable moves, the winner, and every seat's final rank."""
+"""The loss: policy over the playable moves, the winner, and forecasts of how the game ends."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,15 @@ from ringrift.training.settings import TrainSettings
 
 
 class Losses(NamedTuple):
-    """Means over the batch, in nats."""
+    """Means over the batch, in nats where nothing else is said."""
 
     total: Tensor
     policy: Tensor  # KL divergence from the target
     value: Tensor  # cross-entropy with the winner
     rank: Tensor  # cross-entropy with the final rank, mean over seats
+    ownership: Tensor  # cross-entropy with the owner at the end, mean over the cells of the board
+    shares: Tensor  # cross-entropy with the final shares as probabilities, mean over seats and both shares
+    plies_left: Tensor  # Huber loss of ln(1 + plies left)
 
 
 def losses(out: Outputs, batch: Batch, settings: TrainSettings) -> Losses:
@@ -29,11 +32,23 @@ def losses(out: Outputs, batch: Batch, settings: TrainSettings) -> Losses:
     rank_logits = out.rank[:, :seats, :seats].float().flatten(0, 1)
     rank = F.cross_entropy(rank_logits, batch.rank.flatten(), reduction="none").view(-1, seats).mean(1)
 
+    board = batch.planes[:, 0].float()
+    owner_logits = out.ownership[:, : 1 + seats].float()
+    owners = F.cross_entropy(owner_logits, batch.ownership, reduction="none")
+    ownership = (owners * board).sum((1, 2)) / board.sum((1, 2))
+    share_logits = out.shares[:, :, :seats].float()
+    shares = F.binary_cross_entropy_with_logits(share_logits, batch.shares, reduction="none").mean((1, 2))
+    plies_left = F.smooth_l1_loss(out.plies_left.float(), batch.plies_left.log1p(), reduction="none")
+
     weight = batch.weight
     policy_weight = weight * batch.policy_weight
     p = (policy * policy_weight).sum() / policy_weight.sum().clamp_min(1)
-    v, r = ((loss * weight).sum() / weight.sum().clamp_min(1) for loss in (value, rank))
-    return Losses(p + settings.value_weight * v + settings.rank_weight * r, p, v, r)
+    v, r, o, s, n = (
+        (loss * weight).sum() / weight.sum().clamp_min(1) for loss in (value, rank, ownership, shares, plies_left)
+    )
+    aside = settings.rank_weight * r + settings.ownership_weight * o + settings.shares_weight * s
+    total = p + settings.value_weight * v + aside + settings.plies_left_weight * n
+    return Losses(total, p, v, r, o, s, n)
 
 
 def policy_divergence(logits: Tensor, batch: Batch) -> Tensor:
