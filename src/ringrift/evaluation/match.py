@@ -148,7 +148,7 @@ def _summary(
     games, wins = len(results), int(sum(game.point for game in results.values()))
     seatings = [rows[game.seating] for game in results.values()]
     low, high = score_interval(list(groups.values()), settings.confidence)
-    searching = {choice.name: choice.search.simulations for choice in (a, b) if choice.spec == "gumbel"}
+    searching = {choice.name: choice.simulations for choice in (a, b) if choice.simulations}
     return MatchResult(
         config=a.config,
         a=a.name,

@@ -17,9 +17,9 @@ import numpy as np
 from ringrift.errors import DataError
 from ringrift.evaluation import GameResult, GateSettings, MatchResult, MatchSettings, Verdict, judge, match
 from ringrift.fabric import Lease
-from ringrift.players import PLAYERS, PlayerChoice, choose
+from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings
-from ringrift.selfplay import SelfplaySettings, derive_seed, play, selfplay_tasks
+from ringrift.selfplay import SelfplaySettings, derive_seed, drawn_seats, play, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, window
 from ringrift.store.validate import Validated, validate
@@ -86,7 +86,7 @@ def samples_seen(model: ModelInfo) -> int:
 def choose_player(
     run: RunDirectory | None, config: str, name: str, search: GumbelSettings | None = None
 ) -> PlayerChoice:
-    """The player of that name: `random`, `heuristic`, `gumbel`; with a run also `best`, `initial` and its model ids."""
+    """The player of that name, see `players.table`; with a run also `best`, `initial` and its model ids."""
 
     def models(name: str) -> tuple[str, Path]:
         assert run is not None
@@ -99,6 +99,15 @@ def choose_player(
         return info.id, run.fabric.blobs.path(info.onnx)
 
     return choose(name, config, search, models if run else None)
+
+
+def engine_name(engine: str, model: str) -> str:
+    """The player of self-play by that engine, over that model where it has a network."""
+    if engine == "mixed":
+        return "mixed:" + ",".join(engine_name(part, model) for part in MIXTURE)
+    if engine in PLAYERS and PLAYERS[engine].evaluator:
+        return model if engine == "gumbel" else f"{engine}:{model}"
+    return engine
 
 
 def window_positions(shards: Sequence[Path], count: int = CHECKED_POSITIONS) -> Positions:
@@ -151,11 +160,12 @@ def selfplay_stage(
     store, name = GameStore(run), f"{config}/{name}"
     done = store.work_ids(f"{name}/")
     tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done))
+    players, tasks = drawn_seats(player, tasks)
     new = plies = 0
     with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:
         advance(len(done), "")
         finished = play(
-            [player], tasks, settings.play, temperature_decisions=settings.temperature_decisions, keep_search=True
+            players, tasks, settings.play, temperature_decisions=settings.temperature_decisions, keep_search=True
         )
         for game in finished:
             store.add(game.record, game.work_id)

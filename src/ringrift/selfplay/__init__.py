@@ -2,7 +2,7 @@
 
 from ringrift.selfplay.openings import derive_seed, random_opening
 from ringrift.selfplay.play import Finished, Task, play
-from ringrift.selfplay.selfplay import selfplay_tasks
+from ringrift.selfplay.selfplay import drawn_seats, selfplay_tasks
 from ringrift.selfplay.settings import PlaySettings, SelfplaySettings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "SelfplaySettings",
     "Task",
     "derive_seed",
+    "drawn_seats",
     "play",
     "random_opening",
     "selfplay_tasks",
