@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import player_moves
 import pytest
-from fake_evaluator import HashEvaluator
+from trees import HashEvaluator
 
 from ringrift.errors import CorruptBlob, RulesError
 from ringrift.players import (
@@ -87,7 +87,7 @@ def test_golden_moves() -> None:
     found = player_moves.moves()
     assert len(golden["positions"]) == player_moves.POSITIONS
     for name in ("positions", *PLAYERS):
-        assert found[name] == golden[name], f"{name}: a change of play is written by tools/player_moves.py"
+        assert found[name] == golden[name], f"{name}: a change of play is written by tests/player_moves.py"
     rows = [tuple(golden[name]) for name in PLAYERS]
     assert len(set(rows)) == len(rows)
 

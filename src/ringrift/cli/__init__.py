@@ -5,6 +5,8 @@
 | `ground` | `config show`, `config reference`, `doctor` |
 | `rules` | `show`, `perft`, `parity` |
 | `play` | `play` |
+| `analyse` | `analyse`, `replay` |
+| `ladder` | `ladder …` |
 | `loop` | `selfplay`, `export`, `train`, `match`, `gate`, `loop` |
 | `store` | `data …`, `models …` |
 | `bench` | `bench …` |
@@ -21,7 +23,7 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import bench, ground, loop, play, rules, store
+from ringrift.cli import analyse, bench, ground, ladder, loop, play, rules, store
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -30,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, loop, store, bench):
+for group in (ground, rules, play, analyse, ladder, loop, store, bench):
     app.add_typer(group.app)
 
 

@@ -30,6 +30,8 @@ class Decision:
     """What it would have a network learn: probabilities over `game.playable_moves()`; none where it has no opinion."""
     value_by_seat: NDArray[np.float32] | None = None  # [P]
     """Each seat's probability of winning, as it sees it."""
+    nodes: int = 0
+    """Positions that it evaluated, where it counts them."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class GumbelPlayer(Player):
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
         results = search(games, self.evaluator, self.settings, draw_seeds(rng, len(games)))
-        return [Decision(result.move, result.policy, result.root_value) for result in results]
+        return [Decision(result.move, result.policy, result.root_value, result.nodes) for result in results]
 
     def limited(self, limit: Limit) -> Player:
         if limit.seconds is not None:

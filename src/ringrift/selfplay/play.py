@@ -6,12 +6,13 @@ share and sends every finished game through a pipe; it ends by itself when the p
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from ringrift.errors import JobError, RingRiftError
 from ringrift.players import Decision, GumbelPlayer, PlayerChoice
 from ringrift.rules import Game, Options, Record, SearchStats
+from ringrift.rules.record import Meta
 from ringrift.search import SelfplayPool
 from ringrift.selfplay.settings import PlaySettings
 
@@ -181,7 +183,7 @@ def _play_in_core(
             full = np.ones(len(done.ply), np.uint8)
             ply = done.ply + np.int32(len(task.opening))
             search = SearchStats(ply, done.offsets, done.policy, done.root_value, full)
-        yield finished_game(game, task, names, search)
+        yield finished_game(game, task, names, search, {"search": json.dumps(asdict(player.settings))})
 
 
 @dataclass
@@ -241,13 +243,15 @@ def begun(task: Task, rules: Rules) -> Game:
     return game
 
 
-def finished_game(game: Game, task: Task, names: Sequence[str], search: SearchStats | None) -> Finished:
+def finished_game(
+    game: Game, task: Task, names: Sequence[str], search: SearchStats | None, about: Meta | None = None
+) -> Finished:
     """What is handed over of a game that is over."""
     record = Record.from_game(
         game,
         seed=task.seed,
         players=tuple(names[player] for player in task.seats),
-        meta={"work_id": task.work_id, "opening_plies": len(task.opening)},
+        meta={"work_id": task.work_id, "opening_plies": len(task.opening), **(about or {})},
         search=search,
     )
     return Finished(task.work_id, record.to_bytes(), game.ply)

@@ -1,23 +1,23 @@
 """Writes tests/golden/player_moves.json: what every player does in 20 positions, over a made-up evaluator.
 
-    .venv/bin/python tools/player_moves.py            # write
-    .venv/bin/python tools/player_moves.py --check    # compare instead; status 1 where something differs
+    .venv/bin/python tests/player_moves.py            # write
+    .venv/bin/python tests/player_moves.py --check    # compare instead; status 1 where something differs
 
 A change of it is a change of play: say so in the commit.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
-from fake_evaluator import HashEvaluator
-from golden import GOLDEN
+from trees import HashEvaluator
 
 from ringrift.players import PLAYERS, Decision, Player, choose
 from ringrift.rules import CONFIGS, Game, config_info
 from ringrift.search.bench import middle_positions
 
-FILE = GOLDEN / "player_moves.json"
+FILE = Path(__file__).parent / "golden" / "player_moves.json"
 POSITIONS = 20
 
 
