@@ -23,13 +23,20 @@ class Rerun:
 
     result: SearchResult
     simulations: int
+    drawn: bool
+    """The move was drawn by temperature: it need not be the search's choice."""
     same_move: bool
-    """The search chooses the move that was played; a draw by temperature may have played another."""
+    """The search chooses the move that was played."""
     same_policy: bool
     same_value: bool
     policy_difference: float
     """Largest difference of a probability."""
     value_difference: float
+
+    @property
+    def same(self) -> bool:
+        """Everything that had to come out again did."""
+        return self.same_policy and self.same_value and (self.same_move or self.drawn)
 
 
 def position_at(record: Record, ply: int) -> Game:
@@ -90,6 +97,7 @@ def rerun(record: Record, ply: int, evaluator: Evaluator) -> Rerun:
     return Rerun(
         result,
         settings.simulations,
+        drawn=decision < int(record.meta.get("drawn_decisions", 0)),
         same_move=int(result.move) == int(record.moves[ply]),
         same_policy=bool((ours == policy).all()),
         same_value=bool((value == kept.root_value[decision]).all()),

@@ -116,7 +116,8 @@ def replay(
             run = record if record.is_dir() and network is None else None
             again = rerun(found, at, _evaluators(stack, run, model, network)(found.config))
         told["again"] = {
-            "move": again.result.move.text, "simulations": again.simulations, "same_move": again.same_move,
+            "move": again.result.move.text, "simulations": again.simulations, "drawn": again.drawn,
+            "same": again.same, "same_move": again.same_move,
             "same_policy": again.same_policy, "same_value": again.same_value,
             "policy_difference": again.policy_difference, "value_difference": again.value_difference,
         }  # fmt: skip
@@ -124,7 +125,7 @@ def replay(
         print_json(told)
     else:
         _show_replay(position, told)
-    if told["again"] and not (told["again"]["same_policy"] and told["again"]["same_value"]):
+    if told["again"] and not told["again"]["same"]:
         raise typer.Exit(1)
 
 
@@ -141,7 +142,8 @@ def _show_replay(position: Game, told: dict[str, Any]) -> None:
     if again := told["again"]:
         words = [f"{what} {'same' if again[f'same_{what}'] else 'DIFFERENT'}" for what in ("move", "policy", "value")]
         gaps = f"{again['policy_difference']:.2g} and {again['value_difference']:.2g}"
-        typer.echo(f"searched again, {again['simulations']} simulations: {', '.join(words)}; differences {gaps}")
+        drawn = " (it was drawn by temperature)" if again["drawn"] else ""
+        typer.echo(f"searched again, {again['simulations']} simulations: {', '.join(words)}{drawn}; differences {gaps}")
 
 
 def print_analysis(found: Analysis) -> None:

@@ -183,7 +183,8 @@ def _play_in_core(
             full = np.ones(len(done.ply), np.uint8)
             ply = done.ply + np.int32(len(task.opening))
             search = SearchStats(ply, done.offsets, done.policy, done.root_value, full)
-        yield finished_game(game, task, names, search, {"search": json.dumps(asdict(player.settings))})
+        about: Meta = {"search": json.dumps(asdict(player.settings)), "drawn_decisions": rules.temperature_decisions}
+        yield finished_game(game, task, names, search, about)
 
 
 @dataclass
