@@ -11,18 +11,19 @@ from ringrift.players import PLAYERS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
 
-AI_TYPES = """random heuristic minimax gpu_minimax maxn brs mcts descent neural_demo policy_only gumbel_mcts ebmo gmo gmo_v2
-gmo_mcts gmo_gumbel ig_gmo cage improved_mcts hybrid_nn gnn hybrid nnue_gumbel nnue_mcts nnue_brs nnue_maxn""".split()
-MODES = """heuristic-only nnue-guided policy-only nn-minimax nn-descent gumbel-mcts mcts mixed diverse random descent-only maxn
-brs gmo ebmo ig-gmo cage gnn hybrid""".split()
+AI_TYPES = """random heuristic minimax gpu_minimax maxn brs mcts descent neural_demo policy_only gumbel_mcts ebmo gmo
+gmo_v2 gmo_mcts gmo_gumbel ig_gmo cage improved_mcts hybrid_nn gnn hybrid nnue_gumbel nnue_mcts nnue_brs
+nnue_maxn""".split()
+MODES = """heuristic-only nnue-guided policy-only nn-minimax nn-descent gumbel-mcts mcts mixed diverse random
+descent-only maxn brs gmo ebmo ig-gmo cage gnn hybrid""".split()
 ALIASES = (
     "gumbel_mcts gumbel policy_only nnue_guided nn_minimax nn_descent mcts-only mcts_only descent heuristic".split()
 )
-BASELINES = """heuristic_strong mcts_light mcts_medium mcts_strong mcts_master mcts_grandmaster nnue_minimax_d4 nnue_maxn_d3
-nnue_brs_d3 heuristic_v1_2p heuristic_v1_sq19_4p heuristic_v1_weak heuristic_v1_medium heuristic_v1_strong
-heuristic_v1_expert heuristic_v1_aggressive heuristic_v1_defensive heuristic_v1_territorial heuristic_v1_balanced
-heuristic_v1_optimized v1-heuristic-2 v1-heuristic-10 v2-random-1 v2-gumbel-11-ultimate v3-ebmo-12-experimental
-v3-hybrid-24-experimental""".split()
+BASELINES = """heuristic_strong mcts_light mcts_medium mcts_strong mcts_master mcts_grandmaster nnue_minimax_d4
+nnue_maxn_d3 nnue_brs_d3 heuristic_v1_2p heuristic_v1_sq19_4p heuristic_v1_weak heuristic_v1_medium
+heuristic_v1_strong heuristic_v1_expert heuristic_v1_aggressive heuristic_v1_defensive
+heuristic_v1_territorial heuristic_v1_balanced heuristic_v1_optimized v1-heuristic-2 v1-heuristic-10
+v2-random-1 v2-gumbel-11-ultimate v3-ebmo-12-experimental v3-hybrid-24-experimental""".split()
 PLANNED = {"minimax", "maxn", "brs", "puct"}  #: searches that are on their way
 
 
