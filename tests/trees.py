@@ -1,12 +1,35 @@
-"""Evaluators that need no network: their answers follow from the encoded position alone, row by row."""
+"""Search trees over an evaluator that needs no network, shared by the tests of the searches.
 
+    .venv/bin/python tests/trees.py            # write tests/golden/search_trees.json again
+
+The golden trees pin the behaviour of the searches, of the playable order and of the encoding.
+"""
+
+import hashlib
+import json
 import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ringrift import _core
 from ringrift.encoding import policy_length
-from ringrift.rules import config_info
+from ringrift.evaluators import Evaluator
+from ringrift.rules import Game, config_info
+from ringrift.search import GumbelSettings, PuctSettings, TreeMemory, TreeSettings
+from ringrift.search.tree import Batch, pool_settings
+
+GOLDEN = Path(__file__).parent / "golden" / "search_trees.json"
+#: How each golden position is searched.
+SEARCHES: dict[str, TreeSettings] = {
+    "gumbel": GumbelSettings(150, c_scale=0.1),
+    "gumbel 4 candidates": GumbelSettings(60, considered=4),
+    "puct": PuctSettings(150),
+    "puct noise 8 leaves": PuctSettings(150, dirichlet_alpha=10.0, leaves=8),
+}
 
 
 class HashEvaluator:
@@ -28,3 +51,56 @@ class HashEvaluator:
         logits = np.array([np.roll(self._logits[s % 61], s % 7919) for s in sums])
         shares = np.array([[1 + (s >> 3 * k + 2) % 16 for k in range(self.num_seats)] for s in sums], np.float32)
         return logits, shares / shares.sum(1, keepdims=True)
+
+
+def random_game(config: str, plies: int, seed: int) -> Game:
+    """A position with a choice after about so many random plies."""
+    rng = np.random.default_rng(seed)
+    game = Game(config)
+    while game.ply < plies or len(game._playable()) == 1:
+        moves = game._playable()
+        game._push(int(moves[rng.integers(len(moves))]))
+        if game.is_over:
+            game = Game(config)
+    return game
+
+
+def grow(
+    games: Sequence[Game],
+    evaluator: Evaluator,
+    settings: TreeSettings,
+    seed: int = 0,
+    cache_mib: int = 0,
+    rows: int = 16,
+) -> list[tuple[Any, dict[str, NDArray[Any]]]]:
+    """The outcomes and the trees of searches in one pool of the core, with the seeds `seed`, `seed` + 1 …"""
+    pool = _core.SearchPool(evaluator.config, pool_settings(evaluator, settings, TreeMemory(cache_mib=cache_mib)))
+    for i, game in enumerate(games):
+        pool.add(game, seed + i)
+    batch = Batch(evaluator, rows)
+    while batch.step(pool):
+        pass
+    return [(pool.outcome(i), pool.tree(i)) for i in range(len(games))]
+
+
+def digest(outcome: Any, tree: dict[str, NDArray[Any]]) -> str:
+    """Of everything in a tree; sums are rounded, since the last bits depend on the mathematical library."""
+    h = hashlib.sha256()
+    for name in ("parent", "move", "plies", "to_move", "terminal", "visits"):
+        h.update(tree[name].astype(np.int64).tobytes())
+    h.update(np.rint(tree["sum"] * 1e3).astype(np.int64).tobytes())
+    h.update(np.array([outcome[0], *outcome[3]], np.int64).tobytes())
+    return h.hexdigest()[:16]
+
+
+def digests(position: str) -> dict[str, str]:
+    """The digest of each of SEARCHES on a position."""
+    game = Game.parse(position)
+    evaluator = HashEvaluator(game.config)
+    return {name: digest(*grow([game], evaluator, settings, 2024)[0]) for name, settings in SEARCHES.items()}
+
+
+if __name__ == "__main__":
+    positions = {name: row["position"] for name, row in json.loads(GOLDEN.read_text()).items()}
+    rows = {name: {"position": text, "trees": digests(text)} for name, text in positions.items()}
+    GOLDEN.write_text(json.dumps(rows, indent=1) + "\n")

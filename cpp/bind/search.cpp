@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <stdexcept>
@@ -68,9 +69,10 @@ NumpyArray<float> seat_array(const SeatValues& values, int seats) {
 
 nb::tuple outcome(const SearchPool& pool, int index) {
   SearchOutcome o = pool.outcome(index);
+  const SearchCounts& c = o.counts;
   return nb::make_tuple(o.choice, to_numpy(std::move(o.moves)), to_numpy(std::move(o.policy)),
-                        to_numpy(std::move(o.visits)), seat_array(o.root_value, pool.shape().seats), o.simulations,
-                        o.evaluations);
+                        to_numpy(std::move(o.visits)), seat_array(o.root_value, pool.shape().seats),
+                        nb::make_tuple(c.simulations, c.evaluations, c.cached, c.ends));
 }
 
 /// Columns of the nodes of a tree, in the order they were made.
@@ -79,7 +81,7 @@ nb::dict tree(const SearchPool& pool, int index) {
   std::vector<int32_t> parent, plies, to_move, visits;
   std::vector<uint32_t> move;
   std::vector<uint8_t> terminal;
-  std::vector<float> sum, value;
+  std::vector<float> sum, prior, value;
   const int seats = pool.shape().seats;
   for (const TreeNode& n : nodes) {
     parent.push_back(n.parent);
@@ -89,6 +91,7 @@ nb::dict tree(const SearchPool& pool, int index) {
     move.push_back(n.move);
     terminal.push_back(n.terminal);
     sum.push_back(n.sum);
+    prior.push_back(n.prior);
     value.insert(value.end(), n.value.begin(), n.value.begin() + seats);
   }
   nb::dict out;
@@ -99,6 +102,7 @@ nb::dict tree(const SearchPool& pool, int index) {
   out["terminal"] = to_numpy(std::move(terminal));
   out["visits"] = to_numpy(std::move(visits));
   out["sum"] = to_numpy(std::move(sum));
+  out["prior"] = to_numpy(std::move(prior));
   out["value"] = to_numpy<float, 2>(std::move(value), {nodes.size(), static_cast<size_t>(seats)});
   return out;
 }
@@ -110,8 +114,8 @@ nb::list finished(SelfplayPool& pool) {
     const size_t decisions = g.ply.size();
     out.append(nb::make_tuple(g.index, g.winner + 1, to_numpy(std::move(g.moves)), to_numpy(std::move(g.ply)),
                               to_numpy(std::move(g.offsets)), to_numpy(std::move(g.policy)),
-                              to_numpy<float, 2>(std::move(g.root_value), {decisions, seats}), g.simulations,
-                              g.evaluations));
+                              to_numpy<float, 2>(std::move(g.root_value), {decisions, seats}),
+                              to_numpy(std::move(g.full)), g.simulations, g.evaluations, g.cached));
   }
   return out;
 }
@@ -166,6 +170,22 @@ void bind_search(nb::module_& m) {
             new (self) GumbelSettings{simulations, considered, c_visit, c_scale, gumbel_scale};
           },
           "simulations"_a, "considered"_a, "c_visit"_a, "c_scale"_a, "gumbel_scale"_a);
+  nb::class_<PuctSettings>(m, "PuctSettings", "Settings of the PUCT search; see `ringrift.search`.")
+      .def(
+          "__init__",
+          [](PuctSettings* self, int simulations, float c_puct, float c_base, float fpu_reduction, float alpha,
+             float share, int leaves) {
+            check(simulations >= 1 && leaves >= 1 && c_base > 0, "simulations and leaves must be 1 or more");
+            new (self) PuctSettings{simulations, c_puct, c_base, fpu_reduction, alpha, share, leaves};
+          },
+          "simulations"_a, "c_puct"_a, "c_base"_a, "fpu_reduction"_a, "dirichlet_alpha"_a, "dirichlet_share"_a,
+          "leaves"_a);
+  nb::class_<PoolSettings>(m, "PoolSettings", "A search, and what the searches of a pool have in common.")
+      .def(
+          "__init__",
+          [](PoolSettings* self, const std::variant<GumbelSettings, PuctSettings>& search, bool heuristic, bool reuse,
+             size_t cache_bytes) { new (self) PoolSettings{search, heuristic, reuse, cache_bytes}; },
+          "search"_a, "heuristic"_a, "reuse"_a, "cache_bytes"_a);
 
   nb::class_<LeafSource>(m, "LeafSource", "Hands out batches of leaves and takes their values. Belongs to one thread.")
       .def("collect", &collect, "planes"_a.noconvert(), "globals"_a.noconvert(),
@@ -173,32 +193,53 @@ void bind_search(nb::module_& m) {
       .def("feed", &feed, "logits"_a, "values"_a, "The evaluator's answer to the last batch.");
 
   nb::class_<SearchPool, LeafSource>(m, "SearchPool", "Searches of given positions.")
-      .def(nb::new_([](const std::string& config, const GumbelSettings& settings) {
+      .def(nb::new_([](const std::string& config, const PoolSettings& settings) {
              return SearchPool::make(config_of(config), settings);
            }),
            "config"_a, "settings"_a)
       .def(
-          "add", [](SearchPool& p, const Game& g, uint64_t seed) { return p.add(checked_game(p, g, false), seed); },
-          "game"_a, "seed"_a, "Adds a position that is not over; returns its index.")
-      .def("outcome", &outcome, "index"_a,
-           "(choice, moves, policy, visits, root_value, simulations, evaluations) of a finished search.")
+          "add",
+          [](SearchPool& p, const Game& g, uint64_t seed, int simulations) {
+            check(simulations >= 0, "simulations must be 1 or more, or 0 for those of the settings");
+            return p.add(checked_game(p, g, false), seed, simulations);
+          },
+          "game"_a, "seed"_a, "simulations"_a = 0, "Adds a position that is not over; returns its index.")
+      .def("clear", &SearchPool::clear, "Begins anew with index 0, in the memory of before.")
+      .def(
+          "set_deadline",
+          [](SearchPool& p, double seconds) {
+            p.set_deadline(LeafSource::Clock::now() + std::chrono::duration_cast<LeafSource::Clock::duration>(
+                                                          std::chrono::duration<double>(seconds)));
+          },
+          "seconds"_a, "Ends searches whose leaves are judged here so many seconds from now.")
+      .def("stop", &SearchPool::stop, "Ends all searches with what they have.")
+      .def(
+          "outcome", &outcome, "index"_a,
+          "(choice, moves, policy, visits, root_value, (simulations, evaluations, cached, ends)) of a finished search.")
       .def("tree", &tree, "index"_a, "The nodes of a finished search by columns.");
 
   nb::class_<SelfplayPool, LeafSource>(m, "SelfplayPool", "Games that play themselves.")
-      .def(nb::new_([](const std::string& config, const GumbelSettings& settings, int slots, int temperature_plies,
-                       bool keep_search) {
-             return SelfplayPool::make(config_of(config), settings, {slots, temperature_plies, keep_search});
+      .def(nb::new_([](const std::string& config, const PoolSettings& settings, int slots,
+                       std::vector<float> temperatures, bool keep_search, float full_share, int cheap_simulations,
+                       float decided_value, int decided_after, int decided_simulations) {
+             check(full_share >= 1.0F || cheap_simulations >= 1, "cheap searches need simulations");
+             return SelfplayPool::make(config_of(config), settings,
+                                       {slots, std::move(temperatures), keep_search, full_share, cheap_simulations,
+                                        decided_value, decided_after, decided_simulations});
            }),
-           "config"_a, "settings"_a, "slots"_a, "temperature_plies"_a, "keep_search"_a)
+           "config"_a, "settings"_a, "slots"_a, "temperatures"_a, "keep_search"_a, "full_share"_a,
+           "cheap_simulations"_a, "decided_value"_a, "decided_after"_a, "decided_simulations"_a)
       .def(
           "add", [](SelfplayPool& p, const Game& g, uint64_t seed) { return p.add(checked_game(p, g, true), seed); },
           "game"_a, "seed"_a, "Puts a game in the queue; returns its index.")
       .def("finished", &finished,
-           "Games that have ended since the last call: (index, winner, moves, ply, offsets, policy, root_value, "
-           "simulations, evaluations).")
+           "Games that have ended since the last call: (index, winner, moves, ply, offsets, policy, root_value, full, "
+           "simulations, evaluations, cached).")
       .def_prop_ro("waiting", &SelfplayPool::waiting, "Games in the queue.")
       .def_prop_ro("playing", &SelfplayPool::playing, "Games being played.");
 
+  m.def("decision_seed", &decision_seed, "game_seed"_a, "decision"_a,
+        "The seed of the search of a game's decision, counted from 0, in self-play.");
   m.def("heuristic_table", &heuristic_rows, "Rows (name, meaning, weights for 2, 3 and 4 seats).");
   m.def("heuristic_values", &values, "game"_a, "Probability of winning float32 [P] by the linear evaluation.");
   m.def("heuristic_features", &features, "game"_a, "Features float32 [P, F] of every seat.");

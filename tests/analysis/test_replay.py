@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 from trees import HashEvaluator
 
-from ringrift.analysis import decision_seed, position_at, recorded_settings, rerun
+from ringrift.analysis import position_at, recorded_settings, rerun
 from ringrift.errors import DataError, RulesError
 from ringrift.players import GumbelPlayer, PlayerChoice, choose
 from ringrift.rules import Record
-from ringrift.search import GumbelSettings
+from ringrift.search import GumbelSettings, decision_seed
 from ringrift.selfplay import PlaySettings, Task, play, random_opening
 from ringrift.selfplay.play import Rules, _play_in_core
 
@@ -23,7 +23,7 @@ def recorded(config: str, seed: int) -> Record:
     player = GumbelPlayer(HashEvaluator(config), SETTINGS)
     opening = random_opening(config, 4, seed)
     task = Task("w", seed, (0,) * player.evaluator.num_seats, opening)
-    (finished,) = _play_in_core(Rules(config, None, DRAWN, True), player, ["x"], [task], 1)
+    (finished,) = _play_in_core(Rules(config, None, (1.0,) * DRAWN, True), player, ["x"], [task], 1)
     return Record.from_bytes(finished.record)
 
 

@@ -1,50 +1,29 @@
-"""Gumbel search: exact budgets, determinism, max^n, the paper's formulas, and golden trees."""
+"""Gumbel search: exact budgets, determinism, max^n and the paper's formulas."""
 
-import hashlib
-import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import trees
 from numpy.typing import NDArray
+from trees import random_game
 
-from ringrift import _core
 from ringrift.encoding import encode, policy_addresses
 from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator, UniformEvaluator
 from ringrift.rules import CONFIGS, Game
-from ringrift.search import GumbelSettings, search
-from ringrift.search.bench import rows as measure_rows
-from ringrift.search.gumbel import Batch, core_settings
+from ringrift.search import GumbelSettings, bench, search
 
 Maker = Callable[[str], Any]
-GOLDEN = json.loads((Path(__file__).parent / "golden_trees.json").read_text())
-
-
-def random_game(config: str, plies: int, seed: int) -> Game:
-    """A position with a choice after about so many random plies."""
-    rng = np.random.default_rng(seed)
-    game = Game(config)
-    while game.ply < plies or len(game._playable()) == 1:
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
-        if game.is_over:
-            game = Game(config)
-    return game
 
 
 def grow(game: Game, evaluator: Evaluator, settings: GumbelSettings, seed: int) -> tuple[Any, dict[str, NDArray[Any]]]:
     """The outcome and the tree of a search in the core."""
-    pool = _core.SearchPool(evaluator.config, core_settings(settings))
-    pool.add(game, seed)
-    batch = Batch(evaluator, 1)
-    while batch.step(pool):
-        pass
-    return pool.outcome(0), pool.tree(0)
+    return trees.grow([game], evaluator, settings, seed)[0]
 
 
 # -- budgets and independence ------------------------------------------------------------------------------------------
@@ -57,7 +36,7 @@ def test_budgets_are_exact(config: str, simulations: int, hashed: Maker) -> None
         game, evaluator = random_game(config, 60, seed), hashed(config)
         settings = GumbelSettings(simulations=simulations)
         outcome, tree = grow(game, evaluator, settings, seed)
-        _, moves, policy, visits, root_value, spent, evaluations = outcome
+        _, moves, policy, visits, root_value, (spent, evaluations, _, _) = outcome
         assert spent == visits.sum() == simulations
         assert evaluations == sum(evaluator.batches) == 1 + (~tree["terminal"].astype(bool)[1:]).sum()
         assert (visits > 0).sum() <= min(16, len(moves), simulations)
@@ -71,7 +50,10 @@ def test_visits_of_ends_are_counted_and_need_no_evaluation(hashed: Maker) -> Non
     outcome, tree = grow(game, evaluator, GumbelSettings(simulations=64, considered=64), 0)
     assert tree["terminal"].any()
     visits_of_ends = int(tree["visits"][tree["terminal"] == 1].sum())
-    assert outcome[6] - 1 + visits_of_ends == outcome[5] == 64
+    simulations, evaluations, cached, ends = outcome[5]
+    assert ends == visits_of_ends
+    assert evaluations - 1 + ends == simulations == 64
+    assert cached == 0
 
 
 @pytest.mark.parametrize("config", ["square8_2p", "hex8_3p", "square8_4p"])
@@ -95,7 +77,8 @@ def test_one_batch_serves_all_games(hashed: Maker) -> None:
     evaluator = hashed("square8_2p")
     games = [random_game("square8_2p", 12, seed) for seed in range(5)]
     search(games, evaluator, GumbelSettings(simulations=10), range(5))
-    assert evaluator.batches == [5] * 11
+    # The root, then the levels of halving: 10 moves in 4 phases.
+    assert evaluator.batches == [5, 50]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -266,8 +249,15 @@ def reference(game: Game, evaluator: Evaluator, settings: GumbelSettings) -> tup
         q, scale = completed(root)
         return int(candidates[np.argmax((root.logits + scale * q)[candidates])])
 
-    for had in schedule[: settings.simulations]:
-        node, index, path = root, best_of(order[root.visits[order] == had]), []
+    def level(had: int, size: int) -> list[int]:
+        """The moves of one level of halving, the best first: chosen before any of them is visited again."""
+        q, scale = completed(root)
+        competing = order[root.visits[order] == had]
+        return list(competing[np.argsort(-(root.logits + scale * q)[competing], kind="stable")][:size])
+
+    levels = Counter(schedule[: settings.simulations])
+    for index in (index for had in sorted(levels) for index in level(had, levels[had])):
+        node, path = root, []
         while True:
             path.append((node, index))
             if index not in node.children:
@@ -349,38 +339,7 @@ def _root_sums(root: Node) -> NDArray[np.float64]:
     return sum((below(child, int(root.visits[i])) for i, child in root.children.items()), np.zeros(len(root.value)))
 
 
-# -- golden trees ------------------------------------------------------------------------------------------------------
-
-
-def digest(outcome: Any, tree: dict[str, NDArray[Any]]) -> str:
-    """Of everything in a tree; sums are rounded, since the last bits depend on the mathematical library."""
-    h = hashlib.sha256()
-    for name in ("parent", "move", "plies", "to_move", "terminal", "visits"):
-        h.update(tree[name].astype(np.int64).tobytes())
-    h.update(np.rint(tree["sum"] * 1e3).astype(np.int64).tobytes())
-    h.update(np.array([outcome[0], *outcome[3]], np.int64).tobytes())
-    return h.hexdigest()[:16]
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_golden_trees(name: str, hashed: Maker) -> None:
-    golden = GOLDEN[name]
-    game = Game.parse(golden["position"])
-    settings = GumbelSettings(golden["simulations"], golden["considered"], c_scale=golden["c_scale"])
-    outcome, tree = grow(game, hashed(game.config), settings, seed=2024)
-    assert digest(outcome, tree) == golden["tree"]
-    if name.startswith("same-seat"):
-        # Somewhere one seat decides three times in a row.
-        to_move, parent = tree["to_move"], tree["parent"]
-        assert any(
-            parent[n] > 0 and to_move[n] == to_move[parent[n]] == to_move[parent[parent[n]]]
-            for n in range(1, len(parent))
-        )
-    if name.startswith("four"):
-        assert set(tree["to_move"].tolist()) == {0, 1, 2, 3}
-
-
 def test_the_measurement_counts_and_repeats_itself() -> None:
-    first, second = (list(measure_rows(["square8_2p"], simulations=8, games=4, repeats=1)) for _ in range(2))
+    first, second = (list(bench.rows(["square8_2p"], GumbelSettings(8), games=4, repeats=1)) for _ in range(2))
     assert first[0]["signature"] == second[0]["signature"]
     assert first[0]["evaluations"] + first[0]["terminal_visits"] == 4 * 9

@@ -37,7 +37,7 @@ def starts(config: str, count: int) -> list[Game]:
 @pytest.mark.parametrize("config", ["square8_2p", "hex8_3p", "square8_4p"])
 def test_games_replay_with_their_targets(config: str) -> None:
     begin = starts(config, 5)
-    games = play(UniformEvaluator(config), begin, slots=3, temperature_plies=4)
+    games = play(UniformEvaluator(config), begin, slots=3, temperatures=[1.0] * 4)
     assert [game.index for game in games] == list(range(5))
     for start, finished in zip(begin, games, strict=True):
         game = start.copy()
@@ -61,7 +61,7 @@ def test_games_replay_with_their_targets(config: str) -> None:
 
 def test_a_game_does_not_depend_on_the_games_beside_it(hashed: Maker) -> None:
     begin = starts("square8_2p", 6)
-    games = [play(hashed("square8_2p"), begin, slots=slots, temperature_plies=3) for slots in (1, 4, 16)]
+    games = [play(hashed("square8_2p"), begin, slots=slots, temperatures=[1.0] * 3) for slots in (1, 4, 16)]
     for others in games[1:]:
         for a, b in zip(games[0], others, strict=True):
             assert a.moves.tobytes() == b.moves.tobytes()

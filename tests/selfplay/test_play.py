@@ -93,7 +93,7 @@ def test_temperature_draws_from_the_policy() -> None:
     games = {}
     for drawn in (0, 30):
         tasks = selfplay_tasks("square8_2p", "batch", 3, settings)
-        finished = play([choice], tasks, PlaySettings(processes=1), temperature_decisions=drawn)
+        finished = play([choice], tasks, PlaySettings(processes=1), temperatures=[1.0] * drawn)
         games[drawn] = [Record.from_bytes(game.record).moves.tobytes() for game in finished]
     assert len(set(games[30])) == 3
 

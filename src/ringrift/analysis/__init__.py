@@ -2,7 +2,7 @@
 
 from ringrift.analysis.analysis import Analysis, AnalysisSettings, MoveAnalysis, analyse
 from ringrift.analysis.engine import Engine, Query
-from ringrift.analysis.replay import Rerun, decision_seed, position_at, recorded_settings, rerun
+from ringrift.analysis.replay import Rerun, position_at, recorded_settings, rerun
 
 __all__ = [
     "Analysis",
@@ -12,7 +12,6 @@ __all__ = [
     "Query",
     "Rerun",
     "analyse",
-    "decision_seed",
     "position_at",
     "recorded_settings",
     "rerun",

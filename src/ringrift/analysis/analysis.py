@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ringrift import _core
 from ringrift.encoding import encode
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator
 from ringrift.players import judged
 from ringrift.rules import Game, Move
-from ringrift.search import GumbelSettings
-from ringrift.search.gumbel import Batch, core_settings
+from ringrift.search import GumbelSettings, Searcher, SearchResult, TreeMemory
 
 
 @dataclass(frozen=True)
@@ -111,15 +109,11 @@ def analyse(
     for game in games:
         if game.is_over:
             raise RulesError("the game is over: there is nothing to analyse")
-    pool = _core.SearchPool(evaluator.config, core_settings(settings.search))
-    for game, seed in zip(games, seeds if seeds is not None else [0] * len(games), strict=True):
-        pool.add(game, seed)
-    batch = Batch(evaluator, min(len(games), settings.max_batch))
-    while batch.step(pool):
-        pass
+    searcher = Searcher(evaluator, settings.search, TreeMemory(cache_mib=0), settings.max_batch)
+    results = searcher.search(games, seeds if seeds is not None else [0] * len(games))
     opinions = judged(games, evaluator)
     return [
-        _read(game, pool.outcome(index), pool.tree(index), prior, owners, settings.top)
+        _read(game, results[index], searcher.tree(index), prior, owners, settings.top)
         for index, (game, (prior, _), owners) in enumerate(zip(games, opinions, owned(games, evaluator), strict=True))
     ]
 
@@ -141,13 +135,13 @@ def owned(games: Sequence[Game], evaluator: Evaluator) -> list[NDArray[np.float3
 
 def _read(
     game: Game,
-    outcome: tuple[Any, ...],
+    result: SearchResult,
     tree: dict[str, NDArray[Any]],
     prior: NDArray[np.float32],
     owners: NDArray[np.float32] | None,
     top: int,
 ) -> Analysis:
-    choice, packed, policy, visits, root_value, simulations, evaluations = outcome
+    playable = game.playable_moves()
     children: dict[int, list[int]] = {}
     for node, parent in enumerate(tree["parent"].tolist()):
         children.setdefault(parent, []).append(node)
@@ -167,17 +161,17 @@ def _read(
                 return tuple(found)
             node = max(following, key=liking)  # the first of equal ones
 
-    index_of = {int(bits): index for index, bits in enumerate(packed)}
+    index_of = {int(move): index for index, move in enumerate(playable)}
     tried = [node for node in children.get(0, []) if tree["visits"][node]]
     tried.sort(key=lambda node: index_of[int(tree["move"][node])])
     tried.sort(key=liking, reverse=True)
     moves = []
     for node in tried[: top or None]:
         index = index_of[int(tree["move"][node])]
-        said = float(prior[index]), float(policy[index]), means[node]
-        moves.append(MoveAnalysis(game.move(int(packed[index])), int(visits[index]), *said, line(node)))
-    best = game.move(int(packed[choice]))
-    return Analysis(game.copy(), best, root_value, int(simulations), int(evaluations), tuple(moves), owners)
+        said = float(prior[index]), float(result.policy[index]), means[node]
+        moves.append(MoveAnalysis(playable[index], int(result.visits[index]), *said, line(node)))
+    found = result.move, result.root_value, result.simulations, result.nodes
+    return Analysis(game.copy(), *found, tuple(moves), owners)
 
 
 def subtree_values(tree: dict[str, NDArray[Any]]) -> NDArray[np.float32]:  # [N, P]

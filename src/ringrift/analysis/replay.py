@@ -11,10 +11,7 @@ import numpy as np
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator
 from ringrift.rules import Game, Record
-from ringrift.search import GumbelSettings, SearchResult, search
-
-MASK = (1 << 64) - 1
-STEP = 0x9E3779B97F4A7C15
+from ringrift.search import GumbelSettings, SearchResult, decision_seed, search
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,6 @@ def recorded_settings(record: Record) -> GumbelSettings:
             "the record does not say with which settings its searches were made: only games that one searching"
             f" player played against itself can be searched again ({error!r})"
         ) from error
-
-
-def decision_seed(seed: int, decision: int) -> int:
-    """The seed of the search at a decision, counted from 0, of a game of self-play with that seed (search/pool.cpp)."""
-    state = _mix(((_mix(seed) + decision) + STEP) & MASK)
-    return _mix((state + STEP) & MASK)
-
-
-def _mix(number: int) -> int:
-    """`mix` of core/zobrist.h."""
-    for _ in range(2):
-        number = (number ^ number >> 32) * 0xD6E8FEB86659FD93 & MASK
-    return number ^ number >> 32
 
 
 def rerun(record: Record, ply: int, evaluator: Evaluator) -> Rerun:

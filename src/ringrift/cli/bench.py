@@ -95,6 +95,8 @@ def search(
     config: AnyConfig = None,
     simulations: Annotated[int, typer.Option(min=1, help="Simulations of each search.")] = 64,
     games: Annotated[int, typer.Option(min=1, help="Searches at a time.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, max=2048, help="Positions at a time.")] = 256,
+    puct: Annotated[bool, typer.Option(help="PUCT in place of Gumbel.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Runs; the median counts.")] = 5,
     json: Json = False,
 ) -> None:
@@ -102,10 +104,12 @@ def search(
 
     Example: ringrift bench search --config square8_2p --simulations 150
     """
+    from ringrift.search import GumbelSettings, PuctSettings
     from ringrift.search import bench as measure
 
     configs = (config,) if config else ("square8_2p", "hex8_2p", "square19_2p", "hexagonal_2p")
-    found = list(measure.rows(configs, simulations, games, repeats))
+    settings = PuctSettings(simulations) if puct else GumbelSettings(simulations)
+    found = list(measure.rows(configs, settings, games, batch, repeats))
     if json:
         print_json({"rows": found})
         return
@@ -118,4 +122,4 @@ def search(
         "moves_per_position": "moves",
         "signature": "signature",
     }
-    print_table(f"Gumbel search, {simulations} simulations, {games} games at a time", found, columns)
+    print_table(f"{found[0]['search']}, {simulations} simulations, {games} games at a time", found, columns)

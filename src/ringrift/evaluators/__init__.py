@@ -6,12 +6,20 @@
 from typing import TYPE_CHECKING, Any
 
 from ringrift.evaluators.metadata import FORMAT, ModelMetadata, read_metadata
-from ringrift.evaluators.protocol import Evaluator, UniformEvaluator
+from ringrift.evaluators.protocol import Evaluator, HeuristicEvaluator, UniformEvaluator
 
 if TYPE_CHECKING:
     from ringrift.evaluators.onnx import OnnxEvaluator
 
-__all__ = ["FORMAT", "Evaluator", "ModelMetadata", "OnnxEvaluator", "UniformEvaluator", "read_metadata"]
+__all__ = [
+    "FORMAT",
+    "Evaluator",
+    "HeuristicEvaluator",
+    "ModelMetadata",
+    "OnnxEvaluator",
+    "UniformEvaluator",
+    "read_metadata",
+]
 
 
 def __getattr__(name: str) -> Any:

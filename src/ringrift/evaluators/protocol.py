@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringrift.encoding import policy_length
+from ringrift.errors import RulesError
 from ringrift.rules import config_info
 
 
@@ -41,3 +42,16 @@ class UniformEvaluator:
         batch = len(planes)
         logits = np.zeros((batch, self._policy_length), np.float32)
         return logits, np.full((batch, self.num_seats), 1.0 / self.num_seats, np.float32)
+
+
+class HeuristicEvaluator:
+    """The hand-written evaluation. Only searches in the core can ask it, and they do so by themselves."""
+
+    def __init__(self, config: str) -> None:
+        self.config = config
+        self.num_seats = config_info(config).players
+
+    def evaluate(
+        self, planes: NDArray[np.uint8], globals_: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        raise RulesError("the heuristic judges positions, not their encodings: use heuristic_values(game)")

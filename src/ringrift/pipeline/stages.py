@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from ringrift.errors import DataError
 from ringrift.evaluation import GameResult, GateSettings, MatchResult, MatchSettings, Verdict, judge, match
 from ringrift.fabric import Lease
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
-from ringrift.search import GumbelSettings
+from ringrift.search import GumbelSettings, TreeSettings
 from ringrift.selfplay import SelfplaySettings, derive_seed, drawn_seats, play, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, window
@@ -158,6 +158,9 @@ def selfplay_stage(
 ) -> Played:
     """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends."""
     store, name = GameStore(run), f"{config}/{name}"
+    budget = settings.simulations(len(ModelStore(run).ls(config, "candidate")))
+    if isinstance(player.search, TreeSettings):
+        player = replace(player, search=replace(player.search, simulations=budget))
     done = store.work_ids(f"{name}/")
     tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done))
     players, tasks = drawn_seats(player, tasks)
@@ -165,7 +168,13 @@ def selfplay_stage(
     with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:
         advance(len(done), "")
         finished = play(
-            players, tasks, settings.play, temperature_decisions=settings.temperature_decisions, keep_search=True
+            players,
+            tasks,
+            settings.play,
+            temperatures=[1.0] * settings.temperature_decisions,
+            keep_search=True,
+            memory=settings.memory,
+            economy=settings.economy,
         )
         for game in finished:
             store.add(game.record, game.work_id)

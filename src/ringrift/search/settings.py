@@ -1,4 +1,6 @@
-"""What can be set about a search."""
+"""What can be set about searches."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -19,9 +21,86 @@ class GumbelSettings:
     """Scale of the noise by which the root's moves are drawn; 0 always tries the likeliest moves."""
 
     def __post_init__(self) -> None:
-        for name in ("simulations", "considered"):
-            if not 1 <= getattr(self, name) <= 1_000_000:
-                raise ValueError(f"{name} is {getattr(self, name)}; 1 to 1000000 is right")
-        for name in ("c_visit", "c_scale", "gumbel_scale"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}; 0 or more is right")
+        check_counts(self, "simulations", "considered")
+        check_amounts(self, "c_visit", "c_scale", "gumbel_scale")
+
+
+@dataclass(frozen=True)
+class PuctSettings:
+    """PUCT search (Silver et al., Science 2018), for n seats by max^n."""
+
+    simulations: int = 32
+    """Budget of a decision, counted as in GumbelSettings."""
+    c_puct: float = 1.0
+    """Weight of prior and lack of visits against action values, which are probabilities of winning, 0 to 1."""
+    c_base: float = 19652.0
+    """That weight grows by ln((visits + c_base + 1) / c_base)."""
+    fpu_reduction: float = 0.1
+    """An unvisited move is worth its node's mean value less this times the root of the visited moves' prior."""
+    dirichlet_alpha: float = 0.0
+    """Concentration of the noise on the root's priors, shared by all moves (KataGo: 10.83); 0: no noise."""
+    dirichlet_share: float = 0.25
+    """Share of the noise in the root's priors."""
+    leaves: int = 1
+    """Positions handed out at a time; until its answer comes, a visit counts as lost (virtual loss)."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "simulations", "leaves")
+        check_amounts(self, "c_puct", "c_base", "fpu_reduction", "dirichlet_alpha")
+        if not 0.0 <= self.dirichlet_share <= 1.0 or self.c_base <= 0:
+            raise ValueError("dirichlet_share is a share, 0 to 1, and c_base above 0: 0.25 and 19652, for instance")
+
+
+TreeSettings = GumbelSettings | PuctSettings
+
+
+@dataclass(frozen=True)
+class TreeMemory:
+    """What a searcher keeps from one search to the next."""
+
+    reuse: bool = False
+    """Begin with what the game's last search found below the position; the budget comes on top."""
+    cache_mib: int = 64
+    """Room for evaluations of positions met before; they save evaluations and change no result. 0: none."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cache_mib <= 1 << 20:
+            raise ValueError(f"cache_mib is {self.cache_mib}; 0 to 1048576 is right")
+
+
+@dataclass(frozen=True)
+class SearchEconomy:
+    """Where games of self-play spend less than the full budget: without noise, and giving no policy target."""
+
+    full_share: float = 1.0
+    """Share of the decisions, drawn by lot, with the full budget (playout-cap randomisation; Wu 2019: 0.25)."""
+    cheap_simulations: int = 8
+    """Budget of the others."""
+    decided_value: float = 0.98
+    """A game counts as decided once one seat's root value has been above this …"""
+    decided_after: int = 5
+    """… for so many decisions in a row."""
+    decided_simulations: int = 0
+    """Budget in decided games; 0: as before."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.full_share <= 1.0 or self.cheap_simulations < 1 or self.decided_simulations < 0:
+            raise ValueError(
+                "full_share is above 0 and at most 1, cheap_simulations 1 or more, decided_simulations 0 or more"
+            )
+        if not 0.5 <= self.decided_value <= 1.0 or self.decided_after < 1:
+            raise ValueError("decided_value is from 0.5 to 1, decided_after 1 or more")
+
+
+def check_counts(settings: object, *names: str) -> None:
+    """Raises ValueError for a field that does not count something."""
+    for name in names:
+        if not 1 <= (value := getattr(settings, name)) <= 1_000_000:
+            raise ValueError(f"{name} is {value}; 1 to 1000000 is right")
+
+
+def check_amounts(settings: object, *names: str) -> None:
+    """Raises ValueError for a field that is no amount."""
+    for name in names:
+        if not 0.0 <= (value := getattr(settings, name)) < float("inf"):
+            raise ValueError(f"{name} is {value}; 0 or more is right")

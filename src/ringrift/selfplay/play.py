@@ -24,7 +24,7 @@ from ringrift.errors import JobError, RingRiftError
 from ringrift.players import Decision, GumbelPlayer, PlayerChoice
 from ringrift.rules import Game, Options, Record, SearchStats
 from ringrift.rules.record import Meta
-from ringrift.search import SelfplayPool
+from ringrift.search import SearchEconomy, SelfplayPool, TreeMemory
 from ringrift.selfplay.settings import PlaySettings
 
 
@@ -57,8 +57,10 @@ class Rules:
 
     config: str
     options: Options | None = None
-    temperature_decisions: int = 0
+    temperatures: tuple[float, ...] = ()
     keep_search: bool = False
+    memory: TreeMemory = field(default_factory=TreeMemory)
+    economy: SearchEconomy = field(default_factory=SearchEconomy)
 
 
 def play(
@@ -67,15 +69,19 @@ def play(
     settings: PlaySettings = PlaySettings(),
     *,
     options: Options | None = None,
-    temperature_decisions: int = 0,
+    temperatures: Sequence[float] = (),
     keep_search: bool = False,
+    memory: TreeMemory = TreeMemory(),
+    economy: SearchEconomy = SearchEconomy(),
 ) -> Iterator[Finished]:
     """The games of `tasks`, as they finish.
 
-    With `keep_search`, records hold for each decision the policy that the player would have a network learn, and its
-    values. Closing the iterator ends the processes. Raises what a player raised, `JobError` for a process that died.
+    A game's decision d is drawn from the player's policy to the power 1 / `temperatures[d]`; where that is 0, and after
+    the last, it is the player's choice. With `keep_search`, records hold for each decision the policy that the player
+    would have a network learn, and its values. `memory` and `economy` are for games of one searching player. Closing
+    the iterator ends the processes. Raises what a player raised, `JobError` for a process that died.
     """
-    rules = Rules(players[0].config, options, temperature_decisions, keep_search)
+    rules = Rules(players[0].config, options, tuple(temperatures), keep_search, memory, economy)
     tasks = list(tasks)
     processes = settings.process_count(len(tasks))
     if processes == 1:
@@ -168,7 +174,13 @@ def _play_in_core(
 ) -> Iterator[Finished]:
     """One searching player on every seat: whole games pass in the core, nothing of them in Python."""
     pool = SelfplayPool(
-        player.evaluator, player.settings, concurrent, rules.temperature_decisions, keep_search=rules.keep_search
+        player.evaluator,
+        player.settings,
+        concurrent,
+        rules.temperatures,
+        rules.keep_search,
+        rules.memory,
+        rules.economy,
     )
     queued = list(tasks)
     for task in queued:
@@ -180,11 +192,16 @@ def _play_in_core(
             game.push(game.move(move))
         search = None
         if rules.keep_search:
-            full = np.ones(len(done.ply), np.uint8)
             ply = done.ply + np.int32(len(task.opening))
-            search = SearchStats(ply, done.offsets, done.policy, done.root_value, full)
-        about: Meta = {"search": json.dumps(asdict(player.settings)), "drawn_decisions": rules.temperature_decisions}
-        yield finished_game(game, task, names, search, about)
+            search = SearchStats(ply, done.offsets, done.policy, done.root_value, done.full)
+        yield finished_game(game, task, names, search, searched_with(player, rules))
+
+
+def searched_with(player: GumbelPlayer, rules: Rules) -> Meta:
+    """What the record of a game keeps of its searches, so that each can be made again."""
+    if rules.memory.reuse or rules.economy != SearchEconomy():
+        return {}  # a search then depends on those before it
+    return {"search": json.dumps(asdict(player.settings)), "drawn_decisions": len(rules.temperatures)}
 
 
 @dataclass
@@ -206,9 +223,10 @@ class Table:
     def decide(self, decision: Decision) -> None:
         """Notes a decision and plays it, or a draw from its policy while the temperature lasts."""
         rules, move, policy = self.rules, decision.move, decision.policy
-        playable = self.game.playable_moves() if rules.keep_search or rules.temperature_decisions else []
-        if policy is not None and self.decisions < rules.temperature_decisions:
-            chances = np.cumsum(policy, dtype=np.float64)
+        playable = self.game.playable_moves() if rules.keep_search or rules.temperatures else []
+        temperature = rules.temperatures[self.decisions] if self.decisions < len(rules.temperatures) else 0.0
+        if policy is not None and temperature > 0:
+            chances = np.cumsum((policy / policy.max()) ** (1 / temperature), dtype=np.float64)
             move = playable[int(np.searchsorted(chances, self.rng.random() * chances[-1], side="right"))]
         if rules.keep_search and len(playable) > 1:
             self.full.append(policy is not None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ringrift.errors import unknown
 from ringrift.players import PLAYERS
-from ringrift.search import GumbelSettings
+from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
 
 #: Who can play training games.
 ENGINES = tuple(PLAYERS)
@@ -46,6 +46,14 @@ class SelfplaySettings:
     """A game starts with 0 to so many random plies, so that no two are alike; they are no samples."""
     temperature_decisions: int = 0
     """For so many decisions after the opening, the move is drawn from the improved policy; then the search's choice."""
+    progressive_simulations: int = 0
+    """Budget at the end of progressive simulation, which grows from `search.simulations`; 0: the budget stays."""
+    progressive_models: int = 20
+    """Trained models over which it grows, by the same factor with each."""
+    memory: TreeMemory = field(default_factory=TreeMemory)
+    """What a search keeps of the last one of its game."""
+    economy: SearchEconomy = field(default_factory=SearchEconomy)
+    """Where games spend less than the full budget."""
     play: PlaySettings = field(default_factory=PlaySettings)
     """How many at a time."""
 
@@ -54,3 +62,11 @@ class SelfplaySettings:
             raise ValueError(unknown("engine", self.engine, ENGINES))
         if self.opening_plies < 0 or self.temperature_decisions < 0:
             raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")
+        if self.progressive_simulations < 0 or self.progressive_models < 1:
+            raise ValueError("progressive_simulations is 0 or more, progressive_models 1 or more")
+
+    def simulations(self, models: int) -> int:
+        """The budget of a search after so many models were trained (progressive simulation, MiniZero 2024)."""
+        first, last = self.search.simulations, self.progressive_simulations or self.search.simulations
+        share = min(1.0, models / self.progressive_models)
+        return round(float(first * (last / first) ** share))
