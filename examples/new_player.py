@@ -8,12 +8,12 @@ In the project itself the row goes into `src/ringrift/players/table.py`; every c
 from collections.abc import Sequence
 
 from ringrift.evaluation import MatchSettings, match
-from ringrift.players import PLAYERS, Decision, PlayerSpec, Rng, choose
+from ringrift.players import PLAYERS, Decision, Player, PlayerSpec, Rng, choose
 from ringrift.rules import Game, Move
 from ringrift.selfplay import PlaySettings
 
 
-class Greediest:
+class Greediest(Player):
     """Takes the move after which its own seat has eliminated most rings; the first of equal ones."""
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
@@ -28,7 +28,7 @@ def gain(game: Game, move: Move) -> int:
     return after.scores()[seat - 1].elim
 
 
-PLAYERS["greediest"] = PlayerSpec("greediest", "eliminates where it can", lambda choice: Greediest())
+PLAYERS["greediest"] = PlayerSpec("greediest", "eliminates where it can", Greediest)
 
 if __name__ == "__main__":
     one, other = choose("greediest", "square8_2p"), choose("random", "square8_2p")

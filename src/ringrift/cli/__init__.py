@@ -5,6 +5,8 @@
 | `ground` | `config show`, `config reference`, `doctor` |
 | `rules` | `show`, `perft`, `parity` |
 | `play` | `play` |
+| `analyse` | `analyse`, `replay` |
+| `ladder` | `ladder …` |
 | `loop` | `selfplay`, `export`, `train`, `gate`, `loop` |
 | `match` | `match`, `rate` |
 | `store` | `data …`, `models …` |
@@ -23,7 +25,7 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import bench, benchmark, ground, loop, match, play, rules, store
+from ringrift.cli import analyse, bench, benchmark, ground, ladder, loop, match, play, rules, store
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, loop, match, store, bench, benchmark):
+for group in (ground, rules, play, analyse, ladder, loop, match, store, bench, benchmark):
     app.add_typer(group.app)
 
 

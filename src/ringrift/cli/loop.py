@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Engine = Annotated[str | None, typer.Option(help="gumbel, heuristic or random.")]
+Engine = Annotated[str | None, typer.Option(help="A row of PLAYERS: gumbel, heuristic, …; or mixed:NAME,NAME,…")]
 Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Simulations = Annotated[int | None, typer.Option(min=1, help="Of each search.")]
 Games = Annotated[int | None, typer.Option(min=1, help="How many games.")]
@@ -31,7 +31,7 @@ def selfplay(
     run: Run = None,
     games: Games = None,
     engine: Engine = None,
-    model: Annotated[str, typer.Option(help="Of the engine gumbel: newest, best, initial or an id.")] = "newest",
+    model: Annotated[str, typer.Option(help="Of an engine with a network: newest, best, initial or an id.")] = "newest",
     simulations: Simulations = None,
     seed: Seed = None,
     assign: Assign = None,
@@ -47,9 +47,9 @@ def selfplay(
                       "selfplay.search.simulations": simulations, "loop.seed": seed})  # fmt: skip
     with RunDirectory.open_or_create(directory_of(run, config, given)) as opened:
         name = given.selfplay.engine
-        if name == "gumbel":
+        if stages.engine_name(name, model) != name:
             newest = stages.newest_model(opened, config, given.training, given.loop.seed).id
-            name = newest if model == "newest" else model
+            name = stages.engine_name(name, newest if model == "newest" else model)
         player = stages.choose_player(opened, config, name, given.selfplay.search)
         batch = stages.batch_name(opened, config, given.loop.games, player)
         played = stages.selfplay_stage(

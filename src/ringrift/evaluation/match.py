@@ -36,8 +36,6 @@ SEATINGS = {
 }
 #: A match gives up replacing openings after so many times its number.
 PATIENCE = 3
-#: Players that have no budget to set.
-WITHOUT_BUDGET = ("random", "heuristic", "greedy", "policy")
 
 
 @dataclass(frozen=True)
@@ -107,18 +105,11 @@ def openings(config: str, seed: int, settings: MatchSettings, options: Options |
             yield moves
 
 
-def simulations(choice: PlayerChoice) -> int | None:
-    """Of a decision; None for a player that does not search, or goes by time."""
-    if choice.spec in WITHOUT_BUDGET or (choice.limit and choice.limit.seconds):
-        return None
-    return (choice.limit and choice.limit.simulations) or getattr(choice.search, "simulations", None)
-
-
 def player_label(choice: PlayerChoice) -> str:
     """The player with its budget, as ratings name it: `gumbel@32`, `m-0123@0.1s`, `heuristic`."""
-    if choice.limit and choice.limit.seconds and choice.spec not in WITHOUT_BUDGET:
+    if choice.search and choice.limit and choice.limit.seconds:
         return f"{choice.name}@{choice.limit.seconds:g}s"
-    return f"{choice.name}@{budget}" if (budget := simulations(choice)) else choice.name
+    return f"{choice.name}@{choice.simulations}" if choice.simulations else choice.name
 
 
 def planned_games(config: str, settings: MatchSettings) -> int:
@@ -330,7 +321,7 @@ def _summary(plan: Plan, tally: Tally) -> MatchResult:
     reasons = Counter[str]()
     for (_, reason), many in tally.voids.items():
         reasons[reason] += many
-    budgets = {choice.name: budget for choice in plan.players if (budget := simulations(choice))}
+    budgets = {choice.name: budget for choice in plan.players if (budget := choice.simulations)}
     return MatchResult(
         config=plan.config,
         a=plan.players[0].name,

@@ -137,7 +137,7 @@ def _selfplay(at: Context, now: Round) -> None:
     settings, games = at.recipe.selfplay, at.recipe.loop.games
     if now.round == 1 and at.recipe.loop.first_engine:
         settings, games = replace(settings, engine=at.recipe.loop.first_engine), at.recipe.loop.first_games
-    name = parent.id if settings.engine == "gumbel" else settings.engine
+    name = stages.engine_name(settings.engine, parent.id)
     player = stages.choose_player(at.run, at.config, name, settings.search)
     played = stages.selfplay_stage(
         at.run, at.config, f"round-{now.round:06d}", games, settings, player,

@@ -44,7 +44,7 @@ class LoopSettings:
             raise ValueError("rounds, minutes and steps are 0 (no limit, as needed) or more")
         if self.games < 1 or self.first_games < 1:
             raise ValueError(f"games is {self.games} and first_games {self.first_games}; 1 or more is right")
-        if self.first_engine not in ("", *ENGINES):
+        if self.first_engine.partition(":")[0] not in ("", *ENGINES):
             raise ValueError(unknown("engine", self.first_engine, ENGINES))
         if self.precision not in ("int8", "float32"):
             raise ValueError(f"precision is {self.precision!r}; int8 or float32 is right")

@@ -27,9 +27,9 @@ from ringrift.evaluation import (
     planned_games,
 )
 from ringrift.fabric import Lease
-from ringrift.players import PLAYERS, Limit, PlayerChoice, choose
-from ringrift.search import GumbelSettings
-from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, play, selfplay_tasks
+from ringrift.players import MIXTURE, PLAYERS, Limit, PlayerChoice, choose
+from ringrift.search import GumbelSettings, TreeSettings
+from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, window
 from ringrift.store.validate import Validated, validate
@@ -96,7 +96,7 @@ def samples_seen(model: ModelInfo) -> int:
 def choose_player(
     run: RunDirectory | None, config: str, name: str, search: GumbelSettings | None = None
 ) -> PlayerChoice:
-    """The player of that name: `random`, `heuristic`, `gumbel`; with a run also `best`, `initial` and its model ids."""
+    """The player of that name, see `players.table`; with a run also `best`, `initial` and its model ids."""
 
     def models(name: str) -> tuple[str, Path]:
         assert run is not None
@@ -109,6 +109,15 @@ def choose_player(
         return info.id, run.fabric.blobs.path(info.onnx)
 
     return choose(name, config, search, models if run else None)
+
+
+def engine_name(engine: str, model: str) -> str:
+    """The player of self-play by that engine, over that model where it has a network."""
+    if engine == "mixed":
+        return "mixed:" + ",".join(engine_name(part, model) for part in MIXTURE)
+    if engine in PLAYERS and PLAYERS[engine].evaluator:
+        return model if engine == "gumbel" else f"{engine}:{model}"
+    return engine
 
 
 def window_positions(shards: Sequence[Path], count: int = CHECKED_POSITIONS) -> Positions:
@@ -160,14 +169,16 @@ def selfplay_stage(
     """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends."""
     store, name = GameStore(run), f"{config}/{name}"
     budget = settings.simulations(len(ModelStore(run).ls(config, "candidate")))
-    player = replace(player, search=replace(player.search, simulations=budget))
+    if isinstance(player.search, TreeSettings):
+        player = replace(player, search=replace(player.search, simulations=budget))
     done = store.work_ids(f"{name}/")
     tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done))
+    players, tasks = drawn_seats(player, tasks)
     new = plies = 0
     with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:
         advance(len(done), "")
         finished = play(
-            [player],
+            players,
             tasks,
             settings.play,
             temperatures=[1.0] * settings.temperature_decisions,

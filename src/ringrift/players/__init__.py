@@ -1,6 +1,36 @@
 """Players: a search and an evaluator under a name. Works with numpy alone, but for networks, which need onnxruntime."""
 
-from ringrift.players.player import Decision, GumbelPlayer, Limit, Player, Rng
-from ringrift.players.table import PLAYERS, PlayerChoice, PlayerSpec, choose
+from ringrift.players.player import (
+    Decision,
+    GumbelPlayer,
+    Limit,
+    MixedPlayer,
+    Pace,
+    Player,
+    PolicyPlayer,
+    PolicySettings,
+    Rng,
+    drawn_player,
+    judged,
+)
+from ringrift.players.table import MIXTURE, PLAYERS, PlayerChoice, PlayerSpec, SearchSettings, choose
 
-__all__ = ["PLAYERS", "Decision", "GumbelPlayer", "Limit", "Player", "PlayerChoice", "PlayerSpec", "Rng", "choose"]
+__all__ = [
+    "MIXTURE",
+    "PLAYERS",
+    "Decision",
+    "GumbelPlayer",
+    "Limit",
+    "MixedPlayer",
+    "Pace",
+    "Player",
+    "PlayerChoice",
+    "PlayerSpec",
+    "PolicyPlayer",
+    "PolicySettings",
+    "Rng",
+    "SearchSettings",
+    "choose",
+    "drawn_player",
+    "judged",
+]

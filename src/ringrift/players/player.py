@@ -1,15 +1,18 @@
-"""What a player answers, and the players that are no more than a search."""
+"""What a player answers and what a decision may cost; the players themselves, each a search over an evaluator."""
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ringrift.encoding import encode, policy_addresses
+from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator
 from ringrift.rules import Game, Move
 from ringrift.search import GumbelSettings, greedy, search
@@ -33,17 +36,39 @@ class Decision:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a decision may cost; None: the player's own budget."""
+    """What a decision may cost; None: the player's own budget. With both, whatever is used up first."""
 
     simulations: int | None = None
+    """new positions and visits of ends of the game"""
     seconds: float | None = None
+    """wall time; games that are decided together have it each, one after the other"""
+
+    def __post_init__(self) -> None:
+        if self.simulations is not None and self.simulations < 1:
+            raise RulesError(f"a limit of {self.simulations} simulations leaves nothing to do; 1 or more is right")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise RulesError(f"a limit of {self.seconds} seconds is no time; more than 0 is right")
 
 
-class Player(Protocol):
-    """Anything that can be asked for moves."""
+class Player(ABC):
+    """Anything that can be asked for moves. One that thinks as long as it likes needs `decide` alone."""
 
+    @abstractmethod
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
         """One decision per game, in order; no game is over. Pure given `rng`; never changes `games`."""
+
+    def limited(self, limit: Limit) -> Player:
+        """This player within `limit`: itself where it has no budget to change. Under a time limit, it is not pure."""
+        return self
+
+    def play(self, game: Game, limit: Limit | None = None, rng: Generator | None = None) -> Decision:
+        """The decision in one position, within `limit`; without `rng`, a new one of the system's entropy.
+
+        Raises `RulesError` for a game that is over.
+        """
+        if game.is_over:
+            raise RulesError("the game is over: there is nothing to decide")
+        return self.limited(limit or Limit()).decide([game], rng or np.random.default_rng())[0]
 
 
 def draw_seeds(rng: Rng, games: int) -> list[int]:
@@ -53,7 +78,7 @@ def draw_seeds(rng: Rng, games: int) -> list[int]:
     return [int(one.integers(1 << 63)) for one in rng]
 
 
-class RandomPlayer:
+class RandomPlayer(Player):
     """Every playable move alike."""
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
@@ -64,7 +89,7 @@ class RandomPlayer:
         return decisions
 
 
-class HeuristicPlayer:
+class HeuristicPlayer(Player):
     """The move after which the hand-written evaluation likes its own seat best; ties are drawn."""
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
@@ -77,7 +102,56 @@ class HeuristicPlayer:
         return decisions
 
 
-class GumbelPlayer:
+# -- the network's policy alone ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """How a move is taken from the network's policy without a search."""
+
+    temperature: float = 0.0
+    """The move is drawn from probabilities to the power of 1 / temperature; 0: always a likeliest one."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature is {self.temperature}; 0 or more is right")
+
+
+def judged(games: Sequence[Game], evaluator: Evaluator) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """The evaluator's own opinion of each game: policy [A] and value_by_seat [P], unsearched."""
+    if not games:
+        return []
+    if wrong := {game.config for game in games} - {evaluator.config}:
+        raise RulesError(f"a game of {wrong.pop()} was given to an evaluator of {evaluator.config}")
+    opinions = []
+    for game, logits, rotated in zip(games, *evaluator.evaluate(*encode(games)), strict=True):
+        first, second = policy_addresses(game).T
+        chosen = logits[first] + np.where(second < 0, 0, logits[second])
+        policy = np.exp(chosen - chosen.max())
+        opinions.append((policy / policy.sum(), np.roll(rotated, game.to_move - 1)))
+    return opinions
+
+
+class PolicyPlayer(Player):
+    """The network's policy, without a search; equally likely moves are drawn."""
+
+    def __init__(self, evaluator: Evaluator, settings: PolicySettings) -> None:
+        self.evaluator, self.settings = evaluator, settings
+
+    def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
+        decisions, seeds, temperature = [], draw_seeds(rng, len(games)), self.settings.temperature
+        for game, seed, (policy, value) in zip(games, seeds, judged(games, self.evaluator), strict=True):
+            top = policy / policy.max()
+            chances = np.cumsum(top == 1 if temperature == 0 else top ** (1 / temperature), dtype=np.float64)
+            chosen = int(np.searchsorted(chances, np.random.default_rng(seed).random() * chances[-1], side="right"))
+            decisions.append(Decision(game.playable_moves()[chosen], policy, value))
+        return decisions
+
+
+# -- searches over an evaluator ----------------------------------------------------------------------------------------
+
+
+class GumbelPlayer(Player):
     """Gumbel search over an evaluator."""
 
     def __init__(self, evaluator: Evaluator, settings: GumbelSettings) -> None:
@@ -86,3 +160,117 @@ class GumbelPlayer:
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
         results = search(games, self.evaluator, self.settings, draw_seeds(rng, len(games)))
         return [Decision(result.move, result.policy, result.root_value, result.nodes) for result in results]
+
+    def limited(self, limit: Limit) -> Player:
+        if limit.seconds is not None:
+            return TimedGumbelPlayer(self.evaluator, self.settings, limit)
+        if limit.simulations is not None:
+            return GumbelPlayer(self.evaluator, replace(self.settings, simulations=limit.simulations))
+        return self
+
+
+class Pace:
+    """Simulations a second of a search on this machine, from those that it made."""
+
+    PROBE = 8  #: simulations from which a first estimate is made
+    FORGET = 0.6  #: weight of all that was measured before the last note
+    MARGIN = 0.9  #: share of a time that is planned for
+
+    def __init__(self) -> None:
+        self.simulations = self.seconds = 0.0
+
+    def note(self, simulations: int, seconds: float) -> None:
+        """So many simulations took so long."""
+        self.simulations = self.FORGET * self.simulations + simulations
+        self.seconds = self.FORGET * self.seconds + seconds
+
+    def fitting(self, seconds: float) -> int | None:
+        """How many simulations fit into `seconds`, at least 1; None before anything was noted."""
+        if not self.simulations:
+            return None
+        return max(1, min(1_000_000, int(self.MARGIN * seconds * self.simulations / self.seconds)))
+
+
+class TimedGumbelPlayer(Player):
+    """Gumbel search with as many simulations as fit into a time, by the pace of its own decisions so far."""
+
+    def __init__(self, evaluator: Evaluator, settings: GumbelSettings, limit: Limit) -> None:
+        self.evaluator, self.settings, self.limit, self._pace = evaluator, settings, limit, Pace()
+
+    def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
+        assert self.limit.seconds is not None
+        if (simulations := self._pace.fitting(self.limit.seconds)) is None:
+            self._timed(games[:1], np.random.default_rng(0), Pace.PROBE)
+            simulations = self._pace.fitting(self.limit.seconds) or Pace.PROBE
+        return self._timed(games, rng, min(simulations, self.limit.simulations or simulations))
+
+    def limited(self, limit: Limit) -> Player:
+        return GumbelPlayer(self.evaluator, self.settings).limited(limit) if limit != Limit() else self
+
+    def _timed(self, games: Sequence[Game], rng: Rng, simulations: int) -> list[Decision]:
+        start = time.perf_counter()
+        decisions = GumbelPlayer(self.evaluator, replace(self.settings, simulations=simulations)).decide(games, rng)
+        searched = sum(len(decision.policy) > 1 for decision in decisions if decision.policy is not None)
+        if searched:
+            self._pace.note(searched * simulations, time.perf_counter() - start)
+        return decisions
+
+
+# -- players made of players -------------------------------------------------------------------------------------------
+
+
+class RandomisedPlayer(Player):
+    """Another player that plays a share of its decisions at random."""
+
+    def __init__(self, player: Player, share: float) -> None:
+        self.player, self.share = player, share
+
+    def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
+        rngs = [np.random.default_rng(seed) for seed in draw_seeds(rng, len(games))]
+        lost = [one.random() < self.share for one in rngs]
+        return apart(games, rngs, [RandomPlayer() if one else self.player for one in lost])
+
+    def limited(self, limit: Limit) -> Player:
+        return RandomisedPlayer(self.player.limited(limit), self.share)
+
+
+class MixedPlayer(Player):
+    """For each seat of a game another of several players, drawn by the seed of the game's generator.
+
+    The draw stays for the whole game, as long as the game keeps its generator.
+    """
+
+    def __init__(self, players: Sequence[Player]) -> None:
+        self.players = list(players)
+
+    def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
+        rngs = [rng] * len(games) if isinstance(rng, Generator) else list(rng)
+        seats = zip(games, rngs, strict=True)
+        drawn = [self.players[drawn_player(seed_of(one), game.to_move, len(self.players))] for game, one in seats]
+        return apart(games, rngs, drawn)
+
+    def limited(self, limit: Limit) -> Player:
+        return MixedPlayer([player.limited(limit) for player in self.players])
+
+
+def drawn_player(seed: int, seat: int, players: int) -> int:
+    """Which of so many players takes `seat` in the game of that seed."""
+    return int(np.random.default_rng([seed, seat]).integers(players))
+
+
+def seed_of(rng: Generator) -> int:
+    """What a generator was seeded with."""
+    entropy = getattr(rng.bit_generator.seed_seq, "entropy", None)
+    if not isinstance(entropy, int):
+        raise RulesError("a mixed player draws by the seed of the generator: make it with default_rng(SEED)")
+    return entropy
+
+
+def apart(games: Sequence[Game], rngs: Sequence[Generator], players: Sequence[Player]) -> list[Decision]:
+    """The decision of each game's own player; games of the same player are decided together."""
+    decisions: dict[int, Decision] = {}
+    for player in {id(player): player for player in players}.values():
+        theirs = [i for i, one in enumerate(players) if one is player]
+        answers = player.decide([games[i] for i in theirs], [rngs[i] for i in theirs])
+        decisions |= dict(zip(theirs, answers, strict=True))
+    return [decisions[i] for i in range(len(games))]

@@ -2,7 +2,7 @@
 
 from ringrift.selfplay.openings import derive_seed, held_for_matches, random_opening
 from ringrift.selfplay.play import Finished, Spent, Task, Void, contest, play
-from ringrift.selfplay.selfplay import selfplay_tasks
+from ringrift.selfplay.selfplay import drawn_seats, selfplay_tasks
 from ringrift.selfplay.settings import PlaySettings, SelfplaySettings
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Void",
     "contest",
     "derive_seed",
+    "drawn_seats",
     "held_for_matches",
     "play",
     "random_opening",

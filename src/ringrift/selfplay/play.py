@@ -6,13 +6,14 @@ it is given and sends every finished game through a pipe; it ends by itself when
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from ringrift.errors import JobError, RingRiftError
 from ringrift.players import Decision, GumbelPlayer, Player, PlayerChoice
 from ringrift.rules import Game, Options, Record, SearchStats
+from ringrift.rules.record import Meta
 from ringrift.search import SearchEconomy, SelfplayPool, TreeMemory
 from ringrift.selfplay.benchmark import settings_here
 from ringrift.selfplay.settings import PlaySettings
@@ -151,6 +153,7 @@ def contest(
     `processes` = 1 there is no other process, and it is waited for. Raises `JobError` when too many processes died.
     """
     rules, tasks = Rules(players[0].config, options, timeout=timeout), iter(tasks)
+    settings = settings_here(settings, players)
     if settings.processes == 1:
         yield from play_here(rules, players, tasks, settings.concurrent)
         return
@@ -392,7 +395,14 @@ def _play_in_core(
         if rules.keep_search:
             ply = done.ply + np.int32(len(task.opening))
             search = SearchStats(ply, done.offsets, done.policy, done.root_value, done.full)
-        yield finished_game(game, task, names, search)
+        yield finished_game(game, task, names, search, about=searched_with(player, rules))
+
+
+def searched_with(player: GumbelPlayer, rules: Rules) -> Meta:
+    """What the record of a game keeps of its searches, so that each can be made again."""
+    if rules.memory.reuse or rules.economy != SearchEconomy():
+        return {}  # a search then depends on those before it
+    return {"search": json.dumps(asdict(player.settings)), "drawn_decisions": len(rules.temperatures)}
 
 
 @dataclass
@@ -457,14 +467,19 @@ def begun(task: Task, rules: Rules) -> Game:
 
 
 def finished_game(
-    game: Game, task: Task, names: Sequence[str], search: SearchStats | None, spent: tuple[Spent, ...] = ()
+    game: Game,
+    task: Task,
+    names: Sequence[str],
+    search: SearchStats | None,
+    spent: tuple[Spent, ...] = (),
+    about: Meta | None = None,
 ) -> Finished:
     """What is handed over of a game that is over."""
     record = Record.from_game(
         game,
         seed=task.seed,
         players=tuple(names[player] for player in task.seats),
-        meta={"work_id": task.work_id, "opening_plies": len(task.opening)},
+        meta={"work_id": task.work_id, "opening_plies": len(task.opening), **(about or {})},
         search=search,
     )
     return Finished(task.work_id, record.to_bytes(), game.ply, spent)

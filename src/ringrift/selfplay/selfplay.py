@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ringrift.players import PlayerChoice, drawn_player
 from ringrift.rules import Options, config_info
 from ringrift.selfplay.openings import derive_seed, random_opening
 from ringrift.selfplay.play import Task
@@ -38,3 +40,18 @@ def selfplay_tasks(
             plies = int(np.random.default_rng(game_seed).integers(settings.opening_plies + 1))
             opening = random_opening(config, plies, derive_seed(game_seed, "opening"), options)
             yield Task(work, game_seed, seats, opening)
+
+
+def drawn_seats(player: PlayerChoice, tasks: Sequence[Task]) -> tuple[list[PlayerChoice], list[Task]]:
+    """The players of self-play by `player`, and the tasks with their seats: for a mixed one, each game's own draw.
+
+    So the record of a game names who sat on each of its seats.
+    """
+    if not player.parts:
+        return [player], list(tasks)
+    count = len(player.parts)
+    seated = [
+        replace(task, seats=tuple(drawn_player(task.seed, seat, count) for seat in range(1, len(task.seats) + 1)))
+        for task in tasks
+    ]
+    return list(player.parts), seated

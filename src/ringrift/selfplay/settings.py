@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from ringrift.errors import unknown
 from ringrift.evaluators.machine import usable_cores
+from ringrift.players import PLAYERS
 from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
 
 CONCURRENT = 32  #: games at a time in a process, where nothing was measured
-ENGINES = ("gumbel", "heuristic", "random")
+#: Who can play training games.
+ENGINES = tuple(PLAYERS)
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class SelfplaySettings:
     """How training games are played."""
 
     engine: str = "gumbel"
-    """Who plays: `gumbel` (search over the newest network), `heuristic` or `random`."""
+    """Who plays: a row of PLAYERS, over the newest network where it needs one; or `mixed:NAME,NAME,…`."""
     search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=16))
-    """The search of the engine `gumbel`."""
+    """The search of an engine that has one."""
     opening_plies: int = 8
     """A game starts with 0 to so many random plies, so that no two are alike; they are no samples."""
     temperature_decisions: int = 0
@@ -55,7 +57,7 @@ class SelfplaySettings:
     """How many at a time."""
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
+        if self.engine.partition(":")[0] not in ENGINES:
             raise ValueError(unknown("engine", self.engine, ENGINES))
         if self.opening_plies < 0 or self.temperature_decisions < 0:
             raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ringrift.errors import CorruptBlob
+from ringrift.errors import CorruptBlob, DataError
 from ringrift.rules import Record
 from ringrift.store.run import RunDirectory
 
@@ -87,6 +87,15 @@ class GameStore:
                 rows,
             )
             return connection.total_changes - before
+
+    def find(self, name: str) -> StoredGame:
+        """The game with that id or work id. Raises `DataError` where there is none."""
+        rows = self._database.rows(
+            "SELECT id, work_id, record FROM games WHERE work_id = ?1 OR CAST(id AS TEXT) = ?1", [name]
+        )
+        if not rows:
+            raise DataError(f"{self.run.path} has no game {name!r}: give an id, a number from 1, or a whole work id")
+        return StoredGame(*rows[0])
 
     def iter_valid(self, config: str, since_id: int = 0, *, unexported: bool = False) -> Iterator[StoredGame]:
         """The valid games with ids above `since_id`, in order; with `unexported`, those that are in no shard."""

@@ -1,0 +1,90 @@
+"""A recorded game looked at again: its position at a ply, and the search that was made there, run once more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ringrift.errors import DataError, RulesError
+from ringrift.evaluators import Evaluator
+from ringrift.rules import Game, Record
+from ringrift.search import GumbelSettings, SearchResult, decision_seed, search
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A search that was run again, beside what the record has of it."""
+
+    result: SearchResult
+    simulations: int
+    drawn: bool
+    """The move was drawn by temperature: it need not be the search's choice."""
+    same_move: bool
+    """The search chooses the move that was played."""
+    same_policy: bool
+    same_value: bool
+    policy_difference: float
+    """Largest difference of a probability."""
+    value_difference: float
+
+    @property
+    def same(self) -> bool:
+        """Everything that had to come out again did."""
+        return self.same_policy and self.same_value and (self.same_move or self.drawn)
+
+
+def position_at(record: Record, ply: int) -> Game:
+    """The game before its ply `ply`, counted from 0; with as many plies as there are, its end."""
+    game = record.replay()
+    if not 0 <= ply <= game.ply:
+        raise RulesError(f"the game has {game.ply} plies: ply is 0 to {game.ply}, not {ply}")
+    while game.ply > ply:
+        game.pop()
+    return game
+
+
+def decision_at(record: Record, ply: int) -> int | None:
+    """The number of the recorded search at a ply; None where there was none."""
+    if record.search is None:
+        return None
+    found = np.flatnonzero(record.search.ply == ply)
+    return int(found[0]) if len(found) else None
+
+
+def recorded_settings(record: Record) -> GumbelSettings:
+    """The search that the game was played with. Raises `DataError` where the record does not say."""
+    try:
+        given: dict[str, Any] = json.loads(str(record.meta["search"]))
+        return GumbelSettings(**given)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            "the record does not say with which settings its searches were made: only games that one searching"
+            f" player played against itself can be searched again ({error!r})"
+        ) from error
+
+
+def rerun(record: Record, ply: int, evaluator: Evaluator) -> Rerun:
+    """Runs the recorded search at `ply` once more, from its seed, over the evaluator of the recorded model.
+
+    Raises `DataError` where there was no search or the record does not say which, `RulesError` for a ply outside.
+    """
+    game, settings, decision = position_at(record, ply), recorded_settings(record), decision_at(record, ply)
+    if decision is None or record.search is None:
+        raise DataError(f"there was no search at ply {ply}: nothing to choose there, or no record of it")
+    (result,) = search([game], evaluator, settings, [decision_seed(record.seed, decision)])
+    kept = record.search
+    policy = kept.policy[kept.offsets[decision] : kept.offsets[decision + 1]]
+    ours, value = result.policy.astype(np.float16), result.root_value.astype(np.float16)
+    return Rerun(
+        result,
+        settings.simulations,
+        drawn=decision < int(record.meta.get("drawn_decisions", 0)),
+        same_move=int(result.move) == int(record.moves[ply]),
+        same_policy=bool((ours == policy).all()),
+        same_value=bool((value == kept.root_value[decision]).all()),
+        policy_difference=float(np.abs(result.policy - policy.astype(np.float32)).max()),
+        value_difference=float(np.abs(result.root_value - kept.root_value[decision].astype(np.float32)).max()),
+    )

@@ -1,0 +1,168 @@
+"""`ringrift ladder show | cost | measure`: the difficulty levels, what they cost, and how far they are apart."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ringrift.cli.bench import print_table
+from ringrift.cli.options import AnyConfig, Assign, Config, Json, Run, SettingsFile, print_json
+
+app = typer.Typer()
+ladder_app = typer.Typer(help="The difficulty levels 1 to 10 of each config.", no_args_is_help=True)
+app.add_typer(ladder_app, name="ladder")
+
+Models = Callable[[str], tuple[str, Path]]
+
+
+@contextmanager
+def found_models(run: Path | None, config: str, arch: str | None = None) -> Iterator[Models | None]:
+    """Where levels find their network: a run, an untrained network of an architecture, or nowhere."""
+    if arch:
+        from ringrift.nets import export_onnx, initial_checkpoint, random_positions
+
+        onnx, _ = export_onnx(initial_checkpoint(arch, config, 0), random_positions(config, 64), precision="int8")
+        with tempfile.TemporaryDirectory(prefix="ringrift-ladder-") as folder:
+            path = Path(folder) / "untrained.onnx"
+            path.write_bytes(onnx)
+            yield lambda name: (f"untrained-{arch}", path)
+    elif run:
+        from ringrift.pipeline.stages import choose_player
+        from ringrift.store import RunDirectory
+
+        with RunDirectory.open(run) as opened:
+
+            def models(name: str) -> tuple[str, Path]:
+                choice = choose_player(opened, config, name)
+                assert choice.network is not None
+                return choice.name, choice.network
+
+            yield models
+    else:
+        yield None
+
+
+@ladder_app.command("show")
+def show(config: AnyConfig = None, run: Run = None, json: Json = False) -> None:
+    """Who plays each level, and with what; with --run also whether its network is there."""
+    from ringrift.players.ladder import LEVELS, choose_level, ladder
+    from ringrift.rules import CONFIGS
+
+    rows: list[dict[str, Any]] = []
+    for name in (config,) if config else CONFIGS:
+        with found_models(run, name) as models:
+            for level in LEVELS:
+                chosen, row = choose_level(name, level, models), ladder(name)[level - 1]
+                rows.append({"config": name, "level": level, "player": row.player, **asdict(row.limit)})
+                rows[-1] |= {"randomness": row.randomness, "plays": chosen.choice.name, "fallback": chosen.fallback}
+    if json:
+        print_json({"rows": rows})
+        return
+    columns = {"config": "config", "level": "level", "player": "player", "simulations": "simulations",
+               "seconds": "seconds", "randomness": "random", "plays": "plays now"}  # fmt: skip
+    print_table("difficulty ladder", rows, columns)
+    for said in dict.fromkeys(row["fallback"].partition(": ")[2] for row in rows if row["fallback"]):
+        typer.echo(f"where somebody else plays now: {said}")
+
+
+@ladder_app.command("cost")
+def cost(
+    config: AnyConfig = None,
+    run: Run = None,
+    arch: Annotated[str | None, typer.Option(help="Measure with an untrained network of this architecture.")] = None,
+    positions: Annotated[int, typer.Option(min=2, help="Mid-game positions of fixed seeds.")] = 20,
+    level: Annotated[list[int] | None, typer.Option(min=1, max=10, help="Only this level; repeat for more.")] = None,
+    json: Json = False,
+) -> None:
+    """CPU milliseconds per decision of each level and board; status 1 where a level up to 8 has a median above 120 ms.
+
+    Example: ringrift ladder cost --arch tiny
+    """
+    from ringrift.players.ladder import CEILING, LEVELS, choose_level
+    from ringrift.players.ladder import cost as measure
+    from ringrift.rules import CONFIGS
+    from ringrift.search.bench import middle_positions
+
+    rows: list[dict[str, Any]] = []
+    for name in (config,) if config else [one for one in CONFIGS if one.endswith("2p")]:
+        games = middle_positions(name, positions)
+        with found_models(run, name, arch) as models:
+            for one in level or LEVELS:
+                chosen = choose_level(name, one, models)
+                median, high = (round(1000 * seconds, 2) for seconds in measure(chosen.choice, games))
+                rows.append({"config": name, "level": one, "player": chosen.choice.name, "median_ms": median,
+                             "p95_ms": high, "fallback": chosen.fallback})  # fmt: skip
+    slow = [row for row in rows if row["level"] <= 8 and row["median_ms"] > 1000 * CEILING]
+    if json:
+        print_json({"rows": rows, "too_slow": slow})
+    else:
+        columns = {"config": "config", "level": "level", "player": "player", "median_ms": "median ms", "p95_ms": "95 %"}
+        print_table(f"CPU time per decision, {positions} positions", rows, columns)
+    if slow:
+        raise typer.Exit(1)
+
+
+@ladder_app.command("measure")
+def measure(
+    config: Config,
+    games: Annotated[int, typer.Option(min=2, help="Games between neighbouring levels.")] = 100,
+    run: Run = None,
+    kept: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: ladder-CONFIG.jsonl.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    assign: Assign = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Let neighbouring levels play each other. Every game is kept in FILE as it ends: called again, it goes on.
+
+    Example: ringrift ladder measure --config square8_2p --games 200 --run runs/square8_2p
+    """
+    import dataclasses
+
+    from ringrift.evaluation import GameResult, match
+    from ringrift.players.ladder import LEVELS, choose_level
+    from ringrift.settings import load
+
+    rule = dataclasses.replace(load(config, file=settings, assign=assign).match, games=games)
+    path = kept or Path(f"ladder-{config}.jsonl")
+    rows: list[dict[str, Any]] = []
+    with found_models(run, config) as models, path.open("a+", encoding="utf-8") as log:
+        levels = [choose_level(config, level, models) for level in LEVELS]
+        log.seek(0)
+        whole, newline, _torn = log.read().rpartition("\n")
+        log.truncate(len((whole + newline).encode()))
+        done = [jsonlib.loads(line) for line in whole.splitlines()]
+        elo = 0.0
+        for low, high in pairwise(levels):
+            row = {"level": high.level, "player": high.choice.name, "against": low.choice.name}
+            rows.append(row | {"fallback": high.fallback})
+            if dataclasses.replace(high.choice, limit=low.choice.limit) == low.choice and high.fallback:
+                rows[-1] |= {"remark": "the same player as one level below", "elo": round(elo, 1)}
+                continue
+            pair = [low.level, high.level, repr((low.choice, high.choice)), seed, repr(rule)]
+            known = {one["game"]: GameResult(**one["result"]) for one in done if one["pair"] == pair}
+
+            def finished(game: str, result: GameResult, pair: list[Any] = pair) -> None:
+                log.write(jsonlib.dumps({"pair": pair, "game": game, "result": asdict(result)}) + "\n")
+                log.flush()
+
+            result = match(high.choice, low.choice, rule, seed=seed, known=known, finished=finished)
+            elo += result.elo
+            rows[-1] |= {"games": result.games, "wins": result.wins, "score": result.score, "elo": round(elo, 1),
+                         "interval": result.interval, "elo_step": result.elo,
+                         "elo_step_interval": result.elo_interval}  # fmt: skip
+    if json:
+        print_json({"config": config, "rows": rows, "file": str(path)})
+        return
+    columns = {"level": "level", "player": "player", "against": "against", "wins": "wins", "games": "games",
+               "elo_step": "Elo step", "elo_step_interval": "interval", "elo": "Elo above level 1",
+               "remark": "remark"}  # fmt: skip
+    print_table(f"ladder of {config}: {path}", rows, columns)
