@@ -8,6 +8,7 @@ A change of it is a change of play: say so in the commit.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from trees import HashEvaluator
 
 from ringrift.players import PLAYERS, Decision, Player, choose
 from ringrift.rules import CONFIGS, Game, config_info
+from ringrift.search import MinimaxSettings
 from ringrift.search.bench import middle_positions
 
 FILE = Path(__file__).parent / "golden" / "player_moves.json"
@@ -29,9 +31,10 @@ def positions() -> list[Game]:
 
 
 def golden_player(row: str, config: str) -> Player:
-    """The player of a row with its usual settings, over the made-up evaluator where it has one."""
+    """The player of a row with its usual settings, but fewer nodes, over the made-up evaluator where it has one."""
     spec = PLAYERS[row]
-    given = [*([HashEvaluator(config)] if spec.evaluator else []), *([spec.search] if spec.search else [])]
+    search = replace(spec.search, nodes=500) if isinstance(spec.search, MinimaxSettings) else spec.search
+    given = [*([HashEvaluator(config)] if spec.evaluator else []), *([search] if search else [])]
     return spec.player(*given) if given else choose(row, config).make()
 
 

@@ -92,7 +92,7 @@ def test_queries_share_the_evaluator() -> None:
     told = gathered(Engine(evaluator, SETTINGS, together=8), lines)
     assert sorted(one["id"] for one in told) == list(range(20))
     assert seen["square8_2p"].batches[0] == 8
-    assert sum(seen["square8_2p"].batches) == 10 * (1 + 6) + 10  # roots, simulations, priors
+    assert sum(seen["square8_2p"].batches) == 10 * (1 + 6)  # roots and simulations
 
 
 def gathered(engine: Engine, lines: list[dict[str, Any]], last: list[dict[str, Any]] | None = None) -> list[Any]:

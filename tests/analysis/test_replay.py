@@ -9,7 +9,7 @@ from trees import HashEvaluator
 
 from ringrift.analysis import position_at, recorded_settings, rerun
 from ringrift.errors import DataError, RulesError
-from ringrift.players import GumbelPlayer, PlayerChoice, choose
+from ringrift.players import PlayerChoice, TreePlayer, choose
 from ringrift.rules import Record
 from ringrift.search import GumbelSettings, decision_seed
 from ringrift.selfplay import PlaySettings, Task, play, random_opening
@@ -20,7 +20,7 @@ SETTINGS = GumbelSettings(simulations=9, considered=5, c_scale=0.5)
 
 
 def recorded(config: str, seed: int) -> Record:
-    player = GumbelPlayer(HashEvaluator(config), SETTINGS)
+    player = TreePlayer(HashEvaluator(config), SETTINGS)
     opening = random_opening(config, 4, seed)
     task = Task("w", seed, (0,) * player.evaluator.num_seats, opening)
     (finished,) = _play_in_core(Rules(config, None, (1.0,) * DRAWN, True), player, ["x"], [task], 1)

@@ -81,29 +81,38 @@ def test_ladder_show_and_cost() -> None:
     rows = json.loads(tell("ladder", "show", "--config", CONFIG, "--json"))["rows"]
     assert [row["level"] for row in rows] == list(range(1, 11))
     assert rows[0]["fallback"] is None
-    assert "heuristic plays level 10" in rows[9]["fallback"]
+    assert "alpha-beta plays level 10" in rows[9]["fallback"]
     assert "where somebody else plays now: no run is given" in tell("ladder", "show", "--config", CONFIG)
     costs = json.loads(tell("ladder", "cost", "--config", CONFIG, "--positions", 3, "--level", 2, "--json"))
     assert costs["too_slow"] == []
     assert [row["player"] for row in costs["rows"]] == ["heuristic"]
 
 
+def moves_of(line: str) -> str:
+    """The game of a line of a match's file."""
+    game = json.loads(line)
+    return f"{game['game']} {game['result']['moves']}"
+
+
 def test_ladder_measure_goes_on(tmp_path: Path) -> None:
-    def measured(games: int) -> list[dict[str, object]]:
-        arguments = ("--config", CONFIG, "--games", games, "--out", tmp_path / "ladder.jsonl", "--json")
-        rows: list[dict[str, object]] = json.loads(
-            tell("ladder", "measure", *arguments, "--set", "match.play.processes=1")
-        )["rows"]
+    def measured() -> list[dict[str, object]]:
+        arguments = ("--config", CONFIG, "--games", 4, "--out", tmp_path, "--json", "--level", 3, "--level", 1)
+        told = tell("ladder", "measure", *arguments, "--level", 2, "--set", "match.play.processes=1")
+        rows: list[dict[str, object]] = json.loads(told[told.index("{") :])["rows"]
         return rows
 
-    rows = measured(4)
-    assert [row["level"] for row in rows] == list(range(2, 11))
-    assert rows[0]["games"] == 4
-    assert rows[-1]["remark"] == "the same player as one level below"
-    lines = (tmp_path / "ladder.jsonl").read_text().splitlines()
-    (tmp_path / "ladder.jsonl").write_text("\n".join(lines[:5]) + "\n" + lines[5][:20])  # killed in mid-line
-    assert measured(4) == rows
-    assert sorted((tmp_path / "ladder.jsonl").read_text().splitlines()) == sorted(lines)
+    rows = measured()
+    assert [row["level"] for row in rows] == [1, 2, 3]
+    assert rows[0]["elo"] == rows[0]["low"] == 0
+    assert [row["games"] for row in rows] == [4, 8, 4]
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    text = files[1].read_text()
+    lines = text.splitlines()
+    files[1].write_text("\n".join(lines[:3]) + "\n" + lines[3][:20])  # killed in mid-line
+    assert measured() == rows
+    again = files[1].read_text().splitlines()
+    assert sorted(map(moves_of, again[1:])) == sorted(map(moves_of, lines[1:]))  # beside them stand times
 
 
 @pytest.mark.parametrize(

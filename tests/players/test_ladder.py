@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ringrift.errors import DataError, RulesError
-from ringrift.players import PLAYERS
+from ringrift.players import PLAYERS, Limit
 from ringrift.players.ladder import CEILING, LEVELS, PLANNED, choose_level, cost, ladder
 from ringrift.rules import CONFIGS
 from ringrift.search.bench import middle_positions
@@ -25,7 +26,8 @@ def test_every_level_has_a_player_without_a_network_and_says_so(config: str) -> 
         assert row.level == level
         found = choose_level(config, level)
         assert found.choice.randomness == row.randomness
-        assert found.choice.make().play(game, rng=np.random.default_rng(1)).move in game.playable_moves()
+        few = replace(found.choice, limit=Limit(simulations=100)) if found.choice.limit else found.choice
+        assert few.make().play(game, rng=np.random.default_rng(1)).move in game.playable_moves()
         if row.fallback is None:
             assert found.fallback is None
         else:
@@ -53,8 +55,8 @@ def test_a_run_without_a_promoted_network() -> None:
         raise DataError("no model is promoted yet")
 
     found = choose_level("hex8_2p", 9, nothing)
-    assert found.choice.spec == "heuristic"
-    assert found.fallback == "heuristic plays level 9 instead of best: no model is promoted yet"
+    assert found.choice.spec == "alpha-beta"
+    assert found.fallback == "alpha-beta plays level 9 instead of best: no model is promoted yet"
     for level in (0, 11):
         with pytest.raises(RulesError, match="1 to 10 is right"):
             choose_level("hex8_2p", level)

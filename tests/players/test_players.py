@@ -17,19 +17,18 @@ from trees import HashEvaluator
 from ringrift.errors import CorruptBlob, RulesError
 from ringrift.players import (
     PLAYERS,
-    GumbelPlayer,
     Limit,
     MixedPlayer,
-    Pace,
     Player,
     PlayerChoice,
     PolicyPlayer,
     PolicySettings,
+    TreePlayer,
     choose,
     judged,
 )
 from ringrift.rules import CONFIGS, Game, Record, config_info
-from ringrift.search import GumbelSettings, search
+from ringrift.search import GumbelSettings, MinimaxSettings, search
 from ringrift.search.bench import middle_positions
 from ringrift.selfplay import PlaySettings, Task, drawn_seats, play, random_opening
 
@@ -49,7 +48,9 @@ def positions(config: str) -> list[Game]:
 def made(name: str, config: str) -> Player:
     if PLAYERS[name].evaluator == "network":
         return player_moves.golden_player(name, config)
-    return choose(name, config, SEARCH).make()
+    choice = choose(name, config, SEARCH)
+    few = Limit(simulations=300) if isinstance(choice.search, MinimaxSettings) else None
+    return dataclasses.replace(choice, limit=few).make()
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -97,19 +98,17 @@ def test_golden_moves() -> None:
 
 def test_a_limit_of_simulations_replaces_the_budget() -> None:
     game, rng = positions("square8_2p")[3], np.random.default_rng
-    player = GumbelPlayer(HashEvaluator("square8_2p"), GumbelSettings(simulations=64))
+    player = TreePlayer(HashEvaluator("square8_2p"), GumbelSettings(simulations=64))
     for simulations in (1, 5, 200):
         limited = player.play(game, Limit(simulations=simulations), rng(3))
-        exact = GumbelPlayer(HashEvaluator("square8_2p"), GumbelSettings(simulations=simulations)).play(
-            game, rng=rng(3)
-        )
+        exact = TreePlayer(HashEvaluator("square8_2p"), GumbelSettings(simulations=simulations)).play(game, rng=rng(3))
         assert limited.move == exact.move
         assert limited.policy is not None
         assert exact.policy is not None
         assert limited.policy.tobytes() == exact.policy.tobytes()
     choice = dataclasses.replace(choose("gumbel", "square8_2p"), limit=Limit(simulations=7))
     limited_player = choice.make()
-    assert isinstance(limited_player, GumbelPlayer)
+    assert isinstance(limited_player, TreePlayer)
     assert (limited_player.settings.simulations, choice.simulations) == (7, 7)
     assert dataclasses.replace(choice, limit=Limit(seconds=1)).simulations is None
 
@@ -127,22 +126,18 @@ def test_a_limit_of_time_is_kept() -> None:
     assert wall > 5 * 4 * 0.05 * 0.3
 
 
-def test_pace() -> None:
-    pace = Pace()
-    assert pace.fitting(1) is None
-    pace.note(100, 0.5)
-    assert pace.fitting(1) == 180
-    assert pace.fitting(1e-9) == 1
-    for _ in range(20):
-        pace.note(100, 1.0)
-    assert pace.fitting(1) in (89, 90)
-
-
 def test_with_both_limits_the_first_counts() -> None:
     seen = HashEvaluator("square8_2p")
-    player = GumbelPlayer(seen, GumbelSettings()).limited(Limit(simulations=3, seconds=100.0))
+    player = TreePlayer(seen, GumbelSettings()).limited(Limit(simulations=3, seconds=100.0))
     player.play(Game("square8_2p"), rng=np.random.default_rng(0))
-    assert sum(seen.batches) == 1 + Pace.PROBE + 1 + 3
+    assert sum(seen.batches) == 1 + 3
+
+
+def test_a_limit_of_time_alone_lets_budgets_grow() -> None:
+    game = positions("square8_2p")[0]
+    for name in ("gumbel", "puct", "alpha-beta"):
+        decision = choose(name, "square8_2p").make().play(game, Limit(seconds=0.3), np.random.default_rng(0))
+        assert decision.nodes > 100, name
 
 
 @pytest.mark.parametrize("limit", [{"simulations": 0}, {"seconds": 0.0}, {"seconds": -1.0}, {"seconds": float("inf")}])

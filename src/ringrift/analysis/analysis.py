@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from ringrift.encoding import encode
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator
-from ringrift.players import judged
+from ringrift.players import CACHE_MIB, Limit
 from ringrift.rules import Game, Move
-from ringrift.search import GumbelSettings, Searcher, SearchResult, TreeMemory
+from ringrift.search import GumbelSettings, Searcher, SearchResult, TreeMemory, TreeSettings
 
 
 @dataclass(frozen=True)
 class AnalysisSettings:
     """How positions are looked at."""
 
-    search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=150, gumbel_scale=0.0))
+    search: TreeSettings = field(default_factory=lambda: GumbelSettings(simulations=150, gumbel_scale=0.0))
     """The search; without noise, so that the same question has the same answer."""
     top: int = 0
     """So many moves are told of, the most visited ones; 0: all that were visited."""
@@ -98,23 +98,24 @@ def analyse(
     games: Sequence[Game],
     evaluator: Evaluator,
     settings: AnalysisSettings = AnalysisSettings(),
-    seeds: Sequence[int] | None = None,
+    limit: Limit = Limit(),
 ) -> list[Analysis]:
-    """Searches each game with its seed (default: 0) and tells what was found; the searches share the evaluator's calls.
+    """Searches the games and tells what was found; the searches share the evaluator's calls.
 
-    Raises `RulesError` for a game that is over or of another config than the evaluator's.
+    A limit of simulations takes the place of the settings' budget, one of seconds holds for all games together. Raises
+    `RulesError` for a game that is over or of another config than the evaluator's.
     """
     if not games:
         return []
     for game in games:
         if game.is_over:
             raise RulesError("the game is over: there is nothing to analyse")
-    searcher = Searcher(evaluator, settings.search, TreeMemory(cache_mib=0), settings.max_batch)
-    results = searcher.search(games, seeds if seeds is not None else [0] * len(games))
-    opinions = judged(games, evaluator)
+    memory = TreeMemory(reuse=limit.seconds is not None, cache_mib=CACHE_MIB)
+    searcher = Searcher(evaluator, settings.search, memory, settings.max_batch)
+    results = searcher.search(games, [0] * len(games), simulations=limit.simulations, seconds=limit.seconds)
     return [
-        _read(game, results[index], searcher.tree(index), prior, owners, settings.top)
-        for index, (game, (prior, _), owners) in enumerate(zip(games, opinions, owned(games, evaluator), strict=True))
+        _read(game, results[index], searcher.tree(index), owners, settings.top)
+        for index, (game, owners) in enumerate(zip(games, owned(games, evaluator), strict=True))
     ]
 
 
@@ -137,7 +138,6 @@ def _read(
     game: Game,
     result: SearchResult,
     tree: dict[str, NDArray[Any]],
-    prior: NDArray[np.float32],
     owners: NDArray[np.float32] | None,
     top: int,
 ) -> Analysis:
@@ -157,7 +157,7 @@ def _read(
             move = ahead.move(int(tree["move"][node]))
             ahead.push(move)
             found += [move, *ahead.advance_forced()]
-            if not (following := children.get(node)):
+            if not (following := [child for child in children.get(node, []) if tree["visits"][child]]):
                 return tuple(found)
             node = max(following, key=liking)  # the first of equal ones
 
@@ -168,7 +168,7 @@ def _read(
     moves = []
     for node in tried[: top or None]:
         index = index_of[int(tree["move"][node])]
-        said = float(prior[index]), float(result.policy[index]), means[node]
+        said = float(tree["prior"][node]), float(result.policy[index]), means[node]
         moves.append(MoveAnalysis(playable[index], int(result.visits[index]), *said, line(node)))
     found = result.move, result.root_value, result.simulations, result.nodes
     return Analysis(game.copy(), *found, tuple(moves), owners)
@@ -176,10 +176,12 @@ def _read(
 
 def subtree_values(tree: dict[str, NDArray[Any]]) -> NDArray[np.float32]:  # [N, P]
     """For each node the mean, over all visits, of what was found at it and below it: values by seat."""
-    times = np.where(tree["terminal"], np.maximum(tree["visits"], 1), 1).astype(np.float64)
+    # A visit ends in a new node or in an end of the game; a search that time cut off leaves nodes without a visit.
+    times = np.where(tree["terminal"], tree["visits"], np.minimum(tree["visits"], 1)).astype(np.float64)
+    times[0] = 1
     sums, parent = tree["value"] * times[:, None], tree["parent"]
     for node in range(len(parent) - 1, 0, -1):  # children come after their parents
         sums[parent[node]] += sums[node]
         times[parent[node]] += times[node]
-    means: NDArray[np.float32] = (sums / times[:, None]).astype(np.float32)
+    means: NDArray[np.float32] = (sums / np.maximum(times, 1)[:, None]).astype(np.float32)
     return means

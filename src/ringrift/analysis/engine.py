@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ import ringrift
 from ringrift.analysis.analysis import AnalysisSettings, analyse
 from ringrift.errors import RingRiftError, RulesError, unknown
 from ringrift.evaluators import Evaluator
-from ringrift.players import Limit, Pace
+from ringrift.players import Limit
 from ringrift.rules import Game
 
 #: Keys of a query and the type of each.
@@ -85,7 +84,6 @@ class Engine:
         self.evaluators, self.settings, self.together = evaluators, settings, together
         self._waiting: list[Query] = []
         self._known: dict[str, Evaluator] = {}
-        self._paces: dict[str, Pace] = {}
 
     def run(self, lines: Iterable[str], write: Callable[[str], object]) -> None:
         """Answers every line with one line, in whatever order they get ready; returns when `lines` are all answered."""
@@ -152,13 +150,9 @@ class Engine:
         try:
             if config not in self._known:
                 self._known[config] = self.evaluators(config)
-            evaluator, pace = self._known[config], self._paces.setdefault(config, Pace())
-            if limit.seconds is not None and pace.fitting(1.0) is None:
-                self._timed([queries[0].game], evaluator, Pace.PROBE, pace)
-            simulations = limit.simulations or self.settings.search.simulations
-            if limit.seconds is not None and (fitting := pace.fitting(limit.seconds)):
-                simulations = min(fitting, limit.simulations or fitting)
-            found = self._timed([query.game for query in queries], evaluator, simulations, pace)
+            games = [query.game for query in queries]
+            together = limit if limit.seconds is None else replace(limit, seconds=limit.seconds * len(games))
+            found = analyse(games, self._known[config], self.settings, together)
         except RingRiftError as error:
             for query in queries:
                 tell({"id": query.id, "error": str(error)})
@@ -167,10 +161,3 @@ class Engine:
             told = analysis.to_dict()
             told["moves"] = told["moves"][: query.top or None]
             tell({"id": query.id} | told)
-
-    def _timed(self, games: list[Game], evaluator: Evaluator, simulations: int, pace: Pace) -> list[Any]:
-        settings = replace(self.settings, search=replace(self.settings.search, simulations=simulations))
-        start = time.perf_counter()
-        found = analyse(games, evaluator, settings)
-        pace.note(simulations * len(games), time.perf_counter() - start)
-        return found

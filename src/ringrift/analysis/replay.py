@@ -11,7 +11,7 @@ import numpy as np
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator
 from ringrift.rules import Game, Record
-from ringrift.search import GumbelSettings, SearchResult, decision_seed, search
+from ringrift.search import GumbelSettings, PuctSettings, SearchResult, TreeSettings, decision_seed, search
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ def decision_at(record: Record, ply: int) -> int | None:
     return int(found[0]) if len(found) else None
 
 
-def recorded_settings(record: Record) -> GumbelSettings:
+def recorded_settings(record: Record) -> TreeSettings:
     """The search that the game was played with. Raises `DataError` where the record does not say."""
     try:
         given: dict[str, Any] = json.loads(str(record.meta["search"]))
-        return GumbelSettings(**given)
+        kind: type[TreeSettings] = PuctSettings if given.pop("rule") == "puct" else GumbelSettings
+        return kind(**given)
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(
             "the record does not say with which settings its searches were made: only games that one searching"

@@ -200,9 +200,9 @@ def _at(record: Record, ply: int | None) -> Game:
 
 
 def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: Path | None) -> Any:
-    """Gives the evaluator of a config: a network file, a run's model, or without either one that knows nothing."""
+    """Gives the evaluator of a config: a network file, a run's model, or without either the hand-written evaluation."""
     from ringrift.errors import SettingsError
-    from ringrift.evaluators import UniformEvaluator
+    from ringrift.evaluators import HeuristicEvaluator
     from ringrift.pipeline.stages import choose_player
     from ringrift.players import PLAYERS, PlayerChoice
     from ringrift.players.table import EVALUATORS
@@ -217,6 +217,6 @@ def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: 
             return EVALUATORS["network"](choose_player(opened, config, model or "best"))
         if model and model not in PLAYERS:
             raise SettingsError(f"{model} is found in a run: give --run, or its network with --network")
-        return UniformEvaluator(config)
+        return HeuristicEvaluator(config)
 
     return evaluator

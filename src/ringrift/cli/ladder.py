@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,54 +114,58 @@ def measure(
     config: Config,
     games: Annotated[int, typer.Option(min=2, help="Games between neighbouring levels.")] = 100,
     run: Run = None,
-    kept: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: ladder-CONFIG.jsonl.")] = None,
+    level: Annotated[
+        list[int] | None, typer.Option(min=1, max=10, help="Only this level; repeat for more. Default: all.")
+    ] = None,
+    kept: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: ladder-CONFIG.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     assign: Assign = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Let neighbouring levels play each other. Every game is kept in FILE as it ends: called again, it goes on.
+    """Let neighbouring levels play each other, and rate them with the lowest at 0 Elo. Every game is kept in DIR as it
+    ends: called again, it goes on.
 
     Example: ringrift ladder measure --config square8_2p --games 200 --run runs/square8_2p
     """
-    import dataclasses
+    from dataclasses import replace
 
-    from ringrift.evaluation import GameResult, match
+    from ringrift.errors import RulesError
+    from ringrift.evaluation import Tally, match
+    from ringrift.evaluation.match import player_label
+    from ringrift.evaluation.ratings import rate, read_pool
+    from ringrift.pipeline.display import Bars
+    from ringrift.pipeline.stages import Advance
     from ringrift.players.ladder import LEVELS, choose_level
     from ringrift.settings import load
 
-    rule = dataclasses.replace(load(config, file=settings, assign=assign).match, games=games)
-    path = kept or Path(f"ladder-{config}.jsonl")
+    if len(set(level or LEVELS)) < 2:
+        raise RulesError("one level alone has nobody to play against; name two or more")
+    rule = replace(load(config, file=settings, assign=assign).match, games=games)
+    folder = kept or Path(f"ladder-{config}")
+    folder.mkdir(parents=True, exist_ok=True)
+    files, bars = list[Path](), Bars()
+    with found_models(run, config) as models:
+        levels = [choose_level(config, one, models) for one in sorted(set(level or LEVELS))]
+        players = [replace(one.choice, name=f"level-{one.level}") for one in levels]
+        for low, high in pairwise(players):
+            files.append(folder / f"{low.name}-{high.name}.jsonl")
+            with bars(f"{high.name} against {low.name}", games) as advance:
+
+                def progress(done: int, tally: Tally, advance: Advance = advance) -> None:
+                    advance(min(done, games), tally.remark())
+
+                match(high, low, rule, seed=seed, save=files[-1], progress=progress)
+    known, played = read_pool(files)
+    rated = rate(played, {player_label(players[0]): 0.0}, config=known)
+    by_label = {one.player: one for one in rated.ratings}
     rows: list[dict[str, Any]] = []
-    with found_models(run, config) as models, path.open("a+", encoding="utf-8") as log:
-        levels = [choose_level(config, level, models) for level in LEVELS]
-        log.seek(0)
-        whole, newline, _torn = log.read().rpartition("\n")
-        log.truncate(len((whole + newline).encode()))
-        done = [jsonlib.loads(line) for line in whole.splitlines()]
-        elo = 0.0
-        for low, high in pairwise(levels):
-            row = {"level": high.level, "player": high.choice.name, "against": low.choice.name}
-            rows.append(row | {"fallback": high.fallback})
-            if dataclasses.replace(high.choice, limit=low.choice.limit) == low.choice and high.fallback:
-                rows[-1] |= {"remark": "the same player as one level below", "elo": round(elo, 1)}
-                continue
-            pair = [low.level, high.level, repr((low.choice, high.choice)), seed, repr(rule)]
-            known = {one["game"]: GameResult(**one["result"]) for one in done if one["pair"] == pair}
-
-            def finished(game: str, result: GameResult, pair: list[Any] = pair) -> None:
-                log.write(jsonlib.dumps({"pair": pair, "game": game, "result": asdict(result)}) + "\n")
-                log.flush()
-
-            result = match(high.choice, low.choice, rule, seed=seed, known=known, finished=finished)
-            elo += result.elo
-            rows[-1] |= {"games": result.games, "wins": result.wins, "score": result.score, "elo": round(elo, 1),
-                         "interval": result.interval, "elo_step": result.elo,
-                         "elo_step_interval": result.elo_interval}  # fmt: skip
+    for one, player in zip(levels, players, strict=True):
+        found = by_label[player_label(player)]
+        rows.append({"level": one.level, "player": one.choice.name, "elo": found.elo, "low": found.low,
+                     "high": found.high, "games": found.games, "fallback": one.fallback})  # fmt: skip
     if json:
-        print_json({"config": config, "rows": rows, "file": str(path)})
+        print_json({"config": config, "rows": rows, "folder": str(folder)})
         return
-    columns = {"level": "level", "player": "player", "against": "against", "wins": "wins", "games": "games",
-               "elo_step": "Elo step", "elo_step_interval": "interval", "elo": "Elo above level 1",
-               "remark": "remark"}  # fmt: skip
-    print_table(f"ladder of {config}: {path}", rows, columns)
+    columns = {"level": "level", "player": "player", "elo": "Elo", "low": "from", "high": "to", "games": "games"}
+    print_table(f"ladder of {config}, games in {folder}", rows, columns)

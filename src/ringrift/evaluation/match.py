@@ -26,6 +26,7 @@ from ringrift.evaluation.statistics import elo, expected_score, score_interval
 from ringrift.players import Limit, PlayerChoice
 from ringrift.rules import Options, Record, config_info
 from ringrift.selfplay import Finished, Spent, Task, Void, contest, derive_seed, random_opening
+from ringrift.selfplay.benchmark import settings_here
 
 #: Who sits where, A is 0: neighbours in a row mirror each other, so an even number of games is fair whatever the seats
 #: are worth, and equal players score 0.5 with two, three and four seats. A row is one opening's group of games.
@@ -281,8 +282,9 @@ def match(
         progress(len(kept.games), tally)
         while not tally.done() and tally.position < PATIENCE * plan.wanted:
             indices = range(tally.position, tally.position + plan.wanted - len(tally.groups))
-            share = math.ceil(len(indices) * size / settings.play.process_count(len(indices) * size))
-            few = replace(settings.play, concurrent=1 if settings.seconds else min(settings.play.concurrent, share))
+            here = settings_here(settings.play, plan.players)
+            share = math.ceil(len(indices) * size / here.process_count(len(indices) * size))
+            few = replace(here, concurrent=1 if settings.seconds else min(here.concurrent, share))
             tasks = plan.tasks(indices, kept.games)
             games = contest(plan.players, tasks, few, timeout=settings.timeout, options=options)
             with closing(games):

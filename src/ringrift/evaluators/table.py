@@ -25,6 +25,7 @@ EVALUATORS = {
     row.name: row
     for row in (
         EvaluatorSpec("uniform", "knows nothing", "", "ringrift.evaluators.protocol:UniformEvaluator"),
+        EvaluatorSpec("heuristic", "asked by the core", "", "ringrift.evaluators.protocol:HeuristicEvaluator"),
         EvaluatorSpec("onnx", "exported network, int8 or float32", ".onnx", "ringrift.evaluators.onnx:OnnxEvaluator"),
         EvaluatorSpec("torch", "checkpoint on a GPU", ".safetensors", "ringrift.nets.evaluator:TorchEvaluator"),
     )
@@ -42,7 +43,8 @@ def make_evaluator(config: str, network: Path | None = None, batch: int = 0) -> 
     suffix = network.suffix if network else ""
     row = next((row for row in EVALUATORS.values() if row.suffix == suffix), None)
     if row is None:
-        raise RulesError(unknown("kind of network file", suffix, [row.suffix for row in EVALUATORS.values()][1:]))
+        known = [row.suffix for row in EVALUATORS.values() if row.suffix]
+        raise RulesError(unknown("kind of network file", suffix, known))
     module, _, name = row.place.partition(":")
     kind = getattr(import_module(module), name)
     evaluator: Evaluator = kind(network, batch=batch) if network else kind(config)

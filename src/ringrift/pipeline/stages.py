@@ -27,7 +27,7 @@ from ringrift.evaluation import (
     planned_games,
 )
 from ringrift.fabric import Lease
-from ringrift.players import MIXTURE, PLAYERS, Limit, PlayerChoice, choose
+from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
@@ -292,8 +292,7 @@ def match_stage(
 ) -> MatchResult:
     """A against B, both by name; see `match`. Without `save`, a run keeps it in `matches/`: a match of the same players
     and settings that was killed goes on, and one that was finished is not played again."""
-    limit = Limit(simulations=settings.search.simulations)
-    first, second = (replace(choose_player(run, config, name, settings.search), limit=limit) for name in (a, b))
+    first, second = (choose_player(run, config, name, settings.search) for name in (a, b))
     if run and save is None:
         key = derive_seed(seed, config, first.name, second.name, repr(replace(settings, play=PlaySettings())))
         save = run.path / "matches" / f"{config}-{key:016x}.jsonl"

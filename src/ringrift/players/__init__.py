@@ -1,28 +1,29 @@
 """Players: a search and an evaluator under a name. Works with numpy alone, but for networks, which need onnxruntime."""
 
 from ringrift.players.player import (
+    CACHE_MIB,
     Decision,
-    GumbelPlayer,
     Limit,
+    MinimaxPlayer,
     MixedPlayer,
-    Pace,
     Player,
     PolicyPlayer,
     PolicySettings,
     Rng,
+    TreePlayer,
     drawn_player,
     judged,
 )
 from ringrift.players.table import MIXTURE, PLAYERS, PlayerChoice, PlayerSpec, SearchSettings, choose
 
 __all__ = [
+    "CACHE_MIB",
     "MIXTURE",
     "PLAYERS",
     "Decision",
-    "GumbelPlayer",
     "Limit",
+    "MinimaxPlayer",
     "MixedPlayer",
-    "Pace",
     "Player",
     "PlayerChoice",
     "PlayerSpec",
@@ -30,6 +31,7 @@ __all__ = [
     "PolicySettings",
     "Rng",
     "SearchSettings",
+    "TreePlayer",
     "choose",
     "drawn_player",
     "judged",

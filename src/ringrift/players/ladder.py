@@ -35,32 +35,41 @@ class LadderLevel:
     """Share of the decisions that are made at random."""
     fallback: str | None = None
     """Who plays, at the same randomness, where there is no network."""
+    fallback_limit: Limit = field(default_factory=Limit)
 
 
-def _rows(*simulations: int) -> tuple[LadderLevel, ...]:
-    """The ladder whose levels 5 to 10 search so many simulations."""
-    searching = zip(range(5, 11), simulations, (0.05, 0.02, 0, 0, 0, 0), strict=True)
-    return (
+def _rows(searcher: str, *simulations: int) -> tuple[LadderLevel, ...]:
+    """The ladder whose levels 5 to 10 search so many simulations; without a network `searcher` looks at positions."""
+    rows = [
         LadderLevel(1, "random"),
         LadderLevel(2, "heuristic", randomness=0.3),
         LadderLevel(3, "policy:best", randomness=0.15, fallback="heuristic"),
         LadderLevel(4, "policy:best", randomness=0.08, fallback="heuristic"),
-        *(
-            LadderLevel(level, "best", Limit(budget, PLANNED if level <= 8 else None), randomness, "heuristic")
-            for level, budget, randomness in searching
-        ),
-    )
+    ]
+    share = {5: 0.05, 6: 0.02}
+    for level, budget, nodes in zip(range(5, 11), simulations, NODES, strict=True):
+        seconds = PLANNED if level <= 8 else None
+        limits = Limit(budget, seconds), Limit(nodes, seconds)
+        rows.append(LadderLevel(level, "best", limits[0], share.get(level, 0.0), searcher, limits[1]))
+    return tuple(rows)
 
 
-#: The ladders: of boards below 100 cells, and of the large ones.
-SMALL, LARGE = _rows(4, 16, 32, 64, 150, 800), _rows(4, 8, 16, 32, 64, 400)
+#: Positions that levels 5 to 10 look at without a network.
+NODES = (250, 1_000, 4_000, 16_000, 100_000, 400_000)
+#: Ladders by number of cells below 100 or not, and of seats above two or not.
+LADDERS = {
+    (small, many): _rows("paranoid" if many else "alpha-beta", *budgets)
+    for small, budgets in ((True, (4, 16, 32, 64, 150, 800)), (False, (4, 8, 16, 32, 64, 400)))
+    for many in (False, True)
+}
 #: A level's search has no noise: what is random about it stands in the table.
 SEARCH = GumbelSettings(gumbel_scale=0.0)
 
 
 def ladder(config: str) -> tuple[LadderLevel, ...]:
     """The ten levels of a config. Raises `RulesError` for an unknown one."""
-    return SMALL if config_info(config).cells < 100 else LARGE
+    info = config_info(config)
+    return LADDERS[info.cells < 100, info.players > 2]
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ def choose_level(config: str, level: int, models: Callable[[str], tuple[str, Pat
             choice = choose(row.player, config, SEARCH, models, row.limit)
         except DataError as error:
             why = f"{row.fallback} plays level {level} instead of {row.player}: {error}"
-            choice = choose(row.fallback, config, SEARCH, limit=row.limit)
+            choice = choose(row.fallback, config, limit=row.fallback_limit)
     return LadderChoice(level, replace(choice, randomness=row.randomness), why)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +14,19 @@ from ringrift.encoding import encode, policy_addresses
 from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator
 from ringrift.rules import Game, Move
-from ringrift.search import GumbelSettings, greedy, search
+from ringrift.search import (
+    MinimaxSettings,
+    Searcher,
+    TreeMemory,
+    TreeSettings,
+    greedy,
+    minimax,
+)
 
 #: One generator for all games, or one per game; with the latter a game's play does not depend on the games beside it.
 Rng = Generator | Sequence[Generator]
+#: Room of a searching player for evaluations; it changes no decision.
+CACHE_MIB = 16
 
 
 @dataclass(frozen=True)
@@ -148,72 +156,59 @@ class PolicyPlayer(Player):
         return decisions
 
 
-# -- searches over an evaluator ----------------------------------------------------------------------------------------
+# -- searches ----------------------------------------------------------------------------------------------------------
 
 
-class GumbelPlayer(Player):
-    """Gumbel search over an evaluator."""
+class TreePlayer(Player):
+    """Gumbel or PUCT search over an evaluator. Within a limit of time it keeps its trees from decision to decision."""
 
-    def __init__(self, evaluator: Evaluator, settings: GumbelSettings) -> None:
-        self.evaluator, self.settings = evaluator, settings
+    def __init__(self, evaluator: Evaluator, settings: TreeSettings, seconds: float | None = None) -> None:
+        """`seconds`: of wall time for each game of a decision; the settings' simulations stay the most there can be."""
+        self.evaluator, self.settings, self.seconds = evaluator, settings, seconds
+        self._endless = False
+        self._searcher: Searcher | None = None
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
-        results = search(games, self.evaluator, self.settings, draw_seeds(rng, len(games)))
+        if not games:
+            return []
+        if self._searcher is None:
+            memory = TreeMemory(reuse=self.seconds is not None, cache_mib=CACHE_MIB)
+            self._searcher = Searcher(self.evaluator, self.settings, memory)
+        time = {} if self.seconds is None else {"seconds": self.seconds * len(games)}
+        budget = None if self._endless else self.settings.simulations
+        results = self._searcher.search(games, draw_seeds(rng, len(games)), simulations=budget, **time)
         return [Decision(result.move, result.policy, result.root_value, result.nodes) for result in results]
 
     def limited(self, limit: Limit) -> Player:
-        if limit.seconds is not None:
-            return TimedGumbelPlayer(self.evaluator, self.settings, limit)
-        if limit.simulations is not None:
-            return GumbelPlayer(self.evaluator, replace(self.settings, simulations=limit.simulations))
-        return self
+        if limit == Limit():
+            return self
+        settings = replace(self.settings, simulations=limit.simulations or self.settings.simulations)
+        player = TreePlayer(self.evaluator, settings, limit.seconds)
+        player._endless = limit.simulations is None
+        return player
 
 
-class Pace:
-    """Simulations a second of a search on this machine, from those that it made."""
+class MinimaxPlayer(Player):
+    """Depth-first search over the hand-written evaluation. A simulation is a node."""
 
-    PROBE = 8  #: simulations from which a first estimate is made
-    FORGET = 0.6  #: weight of all that was measured before the last note
-    MARGIN = 0.9  #: share of a time that is planned for
+    ENDLESS = 1 << 60
 
-    def __init__(self) -> None:
-        self.simulations = self.seconds = 0.0
-
-    def note(self, simulations: int, seconds: float) -> None:
-        """So many simulations took so long."""
-        self.simulations = self.FORGET * self.simulations + simulations
-        self.seconds = self.FORGET * self.seconds + seconds
-
-    def fitting(self, seconds: float) -> int | None:
-        """How many simulations fit into `seconds`, at least 1; None before anything was noted."""
-        if not self.simulations:
-            return None
-        return max(1, min(1_000_000, int(self.MARGIN * seconds * self.simulations / self.seconds)))
-
-
-class TimedGumbelPlayer(Player):
-    """Gumbel search with as many simulations as fit into a time, by the pace of its own decisions so far."""
-
-    def __init__(self, evaluator: Evaluator, settings: GumbelSettings, limit: Limit) -> None:
-        self.evaluator, self.settings, self.limit, self._pace = evaluator, settings, limit, Pace()
+    def __init__(self, settings: MinimaxSettings, seconds: float | None = None) -> None:
+        self.settings, self.seconds = settings, seconds
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
-        assert self.limit.seconds is not None
-        if (simulations := self._pace.fitting(self.limit.seconds)) is None:
-            self._timed(games[:1], np.random.default_rng(0), Pace.PROBE)
-            simulations = self._pace.fitting(self.limit.seconds) or Pace.PROBE
-        return self._timed(games, rng, min(simulations, self.limit.simulations or simulations))
+        decisions, seeds = [], draw_seeds(rng, len(games))
+        for game, result in zip(games, minimax(games, self.settings, seeds, seconds=self.seconds), strict=True):
+            playable = game.playable_moves()
+            policy = np.zeros(len(playable), np.float32)
+            policy[playable.index(result.move)] = 1
+            decisions.append(Decision(result.move, policy, result.value_by_seat, result.nodes))
+        return decisions
 
     def limited(self, limit: Limit) -> Player:
-        return GumbelPlayer(self.evaluator, self.settings).limited(limit) if limit != Limit() else self
-
-    def _timed(self, games: Sequence[Game], rng: Rng, simulations: int) -> list[Decision]:
-        start = time.perf_counter()
-        decisions = GumbelPlayer(self.evaluator, replace(self.settings, simulations=simulations)).decide(games, rng)
-        searched = sum(len(decision.policy) > 1 for decision in decisions if decision.policy is not None)
-        if searched:
-            self._pace.note(searched * simulations, time.perf_counter() - start)
-        return decisions
+        if limit == Limit():
+            return self
+        return MinimaxPlayer(replace(self.settings, nodes=limit.simulations or self.ENDLESS), limit.seconds)
 
 
 # -- players made of players -------------------------------------------------------------------------------------------

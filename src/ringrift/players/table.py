@@ -10,27 +10,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ringrift.errors import RulesError, unknown
-from ringrift.evaluators import Evaluator, UniformEvaluator
+from ringrift.evaluators import Evaluator, HeuristicEvaluator, make_evaluator
 from ringrift.players.player import (
-    GumbelPlayer,
     HeuristicPlayer,
     Limit,
+    MinimaxPlayer,
     MixedPlayer,
     Player,
     PolicyPlayer,
     PolicySettings,
     RandomisedPlayer,
     RandomPlayer,
+    TreePlayer,
 )
 from ringrift.rules import config_info
-from ringrift.search import GumbelSettings
+from ringrift.search import GumbelSettings, MinimaxSettings, PuctSettings
 
 #: Names that stand for a network: the run says which.
 MODEL_NAMES = ("best", "initial")
 #: Whom `mixed` draws from unless it is told.
 MIXTURE = ("random", "heuristic", "gumbel")
 
-SearchSettings = GumbelSettings | PolicySettings
+SearchSettings = GumbelSettings | PuctSettings | MinimaxSettings | PolicySettings
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ class PlayerChoice:
 
     @property
     def simulations(self) -> int | None:
-        """Simulations of a decision; None for a player that does not count them or goes by time."""
-        if self.limit and (self.limit.simulations or self.limit.seconds):
-            return self.limit.simulations
-        return getattr(self.search, "simulations", None)
+        """Simulations, or nodes, of a decision; None for a player that does not count them or goes by time."""
+        usual: int | None = getattr(self.search, "simulations", getattr(self.search, "nodes", None))
+        if usual is None or self.limit is None or self.limit == Limit():
+            return usual
+        return self.limit.simulations
 
     def make(self) -> Player:
         """The player.
@@ -96,22 +98,17 @@ class PlayerSpec:
 def _network(choice: PlayerChoice) -> Evaluator:
     if choice.network is None:
         raise RulesError(f"{choice.name} plays by a network: name a model, as in {choice.spec}:best")
-    from ringrift.evaluators.onnx import OnnxEvaluator  # onnxruntime only where there is a network
-
-    evaluator = OnnxEvaluator(choice.network)
-    if evaluator.config != choice.config:
-        raise RulesError(f"{choice.name} was trained for {evaluator.config}: it cannot play {choice.config}")
-    return evaluator
+    return make_evaluator(choice.config, choice.network)
 
 
-def _network_or_uniform(choice: PlayerChoice) -> Evaluator:
-    return _network(choice) if choice.network else UniformEvaluator(choice.config)
+def _network_or_heuristic(choice: PlayerChoice) -> Evaluator:
+    return _network(choice) if choice.network else HeuristicEvaluator(choice.config)
 
 
 #: What a row's evaluator is made of.
 EVALUATORS: dict[str, Callable[[PlayerChoice], Evaluator]] = {
     "network": _network,
-    "network or uniform": _network_or_uniform,
+    "network or heuristic": _network_or_heuristic,
 }
 
 PLAYERS = {
@@ -122,10 +119,23 @@ PLAYERS = {
         PlayerSpec("policy", "the network's policy without a search", PolicyPlayer, PolicySettings(), "network"),
         PlayerSpec(
             "gumbel",
-            "Gumbel search; without a network it only counts on its simulations",
-            GumbelPlayer,
+            "Gumbel search over a network, or over the hand-written evaluation where there is none",
+            TreePlayer,
             GumbelSettings(),
-            "network or uniform",
+            "network or heuristic",
+        ),
+        PlayerSpec("puct", "PUCT search over the same", TreePlayer, PuctSettings(), "network or heuristic"),
+        PlayerSpec(
+            "alpha-beta",
+            "alpha-beta, depth-first on the hand-written evaluation",
+            MinimaxPlayer,
+            MinimaxSettings("alpha-beta"),
+            seats=(2,),
+        ),
+        PlayerSpec("paranoid", "the same for more seats: all against it", MinimaxPlayer, MinimaxSettings("paranoid")),
+        PlayerSpec("maxn", "the same: each seat for itself", MinimaxPlayer, MinimaxSettings("maxn")),
+        PlayerSpec(
+            "best-reply", "the same: one opponent at a time replies", MinimaxPlayer, MinimaxSettings("best-reply")
         ),
         PlayerSpec("mixed", "another of several players on each seat of each game, drawn by the seed", MixedPlayer),
     )

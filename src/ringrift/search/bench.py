@@ -16,15 +16,18 @@ from ringrift.search.tree import pool_settings
 
 
 def middle_positions(config: str, count: int, seed: int = 0) -> list[Game]:
-    """Positions with a choice after 20 to 70 random plies, the same ones for the same seed."""
+    """Positions with a choice from between a quarter and seven twelfths of as many random games, the same ones for the
+    same seed."""
     rng, games = np.random.default_rng(seed), list[Game]()
     while len(games) < count:
-        game, plies = Game(config), int(rng.integers(20, 71))
-        while not game.is_over and (game.ply < plies or len(game._playable()) == 1):
+        game = Game(config)
+        while not game.is_over:
             moves = game._playable()
             game._push(int(moves[rng.integers(len(moves))]))
-        if not game.is_over:
-            games.append(game)
+        middle = int(rng.integers(game.ply // 4, 7 * game.ply // 12))
+        while game.ply > middle or len(game._playable()) == 1:
+            game.pop()
+        games.append(game)
     return games
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,9 @@ from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator, HeuristicEvaluator
 from ringrift.rules import Game, Move, config_info
 from ringrift.search.settings import GumbelSettings, SearchEconomy, TreeMemory, TreeSettings
+
+#: More simulations than any time allows.
+ENDLESS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,8 @@ class Searcher:
         simulations: int | None = None,
         seconds: float | None = None,
     ) -> list[SearchResult]:
-        """Searches each game with its seed, in place of the settings' budget with `simulations`, and no longer than
-        `seconds`: all then answer with what they have.
+        """Searches each game with its seed and the settings' budget, or `simulations` in its place. With `seconds` all
+        answer with what they have by then, and without `simulations` the time is the only bound.
 
         A game with one playable move is not searched: its `root_value` is that of the next position with a choice. The
         result of a game depends on its seed, not on the games beside it, as far as that holds of the evaluator and
@@ -148,24 +151,55 @@ class Searcher:
         """
         if len(games) != len(seeds):
             raise RulesError(f"{len(games)} games need as many seeds, not {len(seeds)}")
-        self._pool.clear()
-        for game, seed in zip(games, seeds, strict=True):
-            self._pool.add(game, seed, simulations or 0)
         rows = min(self._max_batch, len(games) * 16)
         if len(self._batch.planes) < rows:
             self._batch = Batch(self.evaluator, rows)
         if seconds is None:
+            self._begin(games, seeds, simulations or 0)
             while self._batch.step(self._pool):
                 pass
-        else:
-            self._search_until(time.monotonic() + seconds)
+            return [self._result(index, game) for index, game in enumerate(games)]
+        deadline = time.monotonic() + seconds
+        if simulations is None and isinstance(self.settings, GumbelSettings):
+            return self._search_deeper(games, seeds, 2 * self.settings.considered, deadline)
+        self._begin(games, seeds, simulations or ENDLESS)
+        self._search_until(deadline)
         return [self._result(index, game) for index, game in enumerate(games)]
 
+    def _begin(self, games: Sequence[Game], seeds: Sequence[int], simulations: int) -> None:
+        self._pool.clear()
+        for game, seed in zip(games, seeds, strict=True):
+            self._pool.add(game, seed, simulations)
+
     def _search_until(self, deadline: float) -> None:
-        self._pool.set_deadline(deadline - time.monotonic())
+        self._pool.set_deadline(max(0.0, deadline - time.monotonic()))
         while time.monotonic() < deadline and self._batch.step(self._pool):
             pass
         self._pool.stop()
+
+    def _search_deeper(
+        self, games: Sequence[Game], seeds: Sequence[int], budget: int, deadline: float
+    ) -> list[SearchResult]:
+        """Sequential halving needs a budget: it is doubled as long as there is time. Each search goes on from the last
+        one's tree, or at least from its evaluations, as the memory has it."""
+        before: list[SearchResult] = []
+        while True:
+            self._begin(games, seeds, budget)
+            self._search_until(deadline)
+            results = [self._result(index, game) for index, game in enumerate(games)]
+            if before:
+                results = [
+                    replace(
+                        now if now.simulations else then,
+                        nodes=then.nodes + now.nodes,
+                        simulations=then.simulations + now.simulations,
+                        cached=then.cached + now.cached,
+                    )
+                    for then, now in zip(before, results, strict=True)
+                ]
+            if time.monotonic() >= deadline or budget >= ENDLESS or all(len(result.policy) == 1 for result in results):
+                return results
+            before, budget = results, 2 * budget
 
     def _result(self, index: int, game: Game) -> SearchResult:
         choice, moves, policy, visits, value, counts = self._pool.outcome(index)

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringrift.errors import JobError, RingRiftError
-from ringrift.players import Decision, GumbelPlayer, Player, PlayerChoice
+from ringrift.players import Decision, Player, PlayerChoice, TreePlayer
 from ringrift.rules import Game, Options, Record, SearchStats
 from ringrift.rules.record import Meta
-from ringrift.search import SearchEconomy, SelfplayPool, TreeMemory
+from ringrift.search import PuctSettings, SearchEconomy, SelfplayPool, TreeMemory
 from ringrift.selfplay.benchmark import settings_here
 from ringrift.selfplay.settings import PlaySettings
 
@@ -289,7 +289,7 @@ def play_here(
 ) -> Iterator[Finished | Void]:
     """`play` and `contest` in this process; `expire` is called from another thread while a decision lasts too long."""
     players, names = [choice.make() for choice in choices], [choice.name for choice in choices]
-    if len(players) == 1 and isinstance(players[0], GumbelPlayer):
+    if len(players) == 1 and isinstance(players[0], TreePlayer) and players[0].seconds is None:
         yield from _play_in_core(rules, players[0], names, tasks, concurrent)
         return
     waiting = iter(tasks)
@@ -371,7 +371,7 @@ def _failed(table: Table, index: int, error: Exception) -> Void:
 
 
 def _play_in_core(
-    rules: Rules, player: GumbelPlayer, names: Sequence[str], tasks: Iterable[Task], concurrent: int
+    rules: Rules, player: TreePlayer, names: Sequence[str], tasks: Iterable[Task], concurrent: int
 ) -> Iterator[Finished]:
     """One searching player on every seat: whole games pass in the core, nothing of them in Python."""
     pool = SelfplayPool(
@@ -398,11 +398,13 @@ def _play_in_core(
         yield finished_game(game, task, names, search, about=searched_with(player, rules))
 
 
-def searched_with(player: GumbelPlayer, rules: Rules) -> Meta:
+def searched_with(player: TreePlayer, rules: Rules) -> Meta:
     """What the record of a game keeps of its searches, so that each can be made again."""
     if rules.memory.reuse or rules.economy != SearchEconomy():
         return {}  # a search then depends on those before it
-    return {"search": json.dumps(asdict(player.settings)), "drawn_decisions": len(rules.temperatures)}
+    rule = "puct" if isinstance(player.settings, PuctSettings) else "gumbel"
+    drawn = sum(temperature > 0 for temperature in rules.temperatures)
+    return {"search": json.dumps({"rule": rule, **asdict(player.settings)}), "drawn_decisions": drawn}
 
 
 @dataclass
