@@ -16,10 +16,11 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from ringrift.evaluation import MatchSettings, score_interval
-from ringrift.evaluation.match import schedule
-from ringrift.rules import CONFIGS, Game, Move, config_info
-from ringrift.search import MINIMAX_RULES, MinimaxSettings, greedy, minimax
+from ringrift.evaluation import MatchSettings, match
+from ringrift.pipeline.display import match_lines
+from ringrift.players import PlayerChoice
+from ringrift.rules import CONFIGS, config_info
+from ringrift.search import MINIMAX_RULES, MinimaxSettings, minimax
 from ringrift.search.bench import middle_positions
 
 UNLIMITED = 1 << 60
@@ -45,14 +46,6 @@ def nodes_per_second(config: str, settings: MinimaxSettings, positions: int = 24
     return sum(result.nodes for result in results) / (time.process_time() - start)
 
 
-def decide(game: Game, player: MinimaxSettings | None, seed: int) -> tuple[Move, int]:
-    """Move and depth."""
-    if player is None:
-        return greedy([game], [seed])[0], 0
-    (result,) = minimax([game], player, [seed])
-    return result.move, result.depth
-
-
 def speed(seconds: float, positions: int) -> None:
     """Nodes per second of CPU time, and the mean depth that is searched to its end in so much of it,
     where the position is not decided before."""
@@ -70,38 +63,18 @@ def speed(seconds: float, positions: int) -> None:
             print(f"{config:14}{rule:12}{rate:10,.0f}{reached:>7}", flush=True)
 
 
-def match(config: str, names: list[str], games: int, seconds: float | None, seed: int) -> None:
-    """Wins of the first player's seats against the second's.
+def choice_of(config: str, text: str, seconds: float | None) -> PlayerChoice:
+    """The player, its time turned into nodes by its measured speed."""
+    settings = settings_of(text)
+    if settings and seconds is not None:
+        settings = replace(settings, nodes=max(1, round(seconds * nodes_per_second(config, settings))))
+    return PlayerChoice(text, config, settings.rule if settings else text, settings)
 
-    A time is turned into nodes by each player's own measured speed: equal CPU time, whatever else the machine does.
-    """
-    players = [settings_of(name) for name in names]
-    if seconds is not None:
-        players = [p and replace(p, nodes=max(1, round(seconds * nodes_per_second(config, p)))) for p in players]
-    groups: dict[str, list[float]] = {}
-    depths: list[list[int]] = [[], []]
-    for task, _ in zip(schedule(config, seed, MatchSettings(), None), range(games), strict=False):
-        game, rng = Game(config), np.random.default_rng(task.seed)
-        for bits in task.opening:
-            game._push(bits)
-        while not game.is_over:
-            game._advance_forced()
-            if not game.is_over:
-                who = task.seats[game.to_move - 1]
-                move, depth = decide(game, players[who], int(rng.integers(1 << 62)))
-                depths[who].append(depth)
-                game.push(move)
-        outcome = game.outcome()
-        assert outcome is not None
-        groups.setdefault(task.work_id.split("/")[0], []).append(1.0 - task.seats[outcome.winner - 1])
-    points = [point for group in groups.values() for point in group]
-    low, high = score_interval(list(groups.values()))
-    reached = "/".join(f"{np.mean(depth):.1f}" for depth in depths)
-    print(
-        f"{config}: {names[0]} beats {names[1]} in {sum(points):.0f} of {len(points)}, {np.mean(points):.3f} "
-        f"({low:.3f} to {high:.3f}), mean depth {reached}",
-        flush=True,
-    )
+
+def compare(config: str, names: list[str], games: int, seconds: float | None, seed: int) -> None:
+    """A match of the two; equal CPU time, whatever else the machine does."""
+    first, second = (choice_of(config, name, seconds) for name in names)
+    print("\n".join(match_lines(match(first, second, MatchSettings(games=games), seed=seed))), flush=True)
 
 
 def main() -> None:
@@ -120,7 +93,7 @@ def main() -> None:
     if given.what == "speed":
         speed(given.ms / 1e3, given.positions)
     else:
-        match(given.config, given.players, given.games, given.ms and given.ms / 1e3, given.seed)
+        compare(given.config, given.players, given.games, given.ms and given.ms / 1e3, given.seed)
 
 
 if __name__ == "__main__":

@@ -168,7 +168,8 @@ def selfplay_stage(
 ) -> Played:
     """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends."""
     store, name = GameStore(run), f"{config}/{name}"
-    budget = settings.simulations(len(ModelStore(run).ls(config, "candidate")))
+    trained = len(ModelStore(run).ls(config, "candidate"))
+    budget = settings.simulations(trained)
     if isinstance(player.search, TreeSettings):
         player = replace(player, search=replace(player.search, simulations=budget))
     done = store.work_ids(f"{name}/")
@@ -181,7 +182,7 @@ def selfplay_stage(
             players,
             tasks,
             settings.play,
-            temperatures=[1.0] * settings.temperature_decisions,
+            temperatures=settings.temperatures(min(1.0, trained / settings.progressive_models), seed=seed),
             keep_search=True,
             memory=settings.memory,
             economy=settings.economy,

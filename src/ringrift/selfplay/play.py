@@ -29,6 +29,7 @@ from ringrift.rules.record import Meta
 from ringrift.search import PuctSettings, SearchEconomy, SelfplayPool, TreeMemory
 from ringrift.selfplay.benchmark import settings_here
 from ringrift.selfplay.settings import PlaySettings
+from ringrift.selfplay.temperature import drawn
 
 #: Exit status of a process in which a player thought for far too long.
 EXPIRED = 75
@@ -403,8 +404,8 @@ def searched_with(player: TreePlayer, rules: Rules) -> Meta:
     if rules.memory.reuse or rules.economy != SearchEconomy():
         return {}  # a search then depends on those before it
     rule = "puct" if isinstance(player.settings, PuctSettings) else "gumbel"
-    drawn = sum(temperature > 0 for temperature in rules.temperatures)
-    return {"search": json.dumps({"rule": rule, **asdict(player.settings)}), "drawn_decisions": drawn}
+    bold = sum(temperature > 0 for temperature in rules.temperatures)
+    return {"search": json.dumps({"rule": rule, **asdict(player.settings)}), "drawn_decisions": bold}
 
 
 @dataclass
@@ -430,8 +431,7 @@ class Table:
         playable = self.game.playable_moves() if rules.keep_search or rules.temperatures else []
         temperature = rules.temperatures[self.decisions] if self.decisions < len(rules.temperatures) else 0.0
         if policy is not None and temperature > 0:
-            chances = np.cumsum((policy / policy.max()) ** (1 / temperature), dtype=np.float64)
-            move = playable[int(np.searchsorted(chances, self.rng.random() * chances[-1], side="right"))]
+            move = playable[drawn(policy, temperature, self.rng.random())]
         if rules.keep_search and len(playable) > 1:
             self.full.append(policy is not None)
             if policy is None:

@@ -8,6 +8,7 @@ from ringrift.errors import unknown
 from ringrift.evaluators.machine import usable_cores
 from ringrift.players import PLAYERS
 from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
+from ringrift.selfplay.temperature import TemperatureContext, TemperatureSettings, schedule
 
 CONCURRENT = 32  #: games at a time in a process, where nothing was measured
 #: Who can play training games.
@@ -44,11 +45,13 @@ class SelfplaySettings:
     opening_plies: int = 8
     """A game starts with 0 to so many random plies, so that no two are alike; they are no samples."""
     temperature_decisions: int = 0
-    """For so many decisions after the opening, the move is drawn from the improved policy; then the search's choice."""
+    """For so many decisions after the opening, the move is drawn from the search's policy; then it is its choice."""
+    temperature: TemperatureSettings = field(default_factory=TemperatureSettings)
+    """How boldly it is drawn."""
     progressive_simulations: int = 0
     """Budget at the end of progressive simulation, which grows from `search.simulations`; 0: the budget stays."""
     progressive_models: int = 20
-    """Trained models over which it grows, by the same factor with each."""
+    """Trained models over which it grows, by the same factor with each; a curriculum of temperatures ends with them."""
     memory: TreeMemory = field(default_factory=TreeMemory)
     """What a search keeps of the last one of its game."""
     economy: SearchEconomy = field(default_factory=SearchEconomy)
@@ -63,6 +66,11 @@ class SelfplaySettings:
             raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")
         if self.progressive_simulations < 0 or self.progressive_models < 1:
             raise ValueError("progressive_simulations is 0 or more, progressive_models 1 or more")
+
+    def temperatures(self, progress: float = 0.0, elo: float = 0.0, seed: int = 0) -> list[float]:
+        """Of the decisions of a game after its opening; see TemperatureContext."""
+        context = TemperatureContext(progress=progress, elo=elo, seed=seed)
+        return [float(one) for one in schedule(self.temperature, self.temperature_decisions, context)]
 
     def simulations(self, models: int) -> int:
         """The budget of a search after so many models were trained (progressive simulation, MiniZero 2024)."""
