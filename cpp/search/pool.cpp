@@ -102,8 +102,9 @@ class SearchPoolOf final : public SearchPool {
       active_[kept++] = index;
     }
     active_.resize(kept);
-    // Those that had to wait go first the next time.
-    if (served < kept)
+    // Without a deadline the first ones come to their end first, so that few trees are in the processor's caches at a
+    // time; with one, those that had to wait go first the next time.
+    if (deadline_ != Clock::time_point::max() && served < kept)
       std::rotate(active_.begin(), active_.begin() + static_cast<std::ptrdiff_t>(served), active_.end());
     return batch_.size();
   }
@@ -184,14 +185,11 @@ class SelfplayPoolOf final : public SelfplayPool {
 
   int collect(uint8_t* planes, float* globals, int capacity) override {
     batch_.clear();
-    const size_t count = slots_.size();
-    size_t served = 0;
-    while (served < count && (settings_.heuristic || batch_.size() < capacity)) {
-      advance(slots_[(first_ + served) % count], planes, globals, capacity);
-      ++served;
+    // The first slots go first every time, so that few trees are in the processor's caches at a time.
+    for (Slot& slot : slots_) {
+      if (!settings_.heuristic && batch_.size() == capacity) break;
+      advance(slot, planes, globals, capacity);
     }
-    // With room for only some, the others come first the next time.
-    first_ = (first_ + served) % count;
     return batch_.size();
   }
   void feed(const float* logits, const float* values) override { batch_.feed(logits, values, seats_); }
@@ -337,7 +335,6 @@ class SelfplayPoolOf final : public SelfplayPool {
   SearchShared shared_;
   std::deque<Queued> queue_;
   std::deque<Slot> slots_;
-  size_t first_ = 0;  ///< slot that is asked first
   int added_ = 0;
   std::vector<FinishedGame> finished_;
   std::vector<Move> playable_;

@@ -13,7 +13,7 @@
 namespace rr {
 namespace {
 
-constexpr int kSortChunk = 8;  // unvisited edges that are put in order at a time
+constexpr int kFirstSorted = 2;  // edges that are put in order when a node is first left; then as many again each time
 
 /// e to the power x <= 0, within 4e-6 of its size, never below 1e-20: without a branch or a call, so that loops over it are
 /// vectors. Taylor's polynomial about the nearest half.
@@ -327,7 +327,7 @@ template <class B>
 void TreeSearch<B>::settle(Node& node) {
   Edge* edges = edges_.data() + node.first;
   if (node.sorted == 0) soften(edges, node.size);
-  const int end = std::min(node.size, node.sorted + kSortChunk);
+  const int end = std::min(node.size, std::max(kFirstSorted, 2 * node.sorted));
   std::partial_sort(edges + node.sorted, edges + end, edges + node.size, [](const Edge& a, const Edge& b) {
     return a.prior != b.prior ? a.prior > b.prior : a.move.bits < b.move.bits;
   });
