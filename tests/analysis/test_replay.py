@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from trees import HashEvaluator
@@ -11,7 +12,7 @@ from ringrift.analysis import position_at, recorded_settings, rerun
 from ringrift.errors import DataError, RulesError
 from ringrift.players import PlayerChoice, TreePlayer, choose
 from ringrift.rules import Record
-from ringrift.search import GumbelSettings, decision_seed
+from ringrift.search import GumbelSettings, PuctSettings, SearchEconomy, TreeMemory, TreeSettings, decision_seed
 from ringrift.selfplay import PlaySettings, Task, play, random_opening
 from ringrift.selfplay.play import Rules, _play_in_core
 
@@ -19,11 +20,11 @@ DRAWN = 2  #: decisions by temperature
 SETTINGS = GumbelSettings(simulations=9, considered=5, c_scale=0.5)
 
 
-def recorded(config: str, seed: int) -> Record:
-    player = TreePlayer(HashEvaluator(config), SETTINGS)
+def recorded(config: str, seed: int, settings: TreeSettings = SETTINGS, **rules: Any) -> Record:
+    player = TreePlayer(HashEvaluator(config), settings)
     opening = random_opening(config, 4, seed)
     task = Task("w", seed, (0,) * player.evaluator.num_seats, opening)
-    (finished,) = _play_in_core(Rules(config, None, (1.0,) * DRAWN, True), player, ["x"], [task], 1)
+    (finished,) = _play_in_core(Rules(config, None, (1.0,) * DRAWN, True, **rules), player, ["x"], [task], 1)
     return Record.from_bytes(finished.record)
 
 
@@ -41,10 +42,32 @@ def test_a_recorded_search_comes_out_again(config: str, seed: int) -> None:
         assert again.drawn == (ply in plies[:DRAWN])
         assert again.same_move or again.drawn
         assert again.policy_difference < 1e-3
-        assert again.result.visits.sum() == 9
+        assert again.simulations == 9
     changed = dataclasses.replace(record, seed=seed + 1)
     assert not all(rerun(changed, ply, evaluator).same_policy for ply in plies[:5])
     assert len({decision_seed(seed, i) for i in range(100)} | {decision_seed(seed + 1, i) for i in range(100)}) == 200
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"memory": TreeMemory(reuse=True)},
+        {"economy": SearchEconomy(full_share=0.3, cheap_simulations=3)},
+        {"economy": SearchEconomy(decided_value=0.55, decided_after=2, decided_simulations=2)},
+    ],
+)
+@pytest.mark.parametrize("settings", [SETTINGS, PuctSettings(9, leaves=2, dirichlet_alpha=10.0)])
+def test_searches_that_rest_on_others_come_out_again(settings: TreeSettings, rules: dict[str, Any]) -> None:
+    record, plain = recorded("square8_2p", 7, settings, **rules), recorded("square8_2p", 7, settings)
+    assert record.search is not None
+    assert record.moves.tobytes() != plain.moves.tobytes()
+    full = record.search.full
+    assert full.all() if "memory" in rules else 0 < full.sum() < len(full)
+    evaluator = HashEvaluator("square8_2p")
+    for ply in record.search.ply[[0, 3, -1]].tolist():
+        assert rerun(record, ply, evaluator).same
+    with pytest.raises(DataError, match="came out differently"):
+        rerun(dataclasses.replace(record, seed=8), int(record.search.ply[-1]), evaluator)
 
 
 def test_positions_of_a_record() -> None:

@@ -7,18 +7,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator
-from ringrift.rules import Game, Record
-from ringrift.search import GumbelSettings, PuctSettings, SearchResult, TreeSettings, decision_seed, search
+from ringrift.rules import Game, Move, Record
+from ringrift.search import (
+    GumbelSettings,
+    PuctSettings,
+    SearchEconomy,
+    SelfplayPool,
+    TreeMemory,
+    TreeSettings,
+    decision_seed,
+    search,
+)
 
 
 @dataclass(frozen=True)
 class Rerun:
     """A search that was run again, beside what the record has of it."""
 
-    result: SearchResult
+    move: Move
+    """what it chooses, or in a game that was searched again whole, what was played"""
+    policy: NDArray[np.float32]  # [A]
+    root_value: NDArray[np.float32]  # [P]
     simulations: int
     drawn: bool
     """The move was drawn by temperature: it need not be the search's choice."""
@@ -75,17 +88,40 @@ def rerun(record: Record, ply: int, evaluator: Evaluator) -> Rerun:
     game, settings, decision = position_at(record, ply), recorded_settings(record), decision_at(record, ply)
     if decision is None or record.search is None:
         raise DataError(f"there was no search at ply {ply}: nothing to choose there, or no record of it")
-    (result,) = search([game], evaluator, settings, [decision_seed(record.seed, decision)])
     kept = record.search
+    if "selfplay" in record.meta:
+        move, ours, value = _from_the_start(record, ply, decision, evaluator, settings)
+    else:
+        (result,) = search([game], evaluator, settings, [decision_seed(record.seed, decision)])
+        move, ours, value = result.move, result.policy, result.root_value
     policy = kept.policy[kept.offsets[decision] : kept.offsets[decision + 1]]
-    ours, value = result.policy.astype(np.float16), result.root_value.astype(np.float16)
     return Rerun(
-        result,
+        move,
+        ours,
+        value,
         settings.simulations,
         drawn=decision < int(record.meta.get("drawn_decisions", 0)),
-        same_move=int(result.move) == int(record.moves[ply]),
-        same_policy=bool((ours == policy).all()),
-        same_value=bool((value == kept.root_value[decision]).all()),
-        policy_difference=float(np.abs(result.policy - policy.astype(np.float32)).max()),
-        value_difference=float(np.abs(result.root_value - kept.root_value[decision].astype(np.float32)).max()),
+        same_move=int(move) == int(record.moves[ply]),
+        same_policy=bool((ours.astype(np.float16) == policy).all()),
+        same_value=bool((value.astype(np.float16) == kept.root_value[decision]).all()),
+        policy_difference=float(np.abs(ours - policy.astype(np.float32)).max()),
+        value_difference=float(np.abs(value - kept.root_value[decision].astype(np.float32)).max()),
     )
+
+
+def _from_the_start(
+    record: Record, ply: int, decision: int, evaluator: Evaluator, settings: TreeSettings
+) -> tuple[Move, NDArray[np.float32], NDArray[np.float32]]:
+    """Plays the whole game again, since its searches went on from each other's trees or economised by what they found:
+    move, policy [A] and root value [P] of a decision. Raises `DataError` where another game came out before it."""
+    given = json.loads(str(record.meta["selfplay"]))
+    economy, memory = SearchEconomy(**given["economy"]), TreeMemory(reuse=given["reuse"])
+    pool = SelfplayPool(evaluator, settings, 1, given["temperatures"], memory=memory, economy=economy)
+    opening = int(record.meta["opening_plies"])
+    pool.add(position_at(record, opening), record.seed)
+    (again,) = pool.play()
+    if again.moves[: ply - opening].tolist() != record.moves[opening:ply].tolist():
+        raise DataError(f"the game came out differently before ply {ply}: another network, machine or release made it")
+    policy = again.policy[again.offsets[decision] : again.offsets[decision + 1]]
+    move = position_at(record, ply).move(int(again.moves[ply - opening]))
+    return move, policy.astype(np.float32), again.root_value[decision].astype(np.float32)

@@ -116,7 +116,7 @@ def replay(
             run = record if record.is_dir() and network is None else None
             again = rerun(found, at, _evaluators(stack, run, model, network)(found.config))
         told["again"] = {
-            "move": again.result.move.text, "simulations": again.simulations, "drawn": again.drawn,
+            "move": again.move.text, "simulations": again.simulations, "drawn": again.drawn,
             "same": again.same, "same_move": again.same_move,
             "same_policy": again.same_policy, "same_value": again.same_value,
             "policy_difference": again.policy_difference, "value_difference": again.value_difference,

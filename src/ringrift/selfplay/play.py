@@ -401,11 +401,16 @@ def _play_in_core(
 
 def searched_with(player: TreePlayer, rules: Rules) -> Meta:
     """What the record of a game keeps of its searches, so that each can be made again."""
-    if rules.memory.reuse or rules.economy != SearchEconomy():
-        return {}  # a search then depends on those before it
     rule = "puct" if isinstance(player.settings, PuctSettings) else "gumbel"
     bold = sum(temperature > 0 for temperature in rules.temperatures)
-    return {"search": json.dumps({"rule": rule, **asdict(player.settings)}), "drawn_decisions": bold}
+    about: dict[str, str | int | float] = {
+        "search": json.dumps({"rule": rule, **asdict(player.settings)}),
+        "drawn_decisions": bold,
+    }
+    if rules.memory.reuse or rules.economy != SearchEconomy():  # a search then depends on those before it
+        every = {"economy": asdict(rules.economy), "reuse": rules.memory.reuse, "temperatures": rules.temperatures}
+        about |= {"selfplay": json.dumps(every)}
+    return about
 
 
 @dataclass
