@@ -107,9 +107,8 @@ def main() -> None:
         table = np.array([row.weights[seats - 2 + 3 * (size == "large")] for row in HEURISTIC_TABLE])
         weights, error = fit(x[~held], winner[~held], given.ridge)
         before, after = (log_loss(x[held], winner[held], w)[0] for w in (table, weights))
-        print(
-            f"{seats} seats, {size} boards, {held.sum()} of {len(held)} held out: {before:.4f} before, {after:.4f} after"
-        )
+        figures = f"{held.sum()} of {len(held)} held out: {before:.4f} before, {after:.4f} after"
+        print(f"{seats} seats, {size} boards, {figures}")
         columns.append((weights * kept, error))
     for f, name in enumerate(NAMES):
         small, large = (", ".join(f"{w[f]:.2f}F" for w, _ in half) for half in (columns[:3], columns[3:]))
