@@ -12,6 +12,7 @@ only one decision in fifty is.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def play(config: str, number: int, seed: int, most: int) -> tuple[list[NDArray[n
     return [found[i] for i in chosen], outcome.winner - 1
 
 
-def collect(games: int, large_games: int, seed: int) -> dict[str, NDArray[np.float32]]:
+def collect(games: int, large_games: int, seed: int) -> dict[str, Any]:
     """Per config features [N, P, F], flat, after two columns: the game's number and its winner."""
     samples = {}
     for config in CONFIGS:
