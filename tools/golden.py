@@ -1,9 +1,10 @@
-"""Writes the golden files of the rules: perft tables and readable playthroughs, made by this engine.
+"""Writes the golden files of the core: perft tables, readable playthroughs and scores of the heuristic.
 
     .venv/bin/python tools/golden.py            # write tests/golden
     .venv/bin/python tools/golden.py --check    # compare instead; status 1 where something differs
 
-They pin the behaviour that parity with the recorded games proved. A change of them is a change of the rules.
+Those of the rules pin the behaviour that parity with the recorded games proved: a change of them is a change of the
+rules. A change of the scores is a change of play.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ringrift.rules import CONFIGS, Game, Options
+from ringrift.search import heuristic_values
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 #: Sequences counted for one position, at most.
@@ -62,10 +64,21 @@ def playthrough(config: str, rings: int, seed: int) -> str:
     return "\n".join([*lines, game.ascii(), f"ranks {' '.join(map(str, game.ranks or ()))}", game.text(), ""])
 
 
+def heuristic_rows(positions: int = 100) -> Iterator[dict[str, str | list[float]]]:
+    """Positions from all over random games of every config in turn, with each seat's probability of winning."""
+    number = found = 0
+    while found < positions:
+        game = random_game(CONFIGS[number % len(CONFIGS)], 5 + 7 * number % 150, number)
+        number += 1
+        if not game.is_over:
+            found += 1
+            yield {"position": game.text(), "values": [round(value, 5) for value in heuristic_values(game).tolist()]}
+
+
 def files() -> Iterator[tuple[Path, str]]:
     """Every golden file with what belongs in it."""
-    rows = ",\n".join(json.dumps(row) for row in perft_rows())
-    yield GOLDEN / "perft.json", f"[\n{rows}\n]\n"
+    for name, rows in (("perft", perft_rows()), ("heuristic", heuristic_rows())):
+        yield GOLDEN / f"{name}.json", "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
     for config, rings, seed in PLAYTHROUGHS:
         yield GOLDEN / f"playthrough_{config}.txt", playthrough(config, rings, seed)
 

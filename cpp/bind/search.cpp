@@ -135,7 +135,7 @@ NumpyArray<float, 2> features(const Game& game) {
 std::vector<std::tuple<std::string, std::string, std::vector<float>>> heuristic_rows() {
   std::vector<std::tuple<std::string, std::string, std::vector<float>>> out;
   for (const HeuristicRow& row : kHeuristicTable)
-    out.emplace_back(row.name, row.meaning, std::vector<float>(std::begin(row.weight), std::end(row.weight)));
+    out.emplace_back(row.name, row.meaning, std::vector<float>(row.weight[0], row.weight[0] + 2 * (kMaxSeats - 1)));
   return out;
 }
 
@@ -240,7 +240,8 @@ void bind_search(nb::module_& m) {
 
   m.def("decision_seed", &decision_seed, "game_seed"_a, "decision"_a,
         "The seed of the search of a game's decision, counted from 0, in self-play.");
-  m.def("heuristic_table", &heuristic_rows, "Rows (name, meaning, weights for 2, 3 and 4 seats).");
+  m.def("heuristic_table", &heuristic_rows,
+        "Rows (name, meaning, weights for 2, 3 and 4 seats on small boards, then on large ones).");
   m.def("heuristic_values", &values, "game"_a, "Probability of winning float32 [P] by the linear evaluation.");
   m.def("heuristic_features", &features, "game"_a, "Features float32 [P, F] of every seat.");
   m.def("greedy", &greedy, "games"_a, "seeds"_a, "The best move of each game by the linear evaluation, packed.");

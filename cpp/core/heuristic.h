@@ -12,7 +12,7 @@ namespace rr {
 struct HeuristicRow {
   std::string_view name;
   std::string_view meaning;
-  float weight[kMaxSeats - 1];  ///< for 2, 3 and 4 seats
+  float weight[2][kMaxSeats - 1];  ///< on small and on large boards, for 2, 3 and 4 seats
 };
 
 enum class Feature : uint8_t {
@@ -40,8 +40,22 @@ enum class Feature : uint8_t {
   ClaimWinsNow,
   ClaimLater,
   ClaimWinsLater,
+  LineReady,
+  LineGap,
+  Beside,
+  Frontier,
+  Chains,
+  OvertakeNow,
+  Fragile,
+  Tempo,
+  Stuck,
+  Recovery,
+  Alone,
+  Rounds,
+  Road,
+  Rival,
 };
-inline constexpr int kFeatures = static_cast<int>(Feature::ClaimWinsLater) + 1;
+inline constexpr int kFeatures = static_cast<int>(Feature::Rival) + 1;
 
 /// The rows in the order of Feature.
 extern const std::array<HeuristicRow, kFeatures> kHeuristicTable;
@@ -55,7 +69,8 @@ template <class B>
 std::array<float, kMaxSeats> heuristic_values(const State<B>& state);
 
 /// A good move of the seat to move: the one after which the mover's value is best, the rest of its turn being played
-/// the same way where that costs little. Equal moves are drawn by `seed`. `moves` must be the playable list.
+/// the same way where that costs little. Equal moves are drawn by `seed`. It swaps sides where no other move gives its
+/// own side an even chance. `moves` must be the playable list.
 template <class B>
 int greedy_move(const State<B>& state, const std::vector<Move>& moves, uint64_t seed);
 

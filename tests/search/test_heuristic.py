@@ -1,12 +1,19 @@
 """The linear evaluation and the player that looks one turn ahead with it."""
 
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from ringrift import _core
 from ringrift.errors import RulesError
-from ringrift.rules import CONFIGS, Game
+from ringrift.rules import CONFIGS, Game, Phase
 from ringrift.search import HEURISTIC_TABLE, greedy, heuristic_values
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "heuristic.json").read_text())
 
 
 def match_random(config: str, games: int, seed: int = 0) -> float:
@@ -53,6 +60,85 @@ def test_scores_are_weights_times_features() -> None:
     np.testing.assert_allclose(heuristic_values(game), expected / expected.sum(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden["position"][:20])
+def test_golden_values(golden: dict[str, Any]) -> None:
+    np.testing.assert_allclose(heuristic_values(Game.parse(golden["position"])), golden["values"], atol=2e-5)
+
+
+def table(position: str, turn: str = "-") -> list[dict[str, float]]:
+    """Features by name of every seat of a square8_2p position at the start of a turn of seat 1."""
+    game = Game.parse(f"square8_2p;-;active;ring_placement;1;-;-;0;{position};{turn}")
+    names = [row.name for row in HEURISTIC_TABLE]
+    return [dict(zip(names, row, strict=True)) for row in _core.heuristic_features(game).tolist()]
+
+
+def test_lines_that_one_marker_completes() -> None:
+    seat, _ = table("17,0,0/18,0,0;0,3:1;0,0:1 0,1:1 0,2:1 3,0:1 3,1:1 3,3:1;")
+    assert (seat["line_ready"], seat["line_gap"]) == (8 / 64, 8 / 64)  # 0,3 under the stack; 3,2
+
+
+def test_neighbours_of_stacks() -> None:
+    seat, other = table("16,0,0/18,0,0;4,4:1 4,5:1;;")
+    assert (seat["beside"], seat["frontier"]) == (8 * 2 / 64, 4 * 10 / 64)
+    assert (other["beside"], other["frontier"]) == (0, 0)
+
+
+def test_captures() -> None:
+    seat, other = table("16,0,0/16,0,0;0,0:11 0,2:2 2,0:2;;")
+    assert (seat["chains"], seat["overtake_now"], seat["fragile"]) == (8 / 64, 8 * 2 / 64, 0)
+    assert (other["chains"], other["overtake_now"], other["fragile"]) == (0, 0, 8 * 2 / 64)
+
+
+def test_seats_that_cannot_act() -> None:
+    seat, other = table("0,17,0/18,0,3;0,0:1;;0,1:2 1,0:2 1,1:2", "lps=7,1,2,2,1-2+")
+    assert (seat["stuck"], seat["alone"], seat["rounds"], seat["tempo"]) == (1, 0, 0, 1)
+    assert (other["stuck"], other["alone"], other["tempo"]) == (0, 1, 0)
+    assert other["rounds"] == pytest.approx(2 / 3)
+    assert seat["road"] == pytest.approx((17 / 18) ** 3)
+    assert other["road"] == pytest.approx((3 / 33) ** 3)
+
+
+def test_recovery() -> None:
+    assert [seat["recovery"] for seat in table("17,0,0/17,0,0;5,5:12;2,2:1;")] == [1, 0]
+
+
+def test_rivals_count_from_three_seats_on() -> None:
+    game = Game.parse("square8_3p;-;active;ring_placement;1;-;-;0;18,0,0/12,6,0/18,0,0;;;;-")
+    rival = [row.name for row in HEURISTIC_TABLE].index("rival")
+    assert _core.heuristic_features(game)[:, rival].tolist() == [0.25, 0, 0.25]
+
+
+@pytest.mark.parametrize(("hands", "swaps"), [("0,17,0/18,0,0", True), ("17,0,0/1,17,0", False)])
+def test_greedy_swaps_to_the_better_side(hands: str, swaps: bool) -> None:
+    game = Game.parse(f"square8_2p;swap=1;active;ring_placement;2;-;-;0;{hands};0,0:1;;;swap=open")
+    assert (str(greedy([game], [1])[0]) == "SW") == swaps
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_features_know_no_side_of_the_board_and_no_seat(config: str) -> None:
+    rng, game, seats = np.random.default_rng(6), Game(config), int(config[-2])
+    for ply in range(60):
+        if game.is_over:
+            break
+        if ply > 20 and game.phase is Phase.RING_PLACEMENT:
+            features = _core.heuristic_features(game)
+            for symmetry in range(1, 8 if config.startswith("square") else 12):
+                np.testing.assert_array_equal(_core.heuristic_features(game.transform(symmetry)), features)
+            text = game.text().split(";")
+            text[12] = "-"  # the tracker
+            plain = _core.heuristic_features(Game.parse(";".join(text)))
+            text[4] = str(int(text[4]) % seats + 1)
+            hands = text[8].split("/")
+            text[8] = "/".join(hands[-1:] + hands[:-1])
+            for field in (9, 10, 11):
+                turn = lambda found: ":" + "".join(str(int(seat) % seats + 1) for seat in found[1])  # noqa: E731
+                text[field] = re.sub(r":(\d+)", turn, text[field])
+            rotated = _core.heuristic_features(Game.parse(";".join(text)))
+            np.testing.assert_array_equal(rotated, np.roll(plain, 1, axis=0))
+        moves = game._playable()
+        game._push(int(moves[rng.integers(len(moves))]))
+
+
 def test_greedy_is_pure_and_seeded() -> None:
     game = Game("square8_2p")
     text = game.text()
@@ -65,8 +151,9 @@ def test_greedy_is_pure_and_seeded() -> None:
         greedy([game], [1])
 
 
-def test_it_beats_random_play() -> None:
-    assert match_random("square8_2p", 60) >= 0.97
+@pytest.mark.parametrize("config", ["square8_2p", "hex8_3p"])
+def test_it_beats_random_play(config: str) -> None:
+    assert match_random(config, 40) >= 0.97
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ class HeuristicRow(NamedTuple):
     name: str
     meaning: str
     weights: list[float]
-    """for 2, 3 and 4 seats"""
+    """for 2, 3 and 4 seats on small boards, then on large ones"""
 
 
 HEURISTIC_TABLE = tuple(HeuristicRow(*row) for row in _core.heuristic_table())
