@@ -163,28 +163,6 @@ def test_it_finds_a_win_on_the_spot(config: str) -> None:
     assert result.root_value[game.to_move - 1] == result.root_value.max()
 
 
-@pytest.mark.parametrize("config", ["square8_2p", "square8_3p", "hex8_4p", "square19_2p"])
-def test_every_node_maximises_for_its_own_seat(config: str, hashed: Maker) -> None:
-    """Each edge's sum is what the evaluations below it say of the seat that chose it, whatever the depth."""
-    game = random_game(config, 30, 1)
-    _, tree = grow(game, hashed(config), GumbelSettings(simulations=200), 1)
-    parent, to_move, value = tree["parent"], tree["to_move"], tree["value"].astype(np.float64)
-    visits, sums = np.zeros(len(parent), int), np.zeros(len(parent))
-    for node in range(1, len(parent)):
-        times = 1
-        if tree["terminal"][node]:
-            times = int(tree["visits"][node])
-            assert sorted(value[node]) == [0.0] * (game.num_seats - 1) + [1.0]
-        at = node
-        while at > 0:
-            visits[at] += times
-            sums[at] += times * value[node, to_move[parent[at]]]
-            at = parent[at]
-    np.testing.assert_array_equal(visits[1:], tree["visits"][1:])
-    np.testing.assert_allclose(sums[1:], tree["sum"][1:], rtol=1e-4)
-    assert len(set(to_move.tolist())) > 1
-
-
 # -- the paper's formulas, written a second time -----------------------------------------------------------------------
 
 

@@ -134,19 +134,22 @@ def test_a_tree_is_taken_over_whole(settings: TreeSettings, hashed: Maker) -> No
     assert len(tree["parent"]) == len(below) + 40
     assert second.visits.sum() == len(below) - 1 + 40
     assert tree["plies"].min() == 0
-    _check_sums(tree, after.num_seats)
+    _check_sums(tree)
     _, value = evaluator.evaluate(*encode([after]))
     everything = tree["value"][1:].astype(np.float64).sum(0)
     expected = (np.roll(value[0].astype(np.float64), after.to_move - 1) + everything) / (1 + second.visits.sum())
     np.testing.assert_allclose(second.root_value, expected, rtol=1e-4)
 
 
-def _check_sums(tree: dict[str, NDArray[Any]], seats: int) -> None:
-    """Each edge's sum is what the evaluations below it say of the seat that chose it."""
+def _check_sums(tree: dict[str, NDArray[Any]]) -> None:
+    """Each edge's sum is what the evaluations below it say of the seat that chose it, whatever the depth."""
     parent, to_move, value = tree["parent"], tree["to_move"], tree["value"].astype(np.float64)
     visits, sums = np.zeros(len(parent), int), np.zeros(len(parent))
     for node in range(1, len(parent)):
-        times = int(tree["visits"][node]) if tree["terminal"][node] else 1
+        times = 1
+        if tree["terminal"][node]:
+            times = int(tree["visits"][node])
+            assert sorted(value[node]) == [0.0] * (value.shape[1] - 1) + [1.0]
         at = node
         while at > 0:
             visits[at] += times
@@ -156,11 +159,12 @@ def _check_sums(tree: dict[str, NDArray[Any]], seats: int) -> None:
     np.testing.assert_allclose(sums[1:], tree["sum"][1:], rtol=1e-4)
 
 
+@pytest.mark.parametrize("config", ["square8_2p", "square8_3p", "hex8_4p", "square19_2p"])
 @pytest.mark.parametrize("settings", RULES)
-def test_every_node_maximises_for_its_own_seat(settings: TreeSettings, hashed: Maker) -> None:
-    for config in ("square8_2p", "hex8_4p"):
-        ((_, tree),) = grow([random_game(config, 30, 1)], hashed(config), replace(settings, simulations=200))
-        _check_sums(tree, 2)
+def test_every_node_maximises_for_its_own_seat(settings: TreeSettings, config: str, hashed: Maker) -> None:
+    ((_, tree),) = grow([random_game(config, 30, 1)], hashed(config), replace(settings, simulations=200))
+    _check_sums(tree)
+    assert len(set(tree["to_move"].tolist())) > 1
 
 
 def test_time_ends_a_search_with_what_it_has(hashed: Maker) -> None:
@@ -178,7 +182,7 @@ def test_time_ends_a_search_with_what_it_has(hashed: Maker) -> None:
             after.push(results[0].move)
             after.advance_forced()
             assert searcher.search([after], [1], simulations=20)[0].simulations == 20
-            _check_sums(searcher.tree(0), 2)
+            _check_sums(searcher.tree(0))
     (none,) = Searcher(hashed("square19_2p"), GumbelSettings(50)).search(games[:1], [1], seconds=0)
     assert none.simulations == 0
     assert none.move in games[0].playable_moves()
