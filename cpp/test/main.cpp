@@ -13,6 +13,7 @@
 #include "core/playout.h"
 #include "fuzz.h"
 #include "search/minimax.h"
+#include "search/pool.h"
 
 namespace rr {
 namespace {
@@ -75,6 +76,39 @@ void search(const Game& game, uint64_t seed) {
   });
 }
 
+/// The tree searches over made-up answers, all equal in every other one: along a game, with its tree and the cache kept.
+void grow(const Game& start, uint64_t seed) {
+  const BatchShape shape = batch_shape(start.config());
+  constexpr int kRows = 7;
+  const auto rows = static_cast<size_t>(kRows), side = static_cast<size_t>(shape.side);
+  std::vector<uint8_t> planes(rows * static_cast<size_t>(shape.planes) * side * side);
+  std::vector<float> globals(rows * static_cast<size_t>(shape.globals));
+  std::vector<float> logits(rows * static_cast<size_t>(shape.policy)), values(rows * static_cast<size_t>(shape.seats));
+  const SearchSettings rules[] = {GumbelSettings{.simulations = 40}, PuctSettings{.simulations = 40, .leaves = 3}};
+  for (int variant = 0; variant < 8; ++variant) {
+    Random random{seed};
+    for (float& x : logits) x = variant & 1 ? static_cast<float>(random.below(9)) : 0.0F;
+    for (float& x : values) x = 1.0F / static_cast<float>(shape.seats);
+    const bool heuristic = variant >= 6;
+    const auto pool = SearchPool::make(start.config(), {rules[variant >> 1 & 1], heuristic, true, size_t{1} << 16});
+    Game game = start;
+    for (int decision = 0; decision < 4 && !game.visit([](const auto& s) { return s.over(); }); ++decision) {
+      pool->clear();
+      pool->add(game, seed, 0);
+      for (int batch = 0; pool->collect(planes.data(), globals.data(), kRows) > 0; ++batch) {
+        if (decision == 2 && batch == 3) break;  // stopped in the middle of a round
+        pool->feed(logits.data(), values.data());
+      }
+      pool->stop();
+      const SearchOutcome found = pool->outcome(0);
+      const Move move{found.moves[static_cast<size_t>(found.choice)]};
+      if (!game.visit([&](const auto& s) { return is_playable(s, move); })) fail(game, "a tree ends with a wrong move");
+      game.push(move);
+      game.advance_forced();
+    }
+  }
+}
+
 void random_play(Config config, const Options& options, uint64_t seed, int plies_between_checks) {
   Random random{seed};
   Game game(config, options);
@@ -83,6 +117,7 @@ void random_play(Config config, const Options& options, uint64_t seed, int plies
     if (game.ply() % plies_between_checks == 0) check(game);
     if (game.ply() % 16 == 0 && !game.visit([](const auto& s) { return s.over(); })) search(game, seed);
     if (game.ply() % 50 == 0) {
+      grow(game, seed);
       const std::string before = game.text();
       const Move last = game.pop();
       game.push_unchecked(last);
