@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trees import HashEvaluator
 
 from ringrift.evaluators import UniformEvaluator
 from ringrift.rules import Game
-from ringrift.search import FinishedGame, GumbelSettings, SelfplayPool
+from ringrift.search import FinishedGame, GumbelSettings, SearchEconomy, SelfplayPool, TreeMemory
 
 Maker = Callable[[str], Any]
 SETTINGS = GumbelSettings(simulations=6, considered=4)
@@ -89,3 +90,58 @@ def test_targets_can_be_left_out() -> None:
     (game,) = play(UniformEvaluator("square8_2p"), starts("square8_2p", 1), slots=1, keep_search=False)
     assert len(game.moves) > 20
     assert len(game.ply) == len(game.policy) == 0
+
+
+def test_overlapped_games_are_the_same_games(hashed: Maker) -> None:
+    begin = starts("hex8_2p", 7)
+    plain = play(hashed("hex8_2p"), begin, slots=4, temperatures=[1.0] * 3)
+    both = play(hashed("hex8_2p"), begin, slots=4, temperatures=[1.0] * 3, overlap=True)
+    assert [game.moves.tobytes() for game in plain] == [game.moves.tobytes() for game in both]
+    assert [game.policy.tobytes() for game in plain] == [game.policy.tobytes() for game in both]
+
+
+def test_games_added_while_others_end_are_played_too(hashed: Maker) -> None:
+    for overlap in (False, True):
+        pool = SelfplayPool(hashed("square8_2p"), SETTINGS, slots=2, overlap=overlap)
+        (start,) = starts("square8_2p", 1)
+        pool.add(start, 0)
+        done = []
+        for game in pool.play():
+            done.append(game.index)
+            if len(done) < 5:
+                pool.add(start, len(done))
+        assert done == [0, 1, 2, 3, 4]
+
+
+def test_an_evaluator_that_fails_is_heard(hashed: Maker) -> None:
+    class Broken(HashEvaluator):
+        def evaluate(self, planes: Any, globals_: Any) -> Any:
+            raise ZeroDivisionError
+
+    for overlap in (False, True):
+        pool = SelfplayPool(Broken("square8_2p"), SETTINGS, slots=4, overlap=overlap)
+        for seed, game in enumerate(starts("square8_2p", 4)):
+            pool.add(game, seed)
+        with pytest.raises(ZeroDivisionError):
+            list(pool.play())
+
+
+def test_cheap_searches_are_marked(hashed: Maker) -> None:
+    begin = starts("square8_2p", 4)
+    economy = SearchEconomy(full_share=0.25, cheap_simulations=2)
+    games = play(hashed("square8_2p"), begin, slots=4, economy=economy)
+    full = np.concatenate([game.full for game in games])
+    assert 0.1 < full.mean() < 0.45
+    assert sum(game.simulations for game in games) == 6 * full.sum() + 2 * (len(full) - full.sum())
+    assert all(game.full.all() for game in play(hashed("square8_2p"), begin, slots=4))
+
+
+def test_the_cache_saves_evaluations_and_changes_no_game(hashed: Maker) -> None:
+    begin = starts("square8_2p", 4)
+    without = play(hashed("square8_2p"), begin, slots=4, memory=TreeMemory(cache_mib=0))
+    found = play(hashed("square8_2p"), begin, slots=4, memory=TreeMemory(cache_mib=8))
+    assert [game.moves.tobytes() for game in without] == [game.moves.tobytes() for game in found]
+    for a, b in zip(without, found, strict=True):
+        assert a.cached == 0
+        assert b.cached + b.evaluations == a.evaluations
+        assert b.cached > a.evaluations // 20

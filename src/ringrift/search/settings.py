@@ -16,7 +16,7 @@ class GumbelSettings:
     c_visit: float = 50.0
     """Action values weigh (c_visit + most visits of a move) * c_scale against logits."""
     c_scale: float = 1.0
-    """See c_visit; action values are probabilities of winning, 0 to 1. 0.1 is a common choice for board games."""
+    """See c_visit; action values are probabilities of winning, 0 to 1. 0.1 is common for board games; decision 0006."""
     gumbel_scale: float = 1.0
     """Scale of the noise by which the root's moves are drawn; 0 always tries the likeliest moves."""
 

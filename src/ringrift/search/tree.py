@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -282,25 +281,24 @@ class SelfplayPool:
         if len(self._pools) > 1:
             yield from self._play_overlapped()
             return
-        while self._batches[0].step(self._pools[0]) or self.unfinished:
+        while True:
+            evaluated = self._batches[0].step(self._pools[0])
             yield from self._finished()
-        yield from self._finished()
+            if not evaluated and not self.unfinished:
+                return
 
     def _play_overlapped(self) -> Iterator[FinishedGame]:
+        answers: dict[int, Future[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
         with ThreadPoolExecutor(1) as executor:
-            rows = [batch.collect(pool) for batch, pool in zip(self._batches, self._pools, strict=True)]
-            answers = [
-                executor.submit(partial(batch.evaluate, n)) for batch, n in zip(self._batches, rows, strict=True)
-            ]
-            while any(rows) or self.unfinished:
-                for i, (pool, batch) in enumerate(zip(self._pools, self._batches, strict=True)):
-                    if rows[i]:
-                        pool.feed(*answers[i].result())
-                    if rows[i] or pool.waiting:
-                        rows[i] = batch.collect(pool)
-                        answers[i] = executor.submit(partial(batch.evaluate, rows[i]))
+            while True:
+                for half, (pool, batch) in enumerate(zip(self._pools, self._batches, strict=True)):
+                    if half in answers:
+                        pool.feed(*answers.pop(half).result())
+                    if rows := batch.collect(pool):
+                        answers[half] = executor.submit(batch.evaluate, rows)
                 yield from self._finished()
-        yield from self._finished()
+                if not answers and not self.unfinished:
+                    return
 
     def _finished(self) -> Iterator[FinishedGame]:
         for place, pool in enumerate(self._pools):
