@@ -115,9 +115,9 @@ void random_play(Config config, const Options& options, uint64_t seed, int plies
   while (!game.visit([](const auto& s) { return s.over(); })) {
     game.push(draw(game, random));
     if (game.ply() % plies_between_checks == 0) check(game);
-    if (game.ply() % 16 == 0 && !game.visit([](const auto& s) { return s.over(); })) search(game, seed);
+    if (game.ply() % 64 == 0 && !game.visit([](const auto& s) { return s.over(); })) search(game, seed);
     if (game.ply() % 50 == 0) {
-      grow(game, seed);
+      if (seed == 0 && game.ply() % 200 == 50) grow(game, seed);
       const std::string before = game.text();
       const Move last = game.pop();
       game.push_unchecked(last);

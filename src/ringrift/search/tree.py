@@ -150,6 +150,8 @@ class Searcher:
         """
         if len(games) != len(seeds):
             raise RulesError(f"{len(games)} games need as many seeds, not {len(seeds)}")
+        if not games:
+            return []
         rows = min(self._max_batch, len(games) * 16)
         if len(self._batch.planes) < rows:
             self._batch = Batch(self.evaluator, rows)
@@ -222,7 +224,7 @@ def search(
     max_batch: int = 256,
 ) -> list[SearchResult]:
     """`Searcher.search`, once; the evaluator is asked for up to `max_batch` positions at a time."""
-    return Searcher(evaluator, settings, TreeMemory(cache_mib=0), max_batch).search(games, seeds) if games else []
+    return Searcher(evaluator, settings, TreeMemory(cache_mib=0), max_batch).search(games, seeds)
 
 
 class SelfplayPool:
