@@ -3,6 +3,7 @@
 //   rr_test            random games of every config with every check after each ply, and perft
 //   rr_test --fuzz N   N changed texts of each config, read and used
 //   rr_test --replay   games on standard input, a line each: config TAB position text TAB moves joined with '|'
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -115,7 +116,9 @@ void random_play(Config config, const Options& options, uint64_t seed, int plies
   while (!game.visit([](const auto& s) { return s.over(); })) {
     game.push(draw(game, random));
     if (game.ply() % plies_between_checks == 0) check(game);
-    if (game.ply() % 64 == 0 && !game.visit([](const auto& s) { return s.over(); })) search(game, seed);
+    if (game.ply() % (64 * std::min(plies_between_checks, 4)) == 0 &&
+        !game.visit([](const auto& s) { return s.over(); }))
+      search(game, seed);
     if (game.ply() % 50 == 0) {
       if (seed == 0 && game.ply() % 200 == 50) grow(game, seed);
       const std::string before = game.text();
