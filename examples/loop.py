@@ -2,7 +2,7 @@
 
     python examples/loop.py [RUN_DIRECTORY]
 
-Three small rounds on square8_2p, about two minutes on two cores. `ringrift loop` runs the same functions with progress
+Two small rounds on square8_2p, about a minute on two cores. `ringrift loop` runs the same functions with progress
 bars, resumption and limits of time.
 """
 
@@ -18,7 +18,7 @@ from ringrift.store.samples import ExportSettings
 from ringrift.training import TrainSettings
 
 CONFIG = "square8_2p"
-ROUNDS, GAMES = 3, 300
+ROUNDS, GAMES = 2, 250
 
 
 def main(directory: str = "runs/example") -> None:

@@ -109,7 +109,8 @@ def test_smoke_round_lowers_the_loss(tmp_path: Path) -> None:
     recipe = smoke(Recipe())
     result = run_loop(tmp_path, "hex8_3p", recipe, at_most=1)
     (one,) = result.rounds
-    assert (one.games, one.steps, one.matches["initial"].games) == (4, 40, 4)
+    # A match plays whole openings: six games with three seats.
+    assert (one.games, one.steps, one.matches["initial"].games) == (4, 40, 6)
     assert one.loss_after < one.loss_before
 
 
