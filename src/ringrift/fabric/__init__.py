@@ -1,22 +1,44 @@
-"""What one machine and forty have in common: immutable blobs, small keyed state, and leases.
+"""What one machine and forty have in common: a log of events, leased jobs, small keyed state, and immutable blobs.
 
-Callers name the protocols; `LocalFabric` (SQLite WAL and a directory) is the embedded default.
+Callers name the protocols; `LocalFabric` (SQLite WAL and a directory) is the embedded default, `MemoryFabric` serves
+tests and simulation.
 """
 
 from ringrift.fabric.database import Database
 from ringrift.fabric.files import sync_directory, write_atomically
+from ringrift.fabric.job import OPEN, Job, JobState
 from ringrift.fabric.local import LocalFabric
-from ringrift.fabric.protocol import BlobInfo, Blobs, Entry, Fabric, Lease, Leases, Registry, kept_alive
+from ringrift.fabric.memory import MemoryFabric
+from ringrift.fabric.protocol import (
+    BlobInfo,
+    Blobs,
+    Entry,
+    Fabric,
+    Jobs,
+    Lease,
+    Leases,
+    Log,
+    LogEntry,
+    Registry,
+    kept_alive,
+)
 
 __all__ = [
+    "OPEN",
     "BlobInfo",
     "Blobs",
     "Database",
     "Entry",
     "Fabric",
+    "Job",
+    "JobState",
+    "Jobs",
     "Lease",
     "Leases",
     "LocalFabric",
+    "Log",
+    "LogEntry",
+    "MemoryFabric",
     "Registry",
     "kept_alive",
     "sync_directory",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ringrift.errors import DataError, LeaseLost
+from ringrift.fabric.job import Job, JobState
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,138 @@ class Registry(Protocol):
     def ls(self, prefix: str = "") -> list[Entry]:
         """The entries whose keys start with `prefix`, by key."""
 
+    def watch(self, prefix: str, after: int, timeout: float) -> list[Entry]:
+        """The entries under `prefix` with revisions above `after`, by revision, as soon as there is one; none after
+        `timeout` seconds. Deletions and expiries are not told: compare with `ls`."""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One event as the log keeps it."""
+
+    type: str
+    """Name of its type."""
+    payload: Mapping[str, object]
+    id: str
+    """What makes it itself: an id is appended once."""
+    key: str = ""
+    """What it is about, a config mostly; readers keep the order within a key."""
+    parent: int | None = None
+    """Sequence number of the event that caused it."""
+    version: int = 1
+    """Of the payload's type."""
+    source: str = ""
+    """Who appended it."""
+    at: float = 0.0
+    """Unix time at which it was appended; given by the log."""
+    sequence: int = 0
+    """Its place in the log, from 1; given by the log."""
+
+
+class Log(Protocol):
+    """A durable sequence of events: appended, never changed, numbered upwards by one counter over all writers."""
+
+    def append(self, entries: Sequence[LogEntry]) -> list[int]:
+        """Their sequence numbers, in order, durably and all or none; an id that is there keeps the number it has."""
+
+    def read(
+        self, after: int = 0, limit: int = 1000, *, types: Collection[str] = (), key: str | None = None
+    ) -> list[LogEntry]:
+        """The first entries after a sequence number, in order; only of these types and this key where given."""
+
+    def tail(self, limit: int = 20, *, types: Collection[str] = (), key: str | None = None) -> list[LogEntry]:
+        """The last entries, in order; only of these types and this key where given."""
+
+    def last(self) -> int:
+        """The highest sequence number given so far; 0 in a new log."""
+
+    def purge(self, up_to: int) -> int:
+        """Deletes the entries up to a sequence number, their ids included; how many. Numbers are never given again."""
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """True as soon as there is an entry after `after`, whoever appended it; false after `timeout` seconds."""
+
+
+class Jobs(Protocol):
+    """Leased work. What happens to a job is said in `job`; here is who may make it happen.
+
+    A claimed job's `fence` is the right to report on it: `extend`, `finish`, `fail` and `release` raise `LeaseLost`,
+    and change nothing, once the job was reaped, cancelled or claimed anew. Delivery is at least once: whoever stores a
+    result stores it under the job's id, once.
+    """
+
+    def put(self, jobs: Sequence[Job]) -> int:
+        """Adds new jobs, all or none; how many were new: an id is put once, whatever became of it."""
+
+    def claim(
+        self,
+        holder: str,
+        capacity: Mapping[str, float],
+        *,
+        kinds: Collection[str] = (),
+        ttl: float = 60.0,
+        limit: int = 1,
+    ) -> list[Job]:
+        """Leases up to `limit` waiting jobs, of these kinds where given, for `ttl` seconds: of the due ones whose needs
+        fit together into `capacity`, those of the highest priority, the oldest first."""
+
+    def extend(self, job: Job, progress: Mapping[str, object] | None = None, ttl: float = 60.0) -> Job:
+        """Moves the lease's end to `ttl` seconds from now, and keeps the progress; the job as it is now: its `stop`
+        tells the holder to give up. Raises `LeaseLost`."""
+
+    def finish(self, job: Job, result: Mapping[str, object]) -> Job:
+        """Done, with this result. Finishing twice under the same fence is a no-op. Raises `LeaseLost`."""
+
+    def fail(self, job: Job, error: str, *, retry: bool = True) -> Job:
+        """Failed: it waits for its next attempt, or is dead where there is none or `retry` is false.
+
+        Raises `LeaseLost`.
+        """
+
+    def release(self, job: Job) -> Job:
+        """Given back: it waits, and this attempt does not count; cancelled where that was wished.
+
+        Raises `LeaseLost`.
+        """
+
+    def stop(self, id_: str, how: str = "cancel") -> Job | None:
+        """Wishes that a job is cancelled (`cancel`) or given back to be claimed by others (`preempt`): at once while it
+        waits, else when its holder hears of it or is reaped. None for a job that is unknown or finished."""
+
+    def reap(self) -> list[Job]:
+        """Takes jobs from holders that are gone (lease over), too slow (time limit) or stuck (the same progress for too
+        long); the jobs as they are then, with the reason as their error."""
+
+    def retry(self, id_: str) -> Job | None:
+        """Gives a dead or cancelled job a new set of attempts; none for another one."""
+
+    def get(self, id_: str) -> Job | None:
+        """One job."""
+
+    def ls(
+        self, *, states: Collection[JobState] = (), kind: str = "", config: str | None = None, limit: int = 1000
+    ) -> list[Job]:
+        """Jobs, newest first; only such where given."""
+
+    def counts(self) -> dict[tuple[str, str, JobState], int]:
+        """How many by kind, config and state."""
+
+    def purge(self, before: float) -> int:
+        """Forgets jobs that were done or cancelled before a Unix time; how many. Their ids may then be put again."""
+
+    def wait(self, timeout: float) -> bool:
+        """True as soon as the jobs may have changed, by whomever, since this process's last `claim`; false after
+        `timeout` seconds."""
+
 
 class Fabric(Protocol):
-    """One place of storage and agreement."""
+    """One place of storage and agreement: four primitives, and leases as the fifth word of the registry."""
 
     blobs: Blobs
     registry: Registry
     leases: Leases
+    log: Log
+    jobs: Jobs
 
     def close(self) -> None:
         """Closes what is open; leases still held are freed."""
