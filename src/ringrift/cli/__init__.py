@@ -10,6 +10,7 @@
 | `loop` | `selfplay`, `export`, `train`, `gate`, `loop` |
 | `match` | `match`, `rate` |
 | `store` | `data …`, `models …` |
+| `backup` | `backup …`, `restore` |
 | `bench` | `bench …` |
 | `benchmark` | `benchmark` |
 
@@ -25,7 +26,7 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import analyse, bench, benchmark, ground, ladder, loop, match, play, rules, store
+from ringrift.cli import analyse, backup, bench, benchmark, ground, ladder, loop, match, play, rules, store
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, analyse, ladder, loop, match, store, bench, benchmark):
+for group in (ground, rules, play, analyse, ladder, loop, match, store, backup, bench, benchmark):
     app.add_typer(group.app)
 
 

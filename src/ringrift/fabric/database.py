@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
@@ -95,6 +95,11 @@ class Database:
         found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             raise CorruptBlob(f"{self.path}: {'; '.join(found)}: restore it from a backup")
+
+    def backup(self, to: Path) -> None:
+        """Writes one consistent snapshot to a new file, while others go on writing."""
+        with space_checked(to), self._errors_named(), closing(sqlite3.connect(to)) as copy:
+            self._connection.backup(copy, pages=256)
 
     def close(self) -> None:
         """Closes the file."""

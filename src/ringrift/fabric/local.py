@@ -59,6 +59,10 @@ class LocalFabric:
         """Raises `CorruptBlob` where the database is damaged."""
         self._database.check()
 
+    def backup(self, to: Path) -> None:
+        """Writes a snapshot of the database to a new file; blobs are files to be copied."""
+        self._database.backup(to)
+
     def close(self) -> None:
         """Closes the database; leases still held are freed."""
         self.leases.close()

@@ -1,0 +1,312 @@
+"""Copies of a run elsewhere: in a directory or an object store, each as small as what has changed.
+
+    chunks/<2 hex>/<sha256>     pieces of files, shared by all backups there
+    manifests/<UTC time>.json   one whole backup: every file of the run with the pieces it is made of
+
+A manifest is written last, so that whatever it names is there. Databases are copied as one consistent snapshot while
+others write; everything else in a run is written once. Cut into pieces of equal length, a database of which few pages
+changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ringrift.errors import CorruptBlob, DataError, FormatTooNew, unknown
+from ringrift.fabric import sync_directory
+from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
+from ringrift.store.run import RunDirectory
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+FORMAT = 1
+CHUNK_BYTES = 1 << 22
+DATABASES = ("fabric.db", "games.db")  #: in this order: what the registry names is in the games' snapshot
+LEFT_OUT = ("logs", "locks")
+MARKER = "run.json"  #: a directory is a run once it has this; restored last
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of a backup."""
+
+    size_bytes: int
+    sha256: str
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One whole backup."""
+
+    name: str
+    identity: str
+    """Of the run."""
+    at: float
+    """Unix time."""
+    files: dict[str, Stored]
+    """By path in the run directory."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files.values())
+
+
+@dataclass(frozen=True)
+class BackedUp:
+    """What one backup did."""
+
+    manifest: str
+    files: int
+    size_bytes: int
+    """Of the whole run."""
+    sent_bytes: int
+    """That were not there yet."""
+    seconds: float
+
+
+class BackupStore:
+    """A place for backups: a path, or a URL such as `s3://bucket/prefix`, as `obstore` opens it.
+
+    A path has to exist unless it is to be `made`. Credentials and addresses of object stores come from their usual
+    environment variables. Raises `DataError` for a place that cannot be opened or does not answer.
+    """
+
+    def __init__(self, place: str, *, made: bool = False) -> None:
+        from obstore.store import from_url
+
+        self.place = place
+        self.local = "://" not in place
+        with self._answered():
+            self._store: ObjectStore = (
+                from_url(Path(place).resolve().as_uri(), mkdir=made) if self.local else from_url(place)
+            )
+
+    def ls(self) -> list[Manifest]:
+        """The backups, oldest first."""
+        names = sorted(path for path in self._list("manifests/") if path.endswith(".json"))
+        return [_manifest(name, self._get(name)) for name in names]
+
+    def find(self, name: str = "") -> Manifest:
+        """A backup by the beginning of its name; the last one where none is given. Raises `DataError`."""
+        found = [one for one in self.ls() if one.name.startswith(name)]
+        if not found or (name and len(found) > 1):
+            known = [one.name for one in self.ls()]
+            raise DataError(
+                f"{self.place}: {unknown('backup', name, known)}" if known else f"{self.place} has no backup"
+            )
+        return found[-1]
+
+    def backup(self, run: RunDirectory, progress: Callable[[int, int], object] = lambda done, total: None) -> BackedUp:
+        """Copies a run; others may go on using it. `progress` gets bytes done and in total.
+
+        Killed at any moment it leaves the earlier backups whole, and the next one uses the pieces that were sent.
+        """
+        began, sent, done = time.monotonic(), 0, 0
+        past = [one for one in self.ls() if one.identity == run.identity]
+        before = past[-1].files if past else {}
+        there = set(self._list("chunks/"))
+        files: dict[str, Stored] = {}
+        with _snapshots(run) as snapshots:
+            sources = snapshots | dict(_files(run.path))
+            total = sum(source.stat().st_size for source in sources.values())
+            for name, source in sources.items():
+                if name.startswith("blobs/") and name in before:
+                    files[name] = before[name]  # immutable, and named by its content
+                else:
+                    files[name], new = self._send(source, there)
+                    sent += new
+                done += files[name].size_bytes
+                progress(done, total)
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        document = {
+            "format": FORMAT,
+            "identity": run.identity,
+            "at": time.time(),
+            "files": {path: [file.size_bytes, file.sha256, *file.chunks] for path, file in files.items()},
+        }
+        self._settle()
+        self._put(f"manifests/{name}.json", json.dumps(document).encode())
+        self._settle()
+        if {_place(chunk) for file in files.values() for chunk in file.chunks} - set(self._list("chunks/")):
+            self._delete(f"manifests/{name}.json")
+            raise DataError(
+                f"{self.place}: older backups were deleted during this one, and pieces with them: repeat it"
+            )
+        size_bytes = sum(file.size_bytes for file in files.values())
+        return BackedUp(name, len(files), size_bytes, sent, time.monotonic() - began)
+
+    def restore(
+        self, manifest: Manifest, path: Path, progress: Callable[[int, int], object] = lambda d, t: None
+    ) -> None:
+        """Writes a backup to a new or empty directory, every file compared with its hash.
+
+        Raises `CorruptBlob` where a piece is missing or damaged. The directory becomes a run with its last file; a
+        restore that was killed is begun again in another directory.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise DataError(f"{path} is not empty: restore into a new or an empty directory")
+        done = 0
+        for name in sorted(manifest.files, key=lambda name: name == MARKER):
+            file = manifest.files[name]
+            target = path / name
+            with space_checked(target):
+                make_directory(target.parent)
+                self._fetch(file, target)
+            done += file.size_bytes
+            progress(done, manifest.size_bytes)
+
+    def check(self, manifest: Manifest, progress: Callable[[int, int], object] = lambda done, total: None) -> list[str]:
+        """What of a backup is missing or damaged; every piece is read."""
+        found, done = [], 0
+        for name, file in manifest.files.items():
+            try:
+                self._fetch(file, None)
+            except CorruptBlob as error:
+                found.append(f"{name}: {error}")
+            done += file.size_bytes
+            progress(done, manifest.size_bytes)
+        return found
+
+    def prune(self, keep: int) -> list[str]:
+        """Deletes all but the newest `keep` backups of each run, and the pieces that only they have; their names."""
+        by_run: dict[str, list[Manifest]] = {}
+        for one in self.ls():
+            by_run.setdefault(one.identity, []).append(one)
+        gone = [one for same in by_run.values() for one in same[: -max(1, keep)]]
+        for one in gone:
+            self._delete(f"manifests/{one.name}.json")
+        kept = {_place(chunk) for one in self.ls() for file in one.files.values() for chunk in file.chunks}
+        if gone:
+            for chunk in set(self._list("chunks/")) - kept:
+                self._delete(chunk)
+        return [one.name for one in gone]
+
+    # -- pieces --------------------------------------------------------------------------------------------------------
+
+    def _send(self, source: Path, there: set[str]) -> tuple[Stored, int]:
+        """The file as stored, and how many bytes of it were not there."""
+        whole, chunks, size, sent = hashlib.sha256(), [], 0, 0
+        with source.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                whole.update(piece)
+                chunks.append(chunk := hashlib.sha256(piece).hexdigest())
+                size += len(piece)
+                if _place(chunk) not in there:
+                    self._put(_place(chunk), piece)
+                    there.add(_place(chunk))
+                    sent += len(piece)
+        return Stored(size, whole.hexdigest(), tuple(chunks)), sent
+
+    def _fetch(self, file: Stored, target: Path | None) -> None:
+        """The pieces of a file, compared with their hashes, into a new file."""
+        whole = hashlib.sha256()
+        with (target or Path(os.devnull)).open("wb") as out:
+            for chunk in file.chunks:
+                try:
+                    piece = self._get(_place(chunk))
+                except FileNotFoundError as error:
+                    raise CorruptBlob(f"{self.place}/{_place(chunk)} is missing: take another backup") from error
+                if hashlib.sha256(piece).hexdigest() != chunk:
+                    raise CorruptBlob(f"{self.place}/{_place(chunk)} is damaged: take another backup")
+                whole.update(piece)
+                out.write(piece)
+            if target is not None:
+                out.flush()
+                os.fsync(out.fileno())
+        if whole.hexdigest() != file.sha256:
+            raise CorruptBlob("its pieces do not make the file that was stored: take another backup")
+        if target is not None:
+            sync_directory(target.parent)
+
+    # -- the object store ----------------------------------------------------------------------------------------------
+
+    def _put(self, path: str, content: bytes) -> None:
+        import obstore
+
+        with self._answered():
+            obstore.put(self._store, path, content)
+
+    def _get(self, path: str) -> bytes:
+        import obstore
+
+        with self._answered():
+            return bytes(obstore.get(self._store, path).bytes())
+
+    def _list(self, prefix: str) -> list[str]:
+        import obstore
+
+        with self._answered():
+            return [str(found["path"]) for page in obstore.list(self._store, prefix) for found in page]
+
+    def _delete(self, path: str) -> None:
+        import obstore
+
+        with self._answered():
+            obstore.delete(self._store, path)
+
+    def _settle(self) -> None:
+        """What was sent survives a power cut from here on; an object store promises that by itself."""
+        if self.local:
+            os.sync()
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            said = str(error).partition("\n")[0]
+            raise DataError(f"the place of backups {self.place} does not work: {said}") from error
+
+
+def _place(chunk: str) -> str:
+    return f"chunks/{chunk[:2]}/{chunk}"
+
+
+@contextmanager
+def _snapshots(run: RunDirectory) -> Iterator[dict[str, Path]]:
+    """The databases as they are now, in files of their own."""
+    token = secrets.token_hex(8)
+    found = {name: run.path / f"{TEMPORARY}{token}-{name}" for name in DATABASES}
+    try:
+        run.fabric.backup(found["fabric.db"])
+        run.database.backup(found["games.db"])
+        yield found
+    finally:
+        for path in found.values():
+            path.unlink(missing_ok=True)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Every file of a run that is copied as it is, with its path in the run."""
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory)
+        skipped = name.parts[0] in LEFT_OUT or name.name.startswith(DATABASES)
+        if path.is_file() and not skipped and not any(part.startswith(TEMPORARY) for part in name.parts):
+            yield str(name), path
+
+
+def _manifest(path: str, content: bytes) -> Manifest:
+    try:
+        document = json.loads(content)
+        if document["format"] > FORMAT:
+            raise FormatTooNew(f"{path} has format {document['format']}; this release reads up to {FORMAT}")
+        files = {name: Stored(size, sha256, tuple(rest)) for name, (size, sha256, *rest) in document["files"].items()}
+        return Manifest(Path(path).stem, document["identity"], document["at"], files)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptBlob(f"{path} is no manifest of a backup ({error}): delete it, and use another one") from error
