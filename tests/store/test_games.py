@@ -175,7 +175,7 @@ for n in itertools.count():
 def test_kill_9_of_the_validator_loses_nothing(run: RunDirectory) -> None:
     store = GameStore(run)
     store.add_many([(finished(0).to_bytes(), str(n)) for n in range(300)])
-    code = "import sys; from ringrift.store.validate import serve; serve(sys.argv[1])"
+    code = "import sys; from ringrift.store.validate import serve; serve(sys.argv[1], '64')"
     judge = subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True)
     assert judge.stdout is not None
     judge.stdout.readline()
@@ -540,3 +540,29 @@ def test_every_config_goes_through(run: RunDirectory, config: str) -> None:
     made = export(run, config)
     assert made.samples == len(read_shard(run.fabric.blobs.path(made.shards[0].blob)))
     assert not check(run)
+
+
+def test_game_that_crashes_the_validator_is_quarantined_and_the_others_are_judged(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = GameStore(run)
+    content = finished(1).to_bytes()
+    store.add_many([(content, f"work/{i}") for i in range(9)], played_by="elsewhere")
+    crash = """
+import os, signal, sys
+from ringrift.store import validate
+judged = validate.problem
+def problem(game):
+    if game.work_id in ("work/3", "work/7"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return judged(game)
+validate.problem = problem
+validate.serve(*sys.argv[1:])
+"""
+    monkeypatch.setattr("ringrift.store.validate.SERVE", crash)
+    seen: list[int] = []
+    done = validate(run, seen.append)
+    assert (done.valid, done.quarantined) == (7, 2)
+    assert seen == sorted(seen)
+    crashed = "the process that judged it crashed with SIGSEGV"
+    assert [(work, why) for _, work, why in store.quarantined()] == [("work/3", crashed), ("work/7", crashed)]

@@ -113,8 +113,13 @@ def _look_at_promoted(models: ModelStore, config: str, promoted: str) -> None:
         raise DataError(f"{promoted} {'was pruned' if model.pruned else f'is a model of {model.config}'}")
 
 
+def needed_blobs(run: RunDirectory) -> set[str]:
+    """The blobs that shards and models name."""
+    return {shard.blob for shard in shards(run)} | ModelStore(run).blobs()
+
+
 def _blobs(run: RunDirectory) -> Iterator[Looked]:
-    known = {shard.blob for shard in shards(run)} | ModelStore(run).blobs()
+    known = needed_blobs(run)
     for info in run.fabric.blobs.ls():
         if info.blob not in known:
             yield f"blob {info.blob}", _error(partial(run.fabric.blobs.check, info.blob)), _leave

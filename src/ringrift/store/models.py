@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from ringrift.errors import DataError, unknown
@@ -230,10 +230,13 @@ class ModelStore:
                     (config, entry.revision, json.dumps(entry.value)),
                 )
 
-    def prune(self, config: str, keep: int = 10, *, dry_run: bool = False) -> list[ModelInfo]:
+    def prune(
+        self, config: str, keep: int = 10, *, copied: Container[str] | None = None, dry_run: bool = False
+    ) -> list[ModelInfo]:
         """Deletes the files of old models, and returns those models; what is known of them stays.
 
-        Kept are the newest `keep`, the initial ones, every model that is or was promoted, and the parents of these.
+        Kept are the newest `keep`, the initial ones, every model that is or was promoted, and the parents of these;
+        with `copied`, also those whose blobs are not all in it: what was copied elsewhere.
         """
         with self._database.transaction() as connection:
             models = [model for model in self.ls(config) if not model.pruned]
@@ -242,6 +245,8 @@ class ModelStore:
             kept = {model.id for model in [*roots, *models[len(models) - keep :]]}
             kept |= {parent for model in roots for parent in model.parents}
             gone = [model for model in models if model.id not in kept]
+            if copied is not None:
+                gone = [model for model in gone if all(blob in copied for blob in _blobs(model))]
             if dry_run:
                 return gone
             connection.executemany(
@@ -249,13 +254,17 @@ class ModelStore:
             )
         with self._database.transaction():  # none of these models can be registered again meanwhile
             needed = self.blobs()
-            for blob in {blob for model in gone for blob in (model.checkpoint, model.onnx) if blob} - needed:
+            for blob in {blob for model in gone for blob in _blobs(model)} - needed:
                 self._blobs.delete(blob)
         return gone
 
     def blobs(self) -> set[str]:
         """The blobs that models need."""
-        return {blob for model in self.ls() if not model.pruned for blob in (model.checkpoint, model.onnx) if blob}
+        return {blob for model in self.ls() if not model.pruned for blob in _blobs(model)}
+
+
+def _blobs(model: ModelInfo) -> list[str]:
+    return [blob for blob in (model.checkpoint, model.onnx) if blob]
 
 
 def _key(config: str) -> str:

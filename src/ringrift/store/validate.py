@@ -17,7 +17,9 @@ from ringrift.store.run import RunDirectory
 from ringrift.store.samples import decisions
 
 BATCH = 64  #: games judged in one transaction
-SERVE = "import sys; from ringrift.store.validate import serve; serve(sys.argv[1])"
+SERVE = "import sys; from ringrift.store.validate import serve; serve(*sys.argv[1:])"
+#: Ends of the judging process that a game can be blamed for; running out of memory (SIGKILL) is none.
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 @dataclass(frozen=True)
@@ -31,34 +33,56 @@ class Validated:
 def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: None) -> Validated:
     """Judges every waiting game in a process of its own; `progress` gets the number of games done.
 
-    Games that were judged stay judged whatever happens to either process.
+    Games that were judged stay judged whatever happens to either process. A game on which that process crashes, also
+    when it judges that game alone, is quarantined.
     """
-    valid = quarantined = 0
-    if next(GameStore(run).iter_waiting(), None) is None:
-        return Validated(valid, quarantined)
-    command = [sys.executable, "-c", SERVE, str(run.path)]
+    store, done, batch = GameStore(run), [0, 0], BATCH
+    while (first := next(store.iter_waiting(), None)) is not None:
+        before = list(done)
+
+        def tell(valid: int, quarantined: int, before: list[int] = before) -> None:
+            done[:] = before[0] + valid, before[1] + quarantined
+            progress(sum(done))
+
+        crash = _judge(run, batch, tell)
+        if crash is None:
+            break
+        if batch == 1 and done == before:
+            store.judge([(first.id, f"the process that judged it crashed with {crash}")])
+            done[1] += 1
+            batch = BATCH
+        else:
+            batch = 1
+    return Validated(*done)
+
+
+def _judge(run: RunDirectory, batch: int, tell: Callable[[int, int], object]) -> str | None:
+    """Runs the other process; the signal of its crash, or none. Raises `DataError` where it gave up."""
+    command = [sys.executable, "-c", SERVE, str(run.path), str(batch)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as judge:
         try:
             for line in judge.stdout or ():
                 valid, quarantined = map(int, line.split())
-                progress(valid + quarantined)
+                tell(valid, quarantined)
             said = judge.stderr.read() if judge.stderr else ""
         except BaseException:
             judge.terminate()
             raise
+    if -judge.returncode in CRASHES:
+        return signal.Signals(-judge.returncode).name
     if judge.returncode != 0:
         last = (said.strip().splitlines() or ["it said nothing"])[-1]
         raise DataError(f"validating {run.path} stopped with status {judge.returncode}: {last}")
-    return Validated(valid, quarantined)
+    return None
 
 
-def serve(path: str) -> None:
+def serve(path: str, batch: str) -> None:
     """The other process: prints the numbers of valid and of quarantined games after each batch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, which then ends this process
     with RunDirectory.open(Path(path)) as run:
         store, valid, quarantined = GameStore(run), 0, 0
-        for batch in _batches(store.iter_waiting()):
-            judged = [(game.id, problem(game)) for game in batch]
+        for games in _batches(store.iter_waiting(), int(batch)):
+            judged = [(game.id, problem(game)) for game in games]
             store.judge(judged)
             bad = sum(reason is not None for _, reason in judged)
             valid, quarantined = valid + len(judged) - bad, quarantined + bad
@@ -85,6 +109,6 @@ def _problem(record: Record) -> str | None:
     return f"it has policies for plies {sorted(lengths)}, where nothing was decided" if lengths else None
 
 
-def _batches(games: Iterator[StoredGame]) -> Iterator[list[StoredGame]]:
-    while batch := list(islice(games, BATCH)):
+def _batches(games: Iterator[StoredGame], size: int) -> Iterator[list[StoredGame]]:
+    while batch := list(islice(games, size)):
         yield batch
