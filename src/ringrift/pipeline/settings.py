@@ -51,6 +51,47 @@ class LoopSettings:
 
 
 @dataclass(frozen=True)
+class SupervisionSettings:
+    """The process that runs the services: its port, its patience, its limits."""
+
+    host: str = "127.0.0.1"
+    """Where `/health`, `/ready` and `/metrics` are served; only this machine, unless told otherwise."""
+    port: int = 8790
+    """Their port; 0 for none."""
+    webhook: str = ""
+    """URL to which alerts and promotions are posted as JSON; empty for none."""
+    deadline: float = 20.0
+    """Seconds that services have to end when the process is told to stop."""
+    stall: float = 900.0
+    """A service with a backlog has stalled when it achieves nothing for this many seconds and for five times as long as
+    it usually takes."""
+    disk_clean: float = 0.6
+    """Share of the disk in use from which the janitor cleans up."""
+    disk_stop: float = 0.9
+    """Share of the disk in use from which no new work is begun."""
+    full_events: int = 100_000
+    """Events that wait for an effect, at which the gauge of backpressure is full."""
+    full_jobs: int = 1000
+    """Waiting jobs, at which the gauge is full."""
+    full_games: int = 50_000
+    """Games that wait for training, at which the gauge is full."""
+    log_bytes: int = 20_000_000
+    """Size at which a log file is set aside for a new one; the last three are kept."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"port is {self.port}; 1 to 65535 is right, or 0 for none")
+        if not 0 < self.disk_clean <= self.disk_stop <= 1:
+            raise ValueError(
+                f"disk_clean is {self.disk_clean} and disk_stop {self.disk_stop}; 0 < clean ≤ stop ≤ 1 is right"
+            )
+        if min(self.deadline, self.stall, self.full_events, self.full_jobs, self.full_games, self.log_bytes) <= 0:
+            raise ValueError("deadline, stall, the full_… values and log_bytes are above 0")
+        if self.webhook and not self.webhook.startswith(("http://", "https://")):
+            raise ValueError(f"webhook is {self.webhook!r}; an http:// or https:// address is right")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The settings of all stages."""
 
@@ -60,6 +101,7 @@ class Recipe:
     match: MatchSettings = field(default_factory=MatchSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
+    services: SupervisionSettings = field(default_factory=SupervisionSettings)
 
 
 SMOKE_GAMES = 4
