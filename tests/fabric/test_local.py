@@ -125,20 +125,20 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_database_formats_and_damage(tmp_path: Path) -> None:
     schema = "CREATE TABLE t (x);\nCREATE TRIGGER r BEFORE DELETE ON t BEGIN\n SELECT RAISE(ABORT, 'no');\nEND;"
-    Database(tmp_path / "a.db", schema, 1).close()
-    Database(tmp_path / "a.db", schema, 1).close()
+    Database(tmp_path / "a.db", {1: schema}).close()
+    Database(tmp_path / "a.db", {1: schema}).close()
     with sqlite3.connect(tmp_path / "a.db") as connection:
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     with pytest.raises(FormatTooNew, match=r"a\.db has format 2"):
-        Database(tmp_path / "a.db", schema, 1)
+        Database(tmp_path / "a.db", {1: schema})
     (tmp_path / "b.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(CorruptBlob, match=r"b\.db"):
-        Database(tmp_path / "b.db", schema, 1)
+        Database(tmp_path / "b.db", {1: schema})
 
 
 def test_transaction_is_all_or_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "a.db", "CREATE TABLE t (x);", 1)
+    database = Database(tmp_path / "a.db", {1: "CREATE TABLE t (x);"})
 
     def half() -> None:
         with database.transaction() as connection:
@@ -198,7 +198,7 @@ def test_compare_and_set_has_one_winner(fabric: LocalFabric) -> None:
 
 def test_registry_lists_deletes_and_expires(tmp_path: Path) -> None:
     clock = VirtualClock(100.0)
-    fabric = LocalFabric(tmp_path, clock.now)
+    fabric = LocalFabric(tmp_path, clock)
     fabric.registry.set("node/a", {}, ttl=5)
     old = fabric.registry.set("node/b", {})
     assert [entry.key for entry in fabric.registry.ls("node/")] == ["node/a", "node/b"]
@@ -237,7 +237,7 @@ def test_kill_9_frees_the_lease_at_once(fabric: LocalFabric, tmp_path: Path) -> 
 
 def test_expired_holder_is_fenced_out(tmp_path: Path) -> None:
     clock = VirtualClock(100.0)
-    fabric = LocalFabric(tmp_path, clock.now)
+    fabric = LocalFabric(tmp_path, clock)
     hung = fabric.leases.acquire("loop", ttl=30)
     clock.advance(29)
     hung.extend()

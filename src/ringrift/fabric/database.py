@@ -1,137 +1,288 @@
-"""A SQLite database that keeps its promises: WAL, `synchronous=FULL`, immediate transactions, a format number."""
+"""A SQLite database that keeps its promises: WAL, immediate transactions, a format number, patience with a limit."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
-from ringrift.fabric.files import make_directory, no_space, space_checked
+from ringrift.fabric.files import TEMPORARY, make_directory, no_space, space_checked, sync_directory
+from ringrift.fabric.mounts import refuse_network
 
-BUSY_SECONDS = 15.0  #: how long a transaction waits for another process's
+READERS = 4  #: connections for reading beside the one that writes
+POLL_SECONDS = 0.02  #: between two looks for what other connections have changed
+RETRY_SECONDS = 0.0005  #: between two tries to begin a transaction while another process has one
+BACKUP_PAGES = 1024
+
+
+class Patience(float, Enum):
+    """How many seconds something may wait for others that use the same database."""
+
+    SHORT = 5.0
+    """Reads, health."""
+    NORMAL = 15.0
+    """Changes."""
+    LONG = 30.0
+    """Bulk changes, backups, whole checks."""
 
 
 class Database:
-    """One file, usable from several threads; every change is one short transaction.
+    """One file, usable from any number of threads and processes; every change is one short transaction.
 
-    Raises `FormatTooNew` for a file of a later release, `CorruptBlob` for a damaged one, `DataError` on a full disk.
+    One connection writes, a few others read at the same time. Without a path everything is kept in memory, by one
+    connection. Raises `FormatTooNew` for a file of a later release, `CorruptBlob` for a damaged one, `DataError` on a
+    full disk, on a network file system, in a forked process, or when the patience of a call is over.
     """
 
-    def __init__(self, path: Path, schema: str, version: int) -> None:
+    def __init__(self, path: Path | None, schema: Mapping[int, str]) -> None:
+        """`schema` holds the statements that lead to each format from the one before it, the first one from nothing."""
         self.path = path
-        self._lock = threading.RLock()
-        with space_checked(path):
-            make_directory(path.parent)
-        with self._errors_named():
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+        self.longest = 0.0
+        """Seconds that the longest transaction of this process took."""
+        self._pid, self._closed = os.getpid(), False
+        self._own = threading.local()  # .connection: the one in whose transaction the thread is
+        self._writing = threading.Lock()
+        self._reading = threading.BoundedSemaphore(READERS)
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._watching = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
+        if path is not None:
+            refuse_network(path.parent)
+            with space_checked(path):
+                make_directory(path.parent)
+        with self._errors_named(Patience.NORMAL):
+            self._writer = self._connect()
         try:
-            with self._errors_named():
-                self._prepare(schema, version)
+            with self._errors_named(Patience.NORMAL):
+                self._prepare(schema)
         except BaseException:
-            self._connection.close()
+            self._writer.close()
             raise
 
-    def _prepare(self, schema: str, version: int) -> None:
-        self._connection.row_factory = sqlite3.Row
-        found = self._version()
+    def __str__(self) -> str:
+        return str(self.path or "a database in memory")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path or ":memory:", timeout=Patience.SHORT, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _prepare(self, schema: Mapping[int, str]) -> None:
+        version, found = max(schema), self._version()
         if found > version:
             raise FormatTooNew(
-                f"{self.path} has format {found}; this release reads up to {version}: use the release that wrote it"
+                f"{self} has format {found}; this release reads up to {version}: use the release that wrote it"
             )
         self._enter_wal()
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        if found == 0:
-            with self.transaction() as connection:
-                for statement in _statements(schema) if self._version() == 0 else ():
-                    connection.execute(statement)
+        self._writer.execute("PRAGMA foreign_keys = ON")
+        self._writer.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, in steps shorter than SQLite's
+        if found < version:
+            with self.transaction(Patience.LONG) as connection:
+                found = self._version()  # another process may have been first
+                for step in range(found + 1, version + 1):
+                    for statement in _statements(schema[step]):
+                        connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version}")
 
     def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        return int(self._writer.execute("PRAGMA user_version").fetchone()[0])
 
     def _enter_wal(self) -> None:
         # Two processes entering WAL at once can get SQLITE_BUSY without the busy handler being asked.
-        deadline = time.monotonic() + BUSY_SECONDS
+        deadline = time.monotonic() + Patience.NORMAL
         while True:
             try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if not _busy(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the changes inside, durably, or none. A transaction inside another one joins it."""
-        with self._lock, self._errors_named():
-            joined = self._connection.in_transaction
-            if joined:
-                yield self._connection
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+    def transaction(
+        self, patience: Patience = Patience.NORMAL, *, durable: bool = True
+    ) -> Iterator[sqlite3.Connection]:
+        """All of the changes inside, or none. A transaction inside another one of the same thread joins it.
 
-    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """What a query gives, read as one snapshot."""
-        with self._lock, self._errors_named():
-            return self._connection.execute(query, parameters).fetchall()
+        Once it ends, `kill -9` undoes nothing of it, and a power cut neither unless `durable` is false.
+        """
+        if (joined := self._joined()) is not None:
+            with self._errors_named(patience):
+                yield joined
+            return
+        deadline = time.monotonic() + patience
+        if not self._writing.acquire(timeout=patience):
+            raise self._locked(patience)
+        try:
+            with self._errors_named(patience):
+                self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._begin(deadline)
+                began = time.perf_counter()
+                self._own.connection = self._writer
+                try:
+                    yield self._writer
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._own.connection = None
+                    self.longest = max(self.longest, time.perf_counter() - began)
+        finally:
+            self._writing.release()
+
+    def _begin(self, deadline: float) -> None:
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
+
+    def rows(
+        self, query: str, parameters: Sequence[object] = (), patience: Patience = Patience.SHORT
+    ) -> list[sqlite3.Row]:
+        """What a query gives, read as one snapshot; inside a transaction of the thread, as that one has left it."""
+        with self._reader(patience) as connection, self._errors_named(patience):
+            return connection.execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _reader(self, patience: Patience) -> Iterator[sqlite3.Connection]:
+        if (joined := self._joined()) is not None:
+            yield joined
+            return
+        if self.path is None:
+            with self.transaction(patience) as connection:
+                yield connection
+            return
+        if not self._reading.acquire(timeout=patience):
+            raise self._locked(patience)
+        try:
+            with self._errors_named(patience):
+                connection = self._readers.pop() if self._readers else self._connect()
+            try:
+                yield connection
+            finally:
+                connection.close() if self._closed else self._readers.append(connection)
+        finally:
+            self._reading.release()
+
+    def _joined(self) -> sqlite3.Connection | None:
+        if os.getpid() != self._pid:
+            raise DataError(
+                f"{self} was opened before this process was forked, which would damage it: start processes by spawning,"
+                " and open it in the new one"
+            )
+        if self._closed:
+            raise DataError(f"{self} is closed: open it again")
+        return getattr(self._own, "connection", None)
+
+    def wait(self, changed: Callable[[], bool], timeout: float) -> bool:
+        """Waits until `changed()`, asked again after every change by any thread or process; its last answer."""
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self._changes()
+            if changed():
+                return True
+            while self._changes() == seen:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                time.sleep(min(POLL_SECONDS, left))
+
+    def _changes(self) -> int:
+        """A number that differs once any other connection, this process's included, has changed something."""
+        with self._watching, self._errors_named(Patience.SHORT):
+            self._joined()
+            if self._watcher is None:
+                self._watcher = self._connect()
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
 
     def check(self) -> None:
         """Raises `CorruptBlob` where SQLite's own integrity check finds damage."""
-        found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(3)")]
+        found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(3)", patience=Patience.LONG)]
         if found != ["ok"]:
-            raise CorruptBlob(f"{self.path}: {'; '.join(found)}: restore it from a backup")
+            raise CorruptBlob(f"{self}: {'; '.join(found)}: restore it from a backup")
 
     def backup(self, to: Path) -> None:
-        """Writes one consistent snapshot to a new file, while others go on writing."""
-        with space_checked(to), self._errors_named(), closing(sqlite3.connect(to)) as copy:
-            self._connection.backup(copy, pages=256)
+        """Copies the database, as it is now, into the file `to`, durably and whole or not at all; writers go on."""
+        temporary = to.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        with space_checked(to), self._reader(Patience.LONG) as source, self._errors_named(Patience.LONG):
+            make_directory(to.parent)
+            try:
+                if not source.in_transaction:
+                    source.execute("BEGIN")  # one snapshot, or each change would make the copy start again
+                copy = sqlite3.connect(temporary, isolation_level=None)
+                try:
+                    source.backup(copy, pages=BACKUP_PAGES)
+                    copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+                finally:
+                    copy.close()
+                    if source is not self._writer:
+                        source.execute("ROLLBACK")
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(to)
+                sync_directory(to.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            self._connection.close()
+        with self._writing, self._watching:
+            self._closed = True
+            for connection in (*self._readers, self._watcher, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._readers.clear()
 
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
+    def _errors_named(self, patience: Patience) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise self._named(error) from error
+            raise self._named(error, patience) from error
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
             if _code(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise CorruptBlob(f"{self.path}: {error}: restore it from a backup") from error
+                raise CorruptBlob(f"{self}: {error}: restore it from a backup") from error
             raise
 
-    def _named(self, error: sqlite3.OperationalError) -> Exception:
+    def _named(self, error: sqlite3.OperationalError, patience: Patience) -> Exception:
         code = _code(error)
         if code == sqlite3.SQLITE_FULL or code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):
-            return no_space(self.path)
-        if code & 0xFF == sqlite3.SQLITE_BUSY:
-            return DataError(f"{self.path} stayed locked for {BUSY_SECONDS:.0f} s: another process is using it")
+            return no_space(self.path or Path(":memory:"))
+        if _busy(error):
+            return self._locked(patience)
         if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            return DataError(f"{self.path}: {error}: check the disk's space and the file's permissions")
+            return DataError(f"{self}: {error}: check the disk's space and the file's permissions")
         return error
+
+    def _locked(self, patience: Patience) -> DataError:
+        return DataError(f"{self} stayed locked for {patience.value:.0f} s: other threads or processes are using it")
 
 
 def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0))
+
+
+def _busy(error: sqlite3.Error) -> bool:
+    return _code(error) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _statements(script: str) -> Iterator[str]:

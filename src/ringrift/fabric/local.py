@@ -12,52 +12,47 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from ringrift.clock import Clock
 from ringrift.errors import CorruptBlob, DataError, JobError, LeaseLost
+from ringrift.fabric import local_jobs, local_log
 from ringrift.fabric.database import Database
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked, sweep, sync_directory, written_atomically
+from ringrift.fabric.local_jobs import LocalJobs
+from ringrift.fabric.local_log import LocalLog
 from ringrift.fabric.protocol import BlobInfo, Entry, Lease
+from ringrift.fabric.shared import BOOT_CLOCK, Shared, boot_id
 
-FORMAT = 1
 CHUNK_BYTES = 1 << 20
 HASH_LENGTH = 64
-SCHEMA = """
+LAST = "\U0010ffff"  #: sorts behind all that a key may go on with
+SCHEMA = {  # of fabric.db, by format
+    1: """
 CREATE TABLE registry (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL UNIQUE,
     expires REAL, boot TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE revision (last INTEGER NOT NULL);
 INSERT INTO revision VALUES (0);
 CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, fence INTEGER NOT NULL,
     expires REAL NOT NULL, boot TEXT NOT NULL) WITHOUT ROWID;
-"""
-
-
-def boot_seconds() -> float:
-    """Seconds since the machine started, its sleep included: leases neither stretch nor jump with the wall clock."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def boot_id() -> str:
-    """Names this start of the machine; empty where the system does not tell."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else ""
+""",
+    2: local_log.SCHEMA + local_jobs.SCHEMA,
+}
 
 
 class LocalFabric:
-    """Blobs in `directory/blobs`, registry and leases in `directory/fabric.db`."""
+    """Blobs in `directory/blobs`; registry, leases, log and jobs in `directory/fabric.db`."""
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = boot_seconds) -> None:
-        self._database = Database(directory / "fabric.db", SCHEMA, FORMAT)
-        self._boot = boot_id()
+    def __init__(self, directory: Path, clock: Clock = BOOT_CLOCK) -> None:
+        self.database = Database(directory / "fabric.db", SCHEMA)
+        shared = Shared(self.database, clock, boot_id())
         self.blobs = LocalBlobs(directory / "blobs")
-        self.leases = LocalLeases(self._database, directory / "locks", clock, self._boot)
-        self.registry = LocalRegistry(self._database, clock, self._boot)
-
-    def check(self) -> None:
-        """Raises `CorruptBlob` where the database is damaged."""
-        self._database.check()
+        self.leases = LocalLeases(shared, directory / "locks")
+        self.registry = LocalRegistry(shared, self.leases)
+        self.log = LocalLog(shared)
+        self.jobs = LocalJobs(shared)
 
     def backup(self, to: Path) -> None:
         """Writes a snapshot of the database to a new file; blobs are files to be copied."""
@@ -66,7 +61,7 @@ class LocalFabric:
     def close(self) -> None:
         """Closes the database; leases still held are freed."""
         self.leases.close()
-        self._database.close()
+        self.database.close()
 
 
 class LocalBlobs:
@@ -141,24 +136,24 @@ class LocalBlobs:
 class LocalRegistry:
     """Rows of one table; a revision counter that never goes back."""
 
-    def __init__(self, database: Database, clock: Callable[[], float], boot: str) -> None:
-        self._database, self._clock, self._boot = database, clock, boot
+    def __init__(self, shared: Shared, leases: LocalLeases) -> None:
+        self._shared, self._database, self._leases = shared, shared.database, leases
 
     def get(self, key: str) -> Entry | None:
         return next((self._entry(row) for row in self._alive("key = ?", key)), None)
 
     def ls(self, prefix: str = "") -> list[Entry]:
-        return [self._entry(row) for row in self._alive("substr(key, 1, ?) = ?", len(prefix), prefix)]
+        return [self._entry(row) for row in self._alive("key >= ? AND key < ?", prefix, prefix + LAST)]
 
     def set(self, key: str, value: dict[str, object], *, ttl: float | None = None, lease: Lease | None = None) -> Entry:
-        with self._database.transaction() as connection:
+        with self._database.transaction(durable=ttl is None) as connection:  # what expires does not outlive a power cut
             return self._write(connection, key, value, ttl, lease)
 
     def compare_and_set(
         self, key: str, value: dict[str, object], revision: int, *, ttl: float | None = None, lease: Lease | None = None
     ) -> Entry | None:
         """See `Registry.compare_and_set`."""
-        with self._database.transaction() as connection:
+        with self._database.transaction(durable=ttl is None) as connection:
             current = self.get(key)
             if (current.revision if current else 0) != revision:
                 return None
@@ -166,26 +161,40 @@ class LocalRegistry:
 
     def delete(self, key: str, *, lease: Lease | None = None) -> bool:
         with self._database.transaction() as connection:
-            _check_fence(connection, lease)
-            return connection.execute("DELETE FROM registry WHERE key = ?", (key,)).rowcount > 0
+            self._leases.check(lease)
+            there = self.get(key) is not None
+            connection.execute("DELETE FROM registry WHERE key = ?", (key,))
+            return there
+
+    def watch(self, prefix: str, after: int, timeout: float) -> list[Entry]:
+        news: list[Entry] = []
+
+        def changed() -> bool:
+            news[:] = map(
+                self._entry, self._alive("key >= ? AND key < ? AND revision > ?", prefix, prefix + LAST, after)
+            )
+            return bool(news)
+
+        self._shared.wait(changed, timeout)
+        return sorted(news, key=lambda entry: entry.revision)
 
     def _write(
         self, connection: sqlite3.Connection, key: str, value: dict[str, object], ttl: float | None, lease: Lease | None
     ) -> Entry:
-        _check_fence(connection, lease)
+        self._leases.check(lease)
         connection.execute("UPDATE revision SET last = last + 1")
         revision = int(connection.execute("SELECT last FROM revision").fetchone()[0])
-        expires = None if ttl is None else self._clock() + ttl
+        expires = None if ttl is None else self._shared.clock.monotonic() + ttl
         connection.execute(
             "INSERT OR REPLACE INTO registry (key, value, revision, expires, boot) VALUES (?, ?, ?, ?, ?)",
-            (key, json.dumps(value, sort_keys=True), revision, expires, self._boot),
+            (key, json.dumps(value, sort_keys=True), revision, expires, self._shared.boot),
         )
         return Entry(key, value, revision)
 
     def _alive(self, where: str, *parameters: object) -> list[sqlite3.Row]:
         return self._database.rows(
             f"SELECT * FROM registry WHERE {where} AND (expires IS NULL OR (expires > ? AND boot = ?)) ORDER BY key",
-            (*parameters, self._clock(), self._boot),
+            (*parameters, self._shared.clock.monotonic(), self._shared.boot),
         )
 
     @staticmethod
@@ -200,8 +209,8 @@ class LocalLeases:
     `kill -9`; the expiry frees it from a holder that hangs, and the fencing number keeps that one from writing later.
     """
 
-    def __init__(self, database: Database, directory: Path, clock: Callable[[], float], boot: str) -> None:
-        self._database, self._directory, self._clock, self._boot = database, directory, clock, boot
+    def __init__(self, shared: Shared, directory: Path) -> None:
+        self._shared, self._database, self._directory = shared, shared.database, directory
         self._held: list[LocalLease] = []
 
     def acquire(self, name: str, ttl: float = 30.0) -> LocalLease:
@@ -214,7 +223,7 @@ class LocalLeases:
             fence = 1 + (row["fence"] if row else 0)
             connection.execute(
                 "INSERT OR REPLACE INTO leases (name, holder, fence, expires, boot) VALUES (?, ?, ?, ?, ?)",
-                (name, holder, fence, self._clock() + ttl, self._boot),
+                (name, holder, fence, self._shared.clock.monotonic() + ttl, self._shared.boot),
             )
             descriptor = self._lock(name, fence, fcntl.LOCK_EX)
             if descriptor is None:
@@ -226,7 +235,8 @@ class LocalLeases:
 
     def holder(self, name: str) -> str | None:
         for row in self._database.rows("SELECT * FROM leases WHERE name = ?", (name,)):
-            if row["holder"] and row["expires"] > self._clock() and row["boot"] == self._boot:
+            alive = row["expires"] > self._shared.clock.monotonic() and row["boot"] == self._shared.boot
+            if row["holder"] and alive:
                 descriptor = self._lock(name, row["fence"], fcntl.LOCK_SH)
                 if descriptor is None:
                     return str(row["holder"])
@@ -235,14 +245,21 @@ class LocalLeases:
 
     def extend(self, lease: LocalLease) -> None:
         """Moves a lease's expiry."""
-        with self._database.transaction() as connection:
-            _check_fence(connection, lease)
-            connection.execute("UPDATE leases SET expires = ? WHERE name = ?", (self._clock() + lease.ttl, lease.name))
+        with self._database.transaction(durable=False) as connection:
+            self.check(lease)
+            expires = self._shared.clock.monotonic() + lease.ttl
+            connection.execute("UPDATE leases SET expires = ? WHERE name = ?", (expires, lease.name))
 
-    def check(self, lease: LocalLease) -> None:
+    def check(self, lease: Lease | None) -> None:
         """Raises `LeaseLost` where a lease has a new holder."""
-        with self._database.transaction() as connection:
-            _check_fence(connection, lease)
+        if lease is None:
+            return
+        rows = self._database.rows("SELECT holder, fence FROM leases WHERE name = ?", (lease.name,))
+        if not rows or rows[0]["fence"] != lease.fence or rows[0]["holder"] != lease.holder:
+            taker = rows[0]["holder"] if rows and rows[0]["holder"] else "nobody"
+            raise LeaseLost(
+                f"{lease.name} was taken from {lease.holder}; it is now held by {taker}: nothing was written"
+            )
 
     def release(self, lease: LocalLease) -> None:
         """Frees a lease."""
@@ -291,15 +308,6 @@ class LocalLease:
 
     def release(self) -> None:
         self._leases.release(self)
-
-
-def _check_fence(connection: sqlite3.Connection, lease: Lease | None) -> None:
-    if lease is None:
-        return
-    row = connection.execute("SELECT holder, fence FROM leases WHERE name = ?", (lease.name,)).fetchone()
-    if row is None or row["fence"] != lease.fence or row["holder"] != lease.holder:
-        taker = row["holder"] if row and row["holder"] else "nobody"
-        raise LeaseLost(f"{lease.name} was taken from {lease.holder}; it is now held by {taker}: nothing was written")
 
 
 def _chunks(content: bytes | Path) -> Iterator[bytes]:

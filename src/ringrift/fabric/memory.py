@@ -6,6 +6,7 @@ once, in `protocol`.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 from collections import Counter
@@ -103,6 +104,7 @@ class MemoryJobs:
         self._changed, self._clock = changed, clock
         self._jobs: dict[str, Job] = {}
         self._order: dict[str, int] = {}
+        self._numbers = itertools.count()
         self._open: dict[JobState, dict[str, None]] = {state: {} for state in JobState}
         self._version = self._seen = 0
 
@@ -110,7 +112,7 @@ class MemoryJobs:
         with self._changed:
             new = {job.id: job for job in reversed(jobs) if job.id not in self._jobs}
             for job in reversed(new.values()):
-                self._order[job.id] = len(self._order)
+                self._order[job.id] = next(self._numbers)
                 self._keep(replace(job, created_at=self._clock.now()))
             return len(new)
 
@@ -197,7 +199,7 @@ class MemoryJobs:
             ended = [*self._open[JobState.DONE], *self._open[JobState.CANCELLED]]
             gone = [id_ for id_ in ended if self._jobs[id_].finished_at < before]
             for id_ in gone:
-                del self._open[self._jobs.pop(id_).state][id_]
+                del self._open[self._jobs.pop(id_).state][id_], self._order[id_]
             return len(gone)
 
     def wait(self, timeout: float) -> bool:

@@ -2,7 +2,7 @@
 
 run.json       what this directory is: format, identity, when and by which release it was made
 games.db       games, and what is known of shards and models
-fabric.db      registry (`promoted/<config>`) and leases
+fabric.db      registry (`promoted/<config>`), leases, log of events, jobs
 blobs/         shards (.npz), checkpoints (.safetensors) and exported models (.onnx), named by content hash
 """
 
@@ -21,10 +21,10 @@ from ringrift.fabric import Database, Lease, LocalFabric, kept_alive, write_atom
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
 
 FORMAT = 1  #: of run.json and the layout
-SCHEMA_FORMAT = 1  #: of games.db
 LOOP_LEASE = "loop"
 LOOP_TTL = 60.0  #: seconds that a hanging loop keeps the directory
-SCHEMA = """
+SCHEMA = {  # of games.db, by format
+    1: """
 CREATE TABLE shards (
     id INTEGER PRIMARY KEY, config TEXT NOT NULL, blob TEXT NOT NULL UNIQUE, samples INTEGER NOT NULL,
     games INTEGER NOT NULL, encoding_hash TEXT NOT NULL, added REAL NOT NULL
@@ -64,6 +64,7 @@ CREATE TABLE promotions (
     config TEXT NOT NULL, revision INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (config, revision)
 );
 """
+}
 
 
 class RunDirectory:
@@ -77,7 +78,7 @@ class RunDirectory:
         self.path = path
         self.identity = identity
         """A random name that stays with the run wherever its directory is moved."""
-        self.database = Database(path / "games.db", SCHEMA, SCHEMA_FORMAT)
+        self.database = Database(path / "games.db", SCHEMA)
         try:
             self.fabric = LocalFabric(path)
         except BaseException:

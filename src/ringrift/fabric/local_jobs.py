@@ -1,0 +1,210 @@
+"""The jobs of the local fabric: rows of one table, changed by the functions of `job`."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import islice
+
+from ringrift.fabric import job as jobs
+from ringrift.fabric.job import Job, JobState
+from ringrift.fabric.shared import Shared
+
+PURGE_ROWS = 500  #: deleted in one transaction
+SCHEMA = """
+CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+    config TEXT NOT NULL, payload TEXT NOT NULL, priority INTEGER NOT NULL, needs TEXT NOT NULL,
+    max_attempts INTEGER NOT NULL, time_limit REAL NOT NULL, stuck_after REAL NOT NULL, parent INTEGER,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL, fence INTEGER NOT NULL, holder TEXT NOT NULL, due REAL NOT NULL,
+    claimed REAL NOT NULL, changed REAL NOT NULL, expires REAL NOT NULL, stop TEXT NOT NULL, progress TEXT NOT NULL,
+    result TEXT NOT NULL, error TEXT NOT NULL, created_at REAL NOT NULL, finished_at REAL NOT NULL,
+    boot TEXT NOT NULL, ready INTEGER NOT NULL);
+CREATE INDEX jobs_ready ON jobs (kind, needs, priority DESC, number) WHERE ready = 1;
+CREATE INDEX jobs_due ON jobs (due) WHERE ready = 0 AND state = 'waiting';
+CREATE INDEX jobs_by_state ON jobs (state, number);
+CREATE INDEX jobs_by_kind ON jobs (kind, config, state);
+CREATE TABLE jobs_version (last INTEGER NOT NULL);
+INSERT INTO jobs_version VALUES (0);
+"""
+COLUMNS = tuple(field.name for field in fields(Job))
+JSON = ("payload", "needs", "progress", "result")
+FIXED = ("id", "kind", "config", "payload", "priority", "needs", "max_attempts", "time_limit", "stuck_after", "parent",
+    "created_at")  # fmt: skip
+CHANGING = tuple(name for name in COLUMNS if name not in FIXED)
+INSERT = f"INSERT INTO jobs ({','.join(COLUMNS)},boot,ready) VALUES ({','.join(f':{c}' for c in COLUMNS)},:boot,:ready)"
+UPDATE = f"UPDATE jobs SET {','.join(f'{c}=:{c}' for c in CHANGING)},boot=:boot,ready=:ready WHERE id=:id"
+
+
+class LocalJobs:
+    """See `Jobs`. A job is `ready` from when it is due: a claim looks at one ready job of each kind and needs."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared, self._database = shared, shared.database
+        self._seen = 0
+
+    def put(self, jobs: Sequence[Job]) -> int:
+        with self._database.transaction() as connection:
+            at = self._shared.clock.now()
+            rows = [self._row(replace(job, created_at=at)) for job in jobs]
+            before = connection.total_changes
+            connection.executemany(INSERT + " ON CONFLICT (id) DO NOTHING", rows)
+            if new := connection.total_changes - before:
+                _tell(connection)
+            return new
+
+    def claim(
+        self,
+        holder: str,
+        capacity: Mapping[str, float],
+        *,
+        kinds: Collection[str] = (),
+        ttl: float = 60.0,
+        limit: int = 1,
+    ) -> list[Job]:
+        self._seen = self._version()
+        self._make_ready()
+        if not self._lanes(kinds, capacity):
+            return []
+        with self._database.transaction(durable=False) as connection:
+            now, taken = self._shared.clock.monotonic(), self._best(kinds, capacity, limit)
+            return [self._keep(connection, jobs.claimed(job, holder, ttl, now)) for job in taken]
+
+    def _make_ready(self) -> None:
+        due = "ready = 0 AND state = 'waiting' AND (due <= ? OR boot <> ?)"
+        limits = (self._shared.clock.monotonic(), self._shared.boot)
+        if self._database.rows(f"SELECT 1 FROM jobs WHERE {due} LIMIT 1", limits):
+            with self._database.transaction(durable=False) as connection:
+                connection.execute(f"UPDATE jobs SET ready = 1 WHERE {due}", limits)
+
+    def _lanes(self, kinds: Collection[str], left: Mapping[str, float]) -> list[tuple[str, str]]:
+        """Kind and needs of the jobs that are ready and fit: found by leaping through the index."""
+        lanes: list[tuple[str, str]] = []
+        at = ("", "")
+        query = "SELECT kind, needs FROM jobs WHERE ready = 1 AND (kind, needs) > (?, ?) ORDER BY kind, needs LIMIT 1"
+        while found := self._database.rows(query, at):
+            at = tuple(found[0])
+            if (not kinds or at[0] in kinds) and jobs.fits(json.loads(at[1]), left):
+                lanes.append(at)
+        return lanes
+
+    def _best(self, kinds: Collection[str], capacity: Mapping[str, float], limit: int) -> list[Job]:
+        left = dict(capacity)
+        taken: list[Job] = []
+        query = "SELECT * FROM jobs WHERE ready = 1 AND kind = ? AND needs = ? ORDER BY priority DESC, number LIMIT ?"
+        lanes = [self._database.rows(query, (*lane, limit)) for lane in self._lanes(kinds, capacity)]
+        for row in heapq.merge(*lanes, key=lambda row: (-row["priority"], row["number"])):
+            job = self._job(row)
+            if len(taken) < limit and jobs.fits(job.needs, left):
+                taken.append(job)
+                left = {name: amount - job.needs.get(name, 0.0) for name, amount in left.items()}
+        return taken
+
+    def extend(self, job: Job, progress: Mapping[str, object] | None = None, ttl: float = 60.0) -> Job:
+        with self._database.transaction(durable=False) as connection:
+            now = self._shared.clock.monotonic()
+            left = jobs.extended(self._held(job), progress, ttl, now)
+            connection.execute(UPDATE, self._row(left))
+            return left
+
+    def finish(self, job: Job, result: Mapping[str, object]) -> Job:
+        with self._database.transaction() as connection:
+            now = self.get(job.id)
+            if now is not None and now.state is JobState.DONE and now.fence == job.fence:
+                return now
+            return self._keep(connection, jobs.finished(jobs.held(now, job), result, self._shared.clock.now()))
+
+    def fail(self, job: Job, error: str, *, retry: bool = True) -> Job:
+        with self._database.transaction() as connection:
+            clock = self._shared.clock
+            left = jobs.failed(self._held(job), error, clock.monotonic(), clock.now(), retry=retry)
+            return self._keep(connection, left)
+
+    def release(self, job: Job) -> Job:
+        with self._database.transaction(durable=False) as connection:
+            return self._keep(connection, jobs.released(self._held(job), self._shared.clock.now()))
+
+    def stop(self, id_: str, how: str = "cancel") -> Job | None:
+        return self._turn(id_, lambda job: jobs.stopped(job, how, self._shared.clock.now()))
+
+    def reap(self) -> list[Job]:
+        clock = self._shared.clock
+
+        def left(job: Job) -> Job | None:
+            return jobs.reaped(job, clock.monotonic(), clock.now())
+
+        stale = [job for job in self.ls(states=[JobState.LEASED], limit=-1) if left(job)]
+        return [taken for job in reversed(stale) if (taken := self._turn(job.id, left))]
+
+    def retry(self, id_: str) -> Job | None:
+        return self._turn(id_, jobs.revived)
+
+    def _turn(self, id_: str, change: Callable[[Job], Job | None]) -> Job | None:
+        with self._database.transaction() as connection:
+            job = self.get(id_)
+            left = change(job) if job else None
+            return self._keep(connection, left) if left else None
+
+    def get(self, id_: str) -> Job | None:
+        return next((self._job(row) for row in self._database.rows("SELECT * FROM jobs WHERE id = ?", (id_,))), None)
+
+    def ls(
+        self, *, states: Collection[JobState] = (), kind: str = "", config: str | None = None, limit: int = 1000
+    ) -> list[Job]:
+        where, parameters = "(?1 = '' OR kind = ?1) AND (?2 IS NULL OR config = ?2)", (kind, config, limit)
+        found = [
+            self._database.rows(
+                f"SELECT * FROM jobs WHERE {where} {state and 'AND state = ?4'} ORDER BY number DESC LIMIT ?3",
+                (*parameters, state) if state else parameters,
+            )
+            for state in set(states) or ("",)
+        ]
+        newest = heapq.merge(*found, key=lambda row: row["number"], reverse=True)
+        return [self._job(row) for row in islice(newest, limit if limit >= 0 else None)]
+
+    def counts(self) -> dict[tuple[str, str, JobState], int]:
+        rows = self._database.rows("SELECT kind, config, state, count(*) AS n FROM jobs GROUP BY kind, config, state")
+        return {(row["kind"], row["config"], JobState(row["state"])): row["n"] for row in rows}
+
+    def purge(self, before: float) -> int:
+        gone = 0
+        old = "state IN ('done', 'cancelled') AND finished_at < ?"
+        numbers = [row["number"] for row in self._database.rows(f"SELECT number FROM jobs WHERE {old}", (before,))]
+        for start in range(0, len(numbers), PURGE_ROWS):
+            some = numbers[start : start + PURGE_ROWS]
+            with self._database.transaction(durable=False) as connection:
+                query = f"DELETE FROM jobs WHERE {old} AND number IN ({','.join('?' * len(some))})"
+                gone += connection.execute(query, (before, *some)).rowcount
+        return gone
+
+    def wait(self, timeout: float) -> bool:
+        return self._shared.wait(lambda: self._version() > self._seen, timeout)
+
+    def _version(self) -> int:
+        return int(self._database.rows("SELECT last FROM jobs_version")[0]["last"])
+
+    def _held(self, job: Job) -> Job:
+        return jobs.held(self.get(job.id), job)
+
+    def _keep(self, connection: sqlite3.Connection, job: Job) -> Job:
+        connection.execute(UPDATE, self._row(job))
+        _tell(connection)
+        return job
+
+    def _row(self, job: Job) -> dict[str, object]:
+        row: dict[str, object] = {name: getattr(job, name) for name in COLUMNS}
+        row.update((name, json.dumps(row[name], sort_keys=True)) for name in JSON)
+        ready = job.state is JobState.WAITING and job.due <= self._shared.clock.monotonic()
+        return {**row, "boot": self._shared.boot, "ready": ready}
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        values = {name: row[name] for name in COLUMNS} | {name: json.loads(row[name]) for name in JSON}
+        job = Job(**{**values, "state": JobState(row["state"])})
+        return job if row["boot"] == self._shared.boot else replace(job, due=0.0, claimed=0.0, changed=0.0, expires=0.0)
+
+
+def _tell(connection: sqlite3.Connection) -> None:
+    """Wakes whoever waits for jobs."""
+    connection.execute("UPDATE jobs_version SET last = last + 1")
