@@ -56,7 +56,7 @@ class LocalFabric:
 
     def backup(self, to: Path) -> None:
         """Writes a snapshot of the database to a new file; blobs are files to be copied."""
-        self._database.backup(to)
+        self.database.backup(to)
 
     def close(self) -> None:
         """Closes the database; leases still held are freed."""

@@ -92,6 +92,26 @@ class SupervisionSettings:
 
 
 @dataclass(frozen=True)
+class KeepingSettings:
+    """What is kept, for how long, and where copies of it go."""
+
+    backup_to: str = ""
+    """Where the run is copied to: a path, or a URL such as `s3://bucket/prefix`; empty: nowhere."""
+    backup_minutes: float = 60.0
+    """Between two copies."""
+    backups: int = 24
+    """How many copies are kept there."""
+    days: float = 7.0
+    """How long finished jobs and events are remembered."""
+    models: int = 20
+    """How many of the newest models keep their files, besides initial and promoted ones, when the disk fills up."""
+
+    def __post_init__(self) -> None:
+        if self.backup_minutes <= 0 or self.days <= 0 or self.backups < 1 or self.models < 0:
+            raise ValueError("backup_minutes and days are more than 0, backups 1 or more, models 0 or more")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The settings of all stages."""
 
@@ -101,6 +121,7 @@ class Recipe:
     match: MatchSettings = field(default_factory=MatchSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
+    keeping: KeepingSettings = field(default_factory=KeepingSettings)
     services: SupervisionSettings = field(default_factory=SupervisionSettings)
 
 
