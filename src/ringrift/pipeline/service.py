@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import RingRiftError
 from ringrift.pipeline.events import Event
+from ringrift.pipeline.settings import SupervisionSettings
 
 if TYPE_CHECKING:
     from ringrift.fabric import Lease
@@ -92,6 +93,7 @@ class Context:
     recipes: dict[str, Recipe]
     """The settings in force for each of `configs`."""
     bus: Bus
+    services: SupervisionSettings = field(default_factory=SupervisionSettings)
     lease: Lease | None = None
     """The right to be the one loop; guarded writes check it."""
     clock: Clock = SYSTEM_CLOCK

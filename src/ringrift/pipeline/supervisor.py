@@ -21,6 +21,7 @@ import structlog
 
 from ringrift.errors import SettingsError, unknown
 from ringrift.fabric import Job, JobState
+from ringrift.pipeline.effects import EFFECTS, Effect, service_of
 from ringrift.pipeline.events import Event, JobDied, ServiceFailed, ServiceRecovered, ServiceStalled
 from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
 from ringrift.pipeline.settings import SupervisionSettings
@@ -169,8 +170,10 @@ class Supervisor:
         services: Sequence[Service],
         ctx: Context,
         profile: Profile,
-        settings: SupervisionSettings = SupervisionSettings(),
+        settings: SupervisionSettings | None = None,
+        effects: Sequence[Effect] = EFFECTS,
     ) -> None:
+        settings = settings or ctx.services
         every = tuple(Profile)
         own = (
             Service(
@@ -182,10 +185,10 @@ class Supervisor:
             ),
             Service("reaper", self._reap, 5.0, profiles=every, emits=(JobDied,)),
         )
-        self.order = start_order([*services, *own])
+        self.order = start_order([*services, *map(service_of, effects), *own])
         self.profile, self.settings = profile, settings
         self.process = ctx.bus.source.replace("/", "-").replace(" ", "-")
-        self._ctx = replace(ctx, wake=self.wake)
+        self._ctx = replace(ctx, wake=self.wake, services=settings)
         now = ctx.clock.monotonic()
         self._runners = {s.name: _Runner(s, now) for s in self.order if profile in s.profiles}
         self._stopping = threading.Event()

@@ -1,0 +1,308 @@
+"""Effects: what acts on events themselves. Each event reaches each effect at least once, in order for its key.
+
+An event whose effect fails holds its key: later events of the key wait, those of other keys go on. It is tried again
+after 1, 2, 4 … seconds; after its last attempt it becomes a dead letter, kept until somebody replays or purges it, and
+the key goes on. How far an effect is stands in the registry: `effect/NAME`, `dead/NAME/SEQUENCE`. A process that dies
+between an effect and the registry repeats events: each has a delivery id, by which the effect's sink knows it again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import structlog
+
+from ringrift.errors import DataError, JobError, unknown
+from ringrift.fabric import Fabric, LogEntry, Registry
+from ringrift.pipeline.breakers import BREAKERS, Unavailable
+from ringrift.pipeline.bus import event_of
+from ringrift.pipeline.events import EVENTS, AlertCleared, AlertRaised, Event, ModelPromoted
+from ringrift.pipeline.service import Context, Service, Step, Stopped
+
+BACK_OFF_LIMIT = 300.0  #: seconds
+BATCH = 1000  #: events between two writes of the cursor
+EVERY_SECONDS = 1.0  #: how late a repetition may come
+WEBHOOK_SECONDS = 10.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An event on its way to an effect."""
+
+    event: Event
+    entry: LogEntry
+    id: str
+    """The same at each attempt."""
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A row of EFFECTS."""
+
+    name: str
+    run: Callable[[Delivery, Context], object]
+    on: tuple[type[Event], ...]
+    attempts: int = 6
+    timeout: float = 120.0
+    """Seconds that a tick's deliveries may take."""
+    looks_on: bool = False
+    """Takes whatever there is: an event that it alone hears has no listener."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The event at which a key stands still."""
+
+    sequence: int
+    attempts: int
+    due: float
+    """Unix time of the next attempt."""
+    first: float
+    """Unix time of the first one."""
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """An event that an effect could not take."""
+
+    effect: str
+    entry: LogEntry
+    error: str
+    """With its traceback."""
+    attempts: int
+    first: float
+    """Unix time of the first attempt …"""
+    last: float
+    """… and of the last."""
+
+
+class Progress:
+    """How far an effect is; a row of the registry."""
+
+    def __init__(self, registry: Registry, effect: str) -> None:
+        self._registry, self._effect = registry, effect
+        entry = registry.get(f"effect/{effect}")
+        self._revision = entry.revision if entry else 0
+        value: Mapping[str, Any] = entry.value if entry else {}
+        self.cursor = int(value.get("cursor", 0))
+        self.held = {str(key): Hold(**hold) for key, hold in value.get("held", {}).items()}
+        self._saved = self._value()
+
+    def _value(self) -> dict[str, object]:
+        return {"cursor": self.cursor, "held": {key: asdict(hold) for key, hold in self.held.items()}}
+
+    def save(self, ctx: Context) -> None:
+        """Raises `JobError` where another process delivers to the same effect."""
+        value = self._value()
+        if value == self._saved:
+            return
+        name = f"effect/{self._effect}"
+        if self._registry.compare_and_set(name, value, self._revision, lease=ctx.lease) is None:
+            raise JobError(f"another process delivers to effect {self._effect!r} too: stop one of them")
+
+    def needed(self) -> int:
+        """The last event that is not needed any more."""
+        return min([self.cursor, *(hold.sequence - 1 for hold in self.held.values())])
+
+
+def deliver(effect: Effect, ctx: Context, limit: int = BATCH) -> int:
+    """One batch: keys held until now, then up to `limit` new events; how many new ones there were. Raises `Stopped`."""
+    log, progress = ctx.bus.log, Progress(ctx.run.fabric.registry, effect.name)
+    names = [event.__name__ for event in effect.on]
+
+    def goes_on(entry: LogEntry) -> bool:
+        """Delivers one event; false where its key has to wait."""
+        ctx.checkpoint()
+        held, now = progress.held.get(entry.key), ctx.clock.now()
+        if held is None or held.sequence != entry.sequence:
+            held = Hold(entry.sequence, 0, now, now)
+        held = replace(held, attempts=held.attempts + 1)
+        try:
+            _run(effect, entry, held.attempts, ctx)
+        except Stopped:
+            progress.held[entry.key] = replace(held, attempts=held.attempts - 1)
+            raise
+        except Unavailable as error:
+            progress.held[entry.key] = replace(held, attempts=held.attempts - 1, due=now + error.seconds)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever an effect raises is kept with its event
+            text = "".join(traceback.format_exception(error))
+            if held.attempts >= effect.attempts:
+                _bury(DeadLetter(effect.name, entry, text, held.attempts, held.first, now), ctx)
+                return True
+            wait = min(BACK_OFF_LIMIT, 2.0 ** (held.attempts - 1))
+            progress.held[entry.key] = replace(held, due=now + wait)
+            _log.warning(
+                "effect failed", effect=effect.name, sequence=entry.sequence, attempt=held.attempts, error=text
+            )
+            return False
+        return True
+
+    try:
+        now = ctx.clock.now()
+        for key, hold in list(progress.held.items()):
+            after = hold.sequence - 1
+            if hold.due > now and hold.due - now <= BACK_OFF_LIMIT:  # further away, the clock was set back
+                continue
+            while True:
+                found = log.read(after, limit, types=names, key=key)
+                late = [entry for entry in found if entry.sequence <= progress.cursor]
+                if not late:
+                    del progress.held[key]
+                    break
+                for entry in late:
+                    if not goes_on(entry):
+                        break
+                    after = entry.sequence
+                    progress.held[key] = Hold(after + 1, 0, now, now)  # what follows still waits, should we stop here
+                else:
+                    continue
+                break
+        last = log.last()
+        found = log.read(progress.cursor, limit, types=names)
+        for entry in found:
+            if entry.key not in progress.held:
+                goes_on(entry)
+            progress.cursor = entry.sequence
+        if len(found) < limit:
+            progress.cursor = max(progress.cursor, last)
+    finally:
+        progress.save(ctx)
+    return len(found)
+
+
+def _run(effect: Effect, entry: LogEntry, attempt: int, ctx: Context) -> None:
+    published = event_of(entry)
+    if published is None:
+        raise DataError(f"this release knows no event {entry.type!r}")
+    with structlog.contextvars.bound_contextvars(sequence=entry.sequence, effect=effect.name):
+        effect.run(Delivery(published.event, entry, f"{effect.name}/{entry.id}", attempt), ctx)
+
+
+def service_of(effect: Effect) -> Service:
+    """The service that delivers to an effect."""
+
+    def drain(ctx: Context) -> None:
+        end = ctx.clock.monotonic() + effect.timeout / 2
+        while deliver(effect, ctx) == BATCH:
+            if ctx.clock.monotonic() > end:
+                ctx.wake(name)
+                return
+
+    def plan(ctx: Context) -> Iterator[Step]:
+        progress = Progress(ctx.run.fabric.registry, effect.name)
+        new, now = ctx.bus.log.last() - progress.cursor, ctx.clock.now()
+        again = [key for key, hold in progress.held.items() if not 0 < hold.due - now <= BACK_OFF_LIMIT]
+        if new > 0 or again:
+            why = f"{new} new events, {len(again)} to be tried again"
+            yield Step(f"deliver events to {effect.name}", why, lambda: drain(ctx))
+
+    name = f"effect-{effect.name}"
+    backlog = lambda ctx: float(depth(effect.name, ctx.run.fabric))  # noqa: E731
+    return Service(name, plan, EVERY_SECONDS, on=effect.on, timeout=effect.timeout, backlog=backlog)
+
+
+def depth(effect: str, fabric: Fabric) -> int:
+    """How many events are between an effect and the end of the log, held keys counted once."""
+    progress = Progress(fabric.registry, effect)
+    return max(0, fabric.log.last() - progress.cursor) + len(progress.held)
+
+
+def delivered(fabric: Fabric, effects: Sequence[Effect]) -> int:
+    """The last event that no effect needs any more: up to there the log may be purged."""
+    return min((Progress(fabric.registry, effect.name).needed() for effect in effects), default=fabric.log.last())
+
+
+# -- dead letters ------------------------------------------------------------------------------------------------------
+
+
+def _bury(letter: DeadLetter, ctx: Context) -> None:
+    ctx.run.fabric.registry.set(f"dead/{letter.effect}/{letter.entry.sequence:012}", asdict(letter), lease=ctx.lease)
+    _log.error("dead letter", effect=letter.effect, sequence=letter.entry.sequence, error=letter.error)
+
+
+def dead_letters(registry: Registry, effect: str = "") -> list[DeadLetter]:
+    """Of one effect or of all, by effect and sequence."""
+    prefix = f"dead/{effect}/" if effect else "dead/"
+    return [_letter(entry.value) for entry in registry.ls(prefix)]
+
+
+def _letter(value: Mapping[str, Any]) -> DeadLetter:
+    return DeadLetter(**{**value, "entry": LogEntry(**value["entry"])})
+
+
+def replay(effect: str, sequence: int, ctx: Context, effects: Sequence[Effect]) -> None:
+    """Runs the effect that failed, once more; the dead letter goes when it succeeds.
+
+    Raises `DataError` where there is no such letter or it fails again, `JobError` while somebody else replays it.
+    """
+    table = {row.name: row for row in effects}
+    if effect not in table:
+        raise DataError(unknown("effect", effect, table))
+    registry, key = ctx.run.fabric.registry, f"dead/{effect}/{sequence:012}"
+    lease = ctx.run.fabric.leases.acquire(f"replay/{effect}/{sequence}", ttl=2 * table[effect].timeout)
+    try:
+        entry = registry.get(key)
+        if entry is None:
+            raise DataError(f"effect {effect!r} has no dead letter {sequence}: see `ringrift events dead`")
+        letter = _letter(entry.value)
+        try:
+            _run(table[effect], letter.entry, letter.attempts + 1, ctx)
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            again = replace(letter, error=text, attempts=letter.attempts + 1, last=ctx.clock.now())
+            registry.set(key, asdict(again), lease=lease)
+            raise DataError(f"{effect} failed again with event {sequence}: {type(error).__name__}: {error}") from error
+        registry.delete(key, lease=lease)
+    finally:
+        lease.release()
+
+
+def purge_dead(registry: Registry, effect: str = "", sequence: int | None = None) -> int:
+    """Forgets dead letters; how many."""
+    letters = [x for x in dead_letters(registry, effect) if sequence is None or x.entry.sequence == sequence]
+    return sum(registry.delete(f"dead/{letter.effect}/{letter.entry.sequence:012}") for letter in letters)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def _write_log(delivery: Delivery, _: Context) -> None:
+    entry = delivery.entry
+    _log.info(entry.type, key=entry.key, parent=entry.parent, source=entry.source, at=entry.at, **_named(entry.payload))
+
+
+def _named(payload: Mapping[str, object]) -> dict[str, object]:
+    """Fields under names that a log line has no other meaning for."""
+    return {f"{name}_" if name in ("event", "level", "timestamp") else name: value for name, value in payload.items()}
+
+
+def _post(delivery: Delivery, ctx: Context) -> None:
+    """POST as JSON: `type`, `sequence`, `at`, `parent` and the event's own fields under `event`."""
+    url = ctx.services.webhook
+    if not url:
+        return
+    import httpx  # only where a webhook is set
+
+    entry = delivery.entry
+    about = {"type": entry.type, "sequence": entry.sequence, "at": entry.at, "parent": entry.parent}
+    with BREAKERS.guard("webhook"):
+        answer = httpx.post(
+            url,
+            json={**about, "event": dict(entry.payload)},
+            headers={"Idempotency-Key": delivery.id},
+            timeout=WEBHOOK_SECONDS,
+        )
+        answer.raise_for_status()
+
+
+EFFECTS = (
+    Effect("log", _write_log, tuple(EVENTS.values()), looks_on=True),
+    Effect("webhook", _post, (AlertRaised, AlertCleared, ModelPromoted)),
+)
