@@ -54,6 +54,9 @@ class LocalFabric:
         self.log = LocalLog(shared)
         self.jobs = LocalJobs(shared)
 
+    def check(self) -> None:
+        self.database.check()
+
     def close(self) -> None:
         """Closes the database; leases still held are freed."""
         self.leases.close()
