@@ -54,9 +54,8 @@ class LocalFabric:
         self.log = LocalLog(shared)
         self.jobs = LocalJobs(shared)
 
-    def backup(self, to: Path) -> None:
-        """Writes a snapshot of the database to a new file; blobs are files to be copied."""
-        self.database.backup(to)
+    def check(self) -> None:
+        self.database.check()
 
     def close(self) -> None:
         """Closes the database; leases still held are freed."""

@@ -34,6 +34,9 @@ class MemoryFabric:
         self.log = MemoryLog(changed, clock)
         self.jobs = MemoryJobs(changed, clock)
 
+    def check(self) -> None:
+        pass  # nothing that could be damaged
+
     def close(self) -> None:
         """Removes the blobs."""
         self._directory.cleanup()

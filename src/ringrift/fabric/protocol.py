@@ -237,11 +237,23 @@ class Jobs(Protocol):
 class Fabric(Protocol):
     """One place of storage and agreement: four primitives, and leases as the fifth word of the registry."""
 
-    blobs: Blobs
-    registry: Registry
-    leases: Leases
-    log: Log
-    jobs: Jobs
+    @property
+    def blobs(self) -> Blobs: ...
+
+    @property
+    def registry(self) -> Registry: ...
+
+    @property
+    def leases(self) -> Leases: ...
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def jobs(self) -> Jobs: ...
+
+    def check(self) -> None:
+        """Raises `CorruptBlob` where what it keeps, blobs aside, is damaged."""
 
     def close(self) -> None:
         """Closes what is open; leases still held are freed."""

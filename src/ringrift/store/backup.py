@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew, unknown
-from ringrift.fabric import sync_directory
+from ringrift.fabric import LocalFabric, sync_directory
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
 from ringrift.store.run import RunDirectory
 
@@ -281,10 +281,12 @@ def _place(chunk: str) -> str:
 @contextmanager
 def _snapshots(run: RunDirectory) -> Iterator[dict[str, Path]]:
     """The databases as they are now, in files of their own."""
+    if not isinstance(run.fabric, LocalFabric):
+        raise DataError("a run in memory has nothing to copy")
     token = secrets.token_hex(8)
     found = {name: run.path / f"{TEMPORARY}{token}-{name}" for name in DATABASES}
     try:
-        run.fabric.backup(found["fabric.db"])
+        run.fabric.database.backup(found["fabric.db"])
         run.database.backup(found["games.db"])
         yield found
     finally:

@@ -55,7 +55,7 @@ def things(run: RunDirectory) -> int:
 
 def _databases(run: RunDirectory) -> Iterator[Looked]:
     yield "games.db", _error(run.database.check), _leave
-    yield "fabric.db", _error(run.fabric.database.check), _leave
+    yield "fabric.db", _error(run.fabric.check), _leave
 
 
 def _games(run: RunDirectory) -> Iterator[Looked]:

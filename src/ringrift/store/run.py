@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import ringrift
+from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
-from ringrift.fabric import Database, Lease, LocalFabric, kept_alive, write_atomically
+from ringrift.fabric import Database, Fabric, Lease, LocalFabric, MemoryFabric, kept_alive, write_atomically
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
 
 FORMAT = 1  #: of run.json and the layout
@@ -71,19 +73,17 @@ class RunDirectory:
     """An open run directory; a context manager that closes it.
 
     Made by `create`, `open` or `open_or_create`, which raise `DataError` for a directory that is something else,
-    `CorruptBlob` for a damaged one and `FormatTooNew` for one of a later release.
+    `CorruptBlob` for a damaged one and `FormatTooNew` for one of a later release, or by `in_memory`.
     """
 
-    def __init__(self, path: Path, identity: str) -> None:
+    def __init__(self, path: Path, identity: str, database: Database, fabric: Fabric) -> None:
         self.path = path
         self.identity = identity
         """A random name that stays with the run wherever its directory is moved."""
-        self.database = Database(path / "games.db", SCHEMA)
-        try:
-            self.fabric = LocalFabric(path)
-        except BaseException:
-            self.database.close()
-            raise
+        self.database, self.fabric = database, fabric
+        self._at_close = ExitStack()
+        self._at_close.callback(database.close)
+        self._at_close.callback(fabric.close)
 
     @classmethod
     def create(cls, path: Path | str) -> RunDirectory:
@@ -121,7 +121,20 @@ class RunDirectory:
             raise FormatTooNew(
                 f"{about} has format {format_}; this release reads up to {FORMAT}: use the release that made the run"
             )
-        return cls(path, identity)
+        with ExitStack() as opened:
+            database = Database(path / "games.db", SCHEMA)
+            opened.callback(database.close)
+            run = cls(path, identity, database, LocalFabric(path))
+            opened.pop_all()
+        return run
+
+    @classmethod
+    def in_memory(cls, clock: Clock = SYSTEM_CLOCK) -> RunDirectory:
+        """A run of this process alone, for simulation and tests: it keeps nothing, and its path is a temporary one."""
+        directory = TemporaryDirectory(prefix="ringrift-run-")
+        run = cls(Path(directory.name), secrets.token_hex(8), Database(None, SCHEMA), MemoryFabric(clock))
+        run._at_close.callback(directory.cleanup)
+        return run
 
     @classmethod
     def open_or_create(cls, path: Path | str) -> RunDirectory:
@@ -144,8 +157,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Closes the databases."""
-        self.fabric.close()
-        self.database.close()
+        self._at_close.close()
 
     def __enter__(self) -> RunDirectory:
         return self
