@@ -1,25 +1,25 @@
 """Services on a fabric in memory, for tests of what runs them."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ringrift.clock import SYSTEM_CLOCK, Clock
-from ringrift.fabric import MemoryFabric
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.service import Context, Service, Step
+from ringrift.store import RunDirectory
 
-OPENED: list[MemoryFabric] = []
+OPENED: list[RunDirectory] = []
 """To be closed after the test."""
 
 
 def context(clock: Clock = SYSTEM_CLOCK, fabric: Any = None) -> Context:
-    """A context without a store: its `run` has a fabric alone."""
+    """A context over an empty run in memory, or over another fabric alone."""
+    run: Any = SimpleNamespace(fabric=fabric, path=Path()) if fabric else RunDirectory.in_memory(clock)
     if fabric is None:
-        fabric = MemoryFabric(clock)
-        OPENED.append(fabric)
-    run: Any = SimpleNamespace(fabric=fabric)
-    return Context(run=run, configs=(), recipes={}, bus=Bus(fabric.log, "test"), clock=clock)
+        OPENED.append(run)
+    return Context(run=run, configs=(), recipes={}, bus=Bus(run.fabric.log, "test"), clock=clock)
 
 
 def doing(name: str, do: Callable[[Context], object], every: float = 0.05, **rest: Any) -> Service:

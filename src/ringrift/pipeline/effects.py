@@ -13,21 +13,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import structlog
-
 from ringrift.errors import DataError, JobError, unknown
 from ringrift.fabric import Fabric, LogEntry, Registry
 from ringrift.pipeline.breakers import BREAKERS, Unavailable
 from ringrift.pipeline.bus import event_of
 from ringrift.pipeline.events import EVENTS, AlertCleared, AlertRaised, Event, ModelPromoted
+from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Service, Step, Stopped
 
 BACK_OFF_LIMIT = 300.0  #: seconds
 BATCH = 1000  #: events between two writes of the cursor
 EVERY_SECONDS = 1.0  #: how late a repetition may come
 WEBHOOK_SECONDS = 10.0
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Progress:
 
 def deliver(effect: Effect, ctx: Context, limit: int = BATCH) -> int:
     """One batch: keys held until now, then up to `limit` new events; how many new ones there were. Raises `Stopped`."""
-    log, progress = ctx.bus.log, Progress(ctx.run.fabric.registry, effect.name)
+    events, progress = ctx.bus.log, Progress(ctx.run.fabric.registry, effect.name)
     names = [event.__name__ for event in effect.on]
 
     def goes_on(entry: LogEntry) -> bool:
@@ -138,9 +135,7 @@ def deliver(effect: Effect, ctx: Context, limit: int = BATCH) -> int:
                 return True
             wait = min(BACK_OFF_LIMIT, 2.0 ** (held.attempts - 1))
             progress.held[entry.key] = replace(held, due=now + wait)
-            _log.warning(
-                "effect failed", effect=effect.name, sequence=entry.sequence, attempt=held.attempts, error=text
-            )
+            log.warning("effect failed", effect=effect.name, sequence=entry.sequence, attempt=held.attempts, error=text)
             return False
         return True
 
@@ -151,7 +146,7 @@ def deliver(effect: Effect, ctx: Context, limit: int = BATCH) -> int:
             if hold.due > now and hold.due - now <= BACK_OFF_LIMIT:  # further away, the clock was set back
                 continue
             while True:
-                found = log.read(after, limit, types=names, key=key)
+                found = events.read(after, limit, types=names, key=key)
                 late = [entry for entry in found if entry.sequence <= progress.cursor]
                 if not late:
                     del progress.held[key]
@@ -164,8 +159,8 @@ def deliver(effect: Effect, ctx: Context, limit: int = BATCH) -> int:
                 else:
                     continue
                 break
-        last = log.last()
-        found = log.read(progress.cursor, limit, types=names)
+        last = events.last()
+        found = events.read(progress.cursor, limit, types=names)
         for entry in found:
             if entry.key not in progress.held:
                 goes_on(entry)
@@ -181,7 +176,7 @@ def _run(effect: Effect, entry: LogEntry, attempt: int, ctx: Context) -> None:
     published = event_of(entry)
     if published is None:
         raise DataError(f"this release knows no event {entry.type!r}")
-    with structlog.contextvars.bound_contextvars(sequence=entry.sequence, effect=effect.name):
+    with bound(sequence=entry.sequence, effect=effect.name):
         effect.run(Delivery(published.event, entry, f"{effect.name}/{entry.id}", attempt), ctx)
 
 
@@ -224,7 +219,7 @@ def delivered(fabric: Fabric, effects: Sequence[Effect]) -> int:
 
 def _bury(letter: DeadLetter, ctx: Context) -> None:
     ctx.run.fabric.registry.set(f"dead/{letter.effect}/{letter.entry.sequence:012}", asdict(letter), lease=ctx.lease)
-    _log.error("dead letter", effect=letter.effect, sequence=letter.entry.sequence, error=letter.error)
+    log.error("dead letter", effect=letter.effect, sequence=letter.entry.sequence, error=letter.error)
 
 
 def dead_letters(registry: Registry, effect: str = "") -> list[DeadLetter]:
@@ -275,7 +270,7 @@ def purge_dead(registry: Registry, effect: str = "", sequence: int | None = None
 
 def _write_log(delivery: Delivery, _: Context) -> None:
     entry = delivery.entry
-    _log.info(entry.type, key=entry.key, parent=entry.parent, source=entry.source, at=entry.at, **_named(entry.payload))
+    log.info(entry.type, key=entry.key, parent=entry.parent, source=entry.source, at=entry.at, **_named(entry.payload))
 
 
 def _named(payload: Mapping[str, object]) -> dict[str, object]:

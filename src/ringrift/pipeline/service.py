@@ -79,6 +79,8 @@ class Service:
     profiles: tuple[Profile, ...] = (Profile.LAPTOP, Profile.COORDINATOR)
     timeout: float = 30.0
     """Seconds that a tick may take."""
+    required: bool = True
+    """Whether `/health` answers 503 while it fails."""
     backlog: Callable[[Context], float] = lambda ctx: 0.0
     """How much waits for it, in any unit: a service with a backlog whose steps come to nothing has stalled."""
 

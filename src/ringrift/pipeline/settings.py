@@ -73,8 +73,8 @@ class SupervisionSettings:
     """Events that wait for an effect, at which the gauge of backpressure is full."""
     full_jobs: int = 1000
     """Waiting jobs, at which the gauge is full."""
-    full_games: int = 50_000
-    """Games that wait for training, at which the gauge is full."""
+    full_games: float = 10.0
+    """Games that wait for training, at which the gauge is full: so many times what a candidate is trained for."""
     log_bytes: int = 20_000_000
     """Size at which a log file is set aside for a new one; the last three are kept."""
 

@@ -13,30 +13,36 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from graphlib import CycleError, TopologicalSorter
 
 import anyio
-import structlog
 
 from ringrift.errors import SettingsError, unknown
 from ringrift.fabric import Job, JobState
 from ringrift.pipeline.effects import EFFECTS, Effect, service_of
-from ringrift.pipeline.events import Event, JobDied, ServiceFailed, ServiceRecovered, ServiceStalled
+from ringrift.pipeline.events import (
+    AlertCleared,
+    AlertRaised,
+    Event,
+    JobDied,
+    PressureChanged,
+    ServiceFailed,
+    ServiceRecovered,
+    ServiceStalled,
+)
+from ringrift.pipeline.health import Health, ServiceStatus, Snapshot
+from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
 from ringrift.pipeline.settings import SupervisionSettings
 
-BACK_OFF_LIMIT = 300.0  #: seconds; 2ⁿ after n failures in a row, up to this
 GRACE_SECONDS = 1.0  #: after its timeout a tick has this long to notice it at a checkpoint
 PAUSE_SECONDS = 0.05  #: between two ticks of one service, however often it is woken
 STATUS_SECONDS, STATUS_TTL = 5.0, 15.0
+REAP_SECONDS, HEALTH_SECONDS = 5.0, 5.0
 LISTEN_SECONDS = 0.5  #: how long one wait for new events may take, and so how late a stop is noticed
 LISTEN_PAUSE_SECONDS = 0.02
 TOLD_SECONDS = 86400.0  #: dead jobs older than this were told of long ago
-STALL_FACTOR = 5.0  #: times its usual interval without an achievement, and a service has stalled
-BASELINE_WEIGHT = 0.2  #: of the newest interval in the usual one
-
-_log = structlog.get_logger()
 
 
 def tick(service: Service, ctx: Context) -> int:
@@ -47,82 +53,8 @@ def tick(service: Service, ctx: Context) -> int:
         ctx.checkpoint()
         step.do()
         done += 1
-        _log.debug("step", what=step.what, why=step.why)
+        log.debug("step", what=step.what, why=step.why)
     return done
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """How a service does. The methods give what it becomes; times are those of the context's monotonic clock."""
-
-    name: str
-    state: str = "starting"
-    """`starting`, `waiting` for another service, `idle`, `running`, `failing`, `stalled` or `stopped`."""
-    note: str = ""
-    """Why, as a phrase."""
-    ticks: int = 0
-    steps: int = 0
-    failures: int = 0
-    """In a row."""
-    failed: int = 0
-    """In all."""
-    last_tick: float = 0.0
-    """Unix time at its end."""
-    seconds: float = 0.0
-    """What the last tick took."""
-    backlog: float = 0.0
-    worked: bool = False
-    """Has had a tick that did not fail."""
-    due: float = 0.0
-    """When the next tick is."""
-    since: float = 0.0
-    """When it last achieved something, or had nothing to do."""
-    usual: float = 0.0
-    """Seconds from there to an achievement, averaged."""
-
-    @property
-    def healthy(self) -> bool:
-        return self.state not in ("failing", "stalled")
-
-    def succeeded(
-        self, steps: int, backlog: float, every: float, started: float, now: float, floor: float
-    ) -> ServiceStatus:
-        """After a tick that carried out so many steps, with so much still waiting."""
-        usual, since, state, note = self.usual, self.since, "idle", ""
-        if steps:
-            usual = now - since if not usual else usual + BASELINE_WEIGHT * (now - since - usual)
-        if steps or not backlog:
-            since = now
-        elif now - since > max(floor, STALL_FACTOR * usual):
-            state, note = "stalled", f"achieved nothing for {now - since:.0f} s while {backlog:g} wait"
-        return replace(
-            self, state=state, note=note, ticks=self.ticks + 1, steps=self.steps + steps, failures=0, backlog=backlog,
-            seconds=now - started, worked=True, due=now + every, since=since, usual=usual,
-        )  # fmt: skip
-
-    def broke(self, error: str, started: float, now: float) -> ServiceStatus:
-        """After a tick that failed: due again after a back-off."""
-        failures = self.failures + 1
-        wait = min(BACK_OFF_LIMIT, 2.0 ** min(failures, 30))
-        return replace(
-            self, state="failing", note=error, ticks=self.ticks + 1, failures=failures, failed=self.failed + 1,
-            seconds=now - started, due=now + wait,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The whole at one moment: what `/health`, `/metrics` and the live view show."""
-
-    process: str
-    profile: str
-    at: float
-    services: tuple[ServiceStatus, ...]
-
-    @property
-    def ready(self) -> bool:
-        """Every service has worked once."""
-        return all(service.worked for service in self.services)
 
 
 def start_order(services: Sequence[Service]) -> list[Service]:
@@ -148,7 +80,7 @@ class _Runner:
     def __init__(self, service: Service, now: float) -> None:
         self.service = service
         self.lock = threading.Lock()
-        self.status = ServiceStatus(service.name, due=now, since=now)
+        self.status = ServiceStatus(service.name, service.required, due=now, since=now)
         self.running = False
         self.overran = False
         self.restart = False
@@ -183,12 +115,16 @@ class Supervisor:
                 profiles=every,
                 emits=(ServiceFailed, ServiceRecovered, ServiceStalled),
             ),
-            Service("reaper", self._reap, 5.0, profiles=every, emits=(JobDied,)),
+            Service("reaper", self._reap, REAP_SECONDS, profiles=every, emits=(JobDied,)),
+            Service(
+                "health", self._look, HEALTH_SECONDS, profiles=every, emits=(PressureChanged, AlertRaised, AlertCleared)
+            ),
         )
         self.order = start_order([*services, *map(service_of, effects), *own])
         self.profile, self.settings = profile, settings
         self.process = ctx.bus.source.replace("/", "-").replace(" ", "-")
-        self._ctx = replace(ctx, wake=self.wake, services=settings)
+        self._ctx = replace(ctx, wake=self.wake, services=settings, level=lambda: self._health.pressure.level)
+        self._health = Health(settings, effects)
         now = ctx.clock.monotonic()
         self._runners = {s.name: _Runner(s, now) for s in self.order if profile in s.profiles}
         self._stopping = threading.Event()
@@ -234,7 +170,10 @@ class Supervisor:
         """How everything does; reads nothing but memory."""
         clock = self._ctx.clock
         services = tuple(runner.status for runner in self._runners.values())
-        return Snapshot(self.process, self.profile.value, clock.now(), services)
+        health = self._health
+        return Snapshot(
+            self.process, self.profile.value, clock.now(), services, health.measured, health.pressure, health.alerts
+        )
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -247,11 +186,11 @@ class Supervisor:
                 tasks.start_soon(self._serve, runner)
             stopped = self._spawn(self._stopping.wait, "stop")
             await stopped.wait()
-            _log.info("stopping", reason=self._reason, deadline=self.settings.deadline)
+            log.info("stopping", reason=self._reason, deadline=self.settings.deadline)
             tasks.cancel_scope.deadline = anyio.current_time() + self.settings.deadline
         late = [runner.service.name for runner in self._runners.values() if runner.running]
         if late:
-            _log.warning("abandoned", services=late, why=f"still running after {self.settings.deadline:g} s")
+            log.warning("abandoned", services=late, why=f"still running after {self.settings.deadline:g} s")
         with anyio.move_on_after(STATUS_SECONDS):
             await self._spawn(self._farewell, "farewell").wait()
         self._loop = None
@@ -308,7 +247,7 @@ class Supervisor:
 
         ctx = replace(self._ctx, checkpoint=checkpoint)
         try:
-            with structlog.contextvars.bound_contextvars(service=service.name):
+            with bound(service=service.name):
                 steps = tick(service, ctx)
                 backlog = service.backlog(ctx)
         except Stopped as why:
@@ -329,7 +268,7 @@ class Supervisor:
     def _failed(self, runner: _Runner, error: str, started: float, details: str = "") -> None:
         now = self._ctx.clock.monotonic()
         _, status = runner.change(lambda status: status.broke(error, started, now))
-        _log.error("tick failed", service=status.name, failures=status.failures, error=error, traceback=details)
+        log.error("tick failed", service=status.name, failures=status.failures, error=error, traceback=details)
         self._tell(ServiceFailed(service=status.name, failures=status.failures, error=error))
 
     def _overran(self, runner: _Runner) -> None:
@@ -361,18 +300,18 @@ class Supervisor:
         try:
             self._hear(timeout)
         except Exception as error:  # noqa: BLE001 - services look by themselves, only later
-            _log.error("events cannot be read", error=f"{type(error).__name__}: {error}")
+            log.error("events cannot be read", error=f"{type(error).__name__}: {error}")
 
     def _hear(self, timeout: float) -> None:
         """Wakes whoever waits for events that have come since the last call."""
-        log = self._ctx.bus.log
+        events = self._ctx.bus.log
         if self._heard is None:
-            self._heard = log.last()
-        if not log.wait(self._heard, timeout):
+            self._heard = events.last()
+        if not events.wait(self._heard, timeout):
             return
-        found = log.read(self._heard)
+        found = events.read(self._heard)
         types = {entry.type for entry in found}
-        self._heard = found[-1].sequence if found else log.last()
+        self._heard = found[-1].sequence if found else events.last()
         for runner in self._runners.values():
             if any(event.__name__ in types for event in runner.service.on):
                 self.wake(runner.service.name)
@@ -426,6 +365,14 @@ class Supervisor:
         self._ctx.publish(event, parent=job.parent, id_=name)
         self._dead_told.add(name)
 
+    def _look(self, ctx: Context) -> Iterator[Step]:
+        """Figures, backpressure and alerts."""
+        yield Step("look at the run and the machine", f"every {HEALTH_SECONDS:g} s", lambda: self._looked(ctx))
+
+    def _looked(self, ctx: Context) -> None:
+        for event in self._health.look(ctx, self.snapshot):
+            self._tell(event)
+
     def _farewell(self) -> None:
         """The last words: events not yet told; the services' entries go."""
         try:
@@ -433,7 +380,7 @@ class Supervisor:
             for runner in self._runners.values():
                 self._ctx.run.fabric.registry.delete(f"service/{self.process}/{runner.service.name}")
         except Exception as error:  # noqa: BLE001 - the process ends in any case
-            _log.error("last events were not published", error=f"{type(error).__name__}: {error}")
+            log.error("last events were not published", error=f"{type(error).__name__}: {error}")
 
     # -- threads -------------------------------------------------------------------------------------------------------
 
