@@ -10,6 +10,8 @@
 | `loop` | `selfplay`, `export`, `train`, `gate`, `loop` |
 | `match` | `match`, `rate` |
 | `store` | `data …`, `models …` |
+| `events` | `events …` |
+| `services` | `services …` |
 | `backup` | `backup …`, `restore` |
 | `bench` | `bench …` |
 | `benchmark` | `benchmark` |
@@ -26,7 +28,21 @@ from typing import Annotated
 import typer
 
 from ringrift import __version__
-from ringrift.cli import analyse, backup, bench, benchmark, ground, ladder, loop, match, play, rules, store
+from ringrift.cli import (
+    analyse,
+    backup,
+    bench,
+    benchmark,
+    events,
+    ground,
+    ladder,
+    loop,
+    match,
+    play,
+    rules,
+    services,
+    store,
+)
 from ringrift.errors import RingRiftError
 
 app = typer.Typer(
@@ -35,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, analyse, ladder, loop, match, store, backup, bench, benchmark):
+for group in (ground, rules, play, analyse, ladder, loop, match, store, events, services, backup, bench, benchmark):
     app.add_typer(group.app)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ringrift.errors import DataError, JobError, unknown
+from ringrift.errors import DataError, JobError, SettingsError, unknown
 from ringrift.fabric import Fabric, LogEntry, Registry
 from ringrift.pipeline.breakers import BREAKERS, Unavailable
 from ringrift.pipeline.bus import event_of
@@ -214,6 +214,14 @@ def delivered(fabric: Fabric, effects: Sequence[Effect]) -> int:
     return min((Progress(fabric.registry, effect.name).needed() for effect in effects), default=fabric.log.last())
 
 
+def purge_events(fabric: Fabric, effects: Sequence[Effect], before: float) -> int:
+    """Forgets events of before a Unix time that no effect needs any more; how many."""
+    end, up_to = delivered(fabric, effects), 0
+    while found := [entry for entry in fabric.log.read(up_to, BATCH) if entry.sequence <= end and entry.at < before]:
+        up_to = found[-1].sequence
+    return fabric.log.purge(up_to) if up_to else 0
+
+
 # -- dead letters ------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +290,8 @@ def _post(delivery: Delivery, ctx: Context) -> None:
     """POST as JSON: `type`, `sequence`, `at`, `parent` and the event's own fields under `event`."""
     url = ctx.services.webhook
     if not url:
+        if delivery.attempt > 1:  # there was one: nothing is dropped silently
+            raise SettingsError("no webhook is set: give services.webhook, or purge the dead letter")
         return
     import httpx  # only where a webhook is set
 

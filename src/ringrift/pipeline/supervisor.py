@@ -19,7 +19,7 @@ from graphlib import CycleError, TopologicalSorter
 import anyio
 
 from ringrift.errors import SettingsError, unknown
-from ringrift.fabric import Job, JobState
+from ringrift.fabric import Job, JobState, Registry
 from ringrift.pipeline.effects import EFFECTS, Effect, service_of
 from ringrift.pipeline.events import (
     AlertCleared,
@@ -41,6 +41,7 @@ PAUSE_SECONDS = 0.05  #: between two ticks of one service, however often it is w
 STATUS_SECONDS, STATUS_TTL = 5.0, 15.0
 REAP_SECONDS, HEALTH_SECONDS = 5.0, 5.0
 LISTEN_SECONDS = 0.5  #: how long one wait for new events may take, and so how late a stop is noticed
+RESTART, RESTART_TTL = "command/restart/", 60.0
 LISTEN_PAUSE_SECONDS = 0.02
 TOLD_SECONDS = 86400.0  #: dead jobs older than this were told of long ago
 
@@ -55,6 +56,17 @@ def tick(service: Service, ctx: Context) -> int:
         done += 1
         log.debug("step", what=step.what, why=step.why)
     return done
+
+
+EVERYWHERE = tuple(Profile)
+OWN = (
+    Service("status", lambda ctx: (), STATUS_SECONDS, profiles=EVERYWHERE,
+            emits=(ServiceFailed, ServiceRecovered, ServiceStalled)),
+    Service("reaper", lambda ctx: (), REAP_SECONDS, profiles=EVERYWHERE, emits=(JobDied,)),
+    Service("health", lambda ctx: (), HEALTH_SECONDS, profiles=EVERYWHERE,
+            emits=(PressureChanged, AlertRaised, AlertCleared)),
+)  # fmt: skip
+"""What each supervisor runs besides, with plans of its own."""
 
 
 def start_order(services: Sequence[Service]) -> list[Service]:
@@ -72,6 +84,11 @@ def start_order(services: Sequence[Service]) -> list[Service]:
         return [table[name] for name in order]
     except CycleError as error:
         raise SettingsError(f"services wait for each other: {' → '.join(reversed(error.args[1]))}") from error
+
+
+def ask_restart(registry: Registry, name: str) -> None:
+    """Has whoever runs the service restart it."""
+    registry.set(RESTART + name, {}, ttl=RESTART_TTL)
 
 
 class _Runner:
@@ -106,20 +123,8 @@ class Supervisor:
         effects: Sequence[Effect] = EFFECTS,
     ) -> None:
         settings = settings or ctx.services
-        every = tuple(Profile)
-        own = (
-            Service(
-                "status",
-                self._report,
-                STATUS_SECONDS,
-                profiles=every,
-                emits=(ServiceFailed, ServiceRecovered, ServiceStalled),
-            ),
-            Service("reaper", self._reap, REAP_SECONDS, profiles=every, emits=(JobDied,)),
-            Service(
-                "health", self._look, HEALTH_SECONDS, profiles=every, emits=(PressureChanged, AlertRaised, AlertCleared)
-            ),
-        )
+        plans = {"status": self._report, "reaper": self._reap, "health": self._look}
+        own = [replace(row, plan=plans[row.name]) for row in OWN]
         self.order = start_order([*services, *map(service_of, effects), *own])
         self.profile, self.settings = profile, settings
         self.process = ctx.bus.source.replace("/", "-").replace(" ", "-")
@@ -329,7 +334,7 @@ class Supervisor:
         if self._news:
             yield Step("publish what happened to services", f"{len(self._news)} events", self._publish)
         yield Step("say how the services do", f"every {STATUS_SECONDS:g} s", self._show)
-        for entry in ctx.run.fabric.registry.ls("command/restart/"):
+        for entry in ctx.run.fabric.registry.ls(RESTART):
             name = entry.key.rpartition("/")[2]
             if name in self._runners:
                 yield Step(f"restart {name}", "somebody asked for it", lambda key=entry.key: self._restart(key))  # type: ignore[misc]
