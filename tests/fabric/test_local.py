@@ -11,15 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ringrift.clock import VirtualClock
-from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError, LeaseLost
-from ringrift.fabric import Database, LocalFabric, kept_alive, write_atomically
+from ringrift.errors import CorruptBlob, DataError, JobError, LeaseLost
+from ringrift.fabric import Database, Entry, Job, LocalFabric, LogEntry, kept_alive, write_atomically
 from ringrift.fabric.files import TEMPORARY, sweep
+from ringrift.fabric.local import SCHEMA
 
 HOLD = """
 import sys, time
@@ -123,38 +124,6 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 # -- database
 
 
-def test_database_formats_and_damage(tmp_path: Path) -> None:
-    schema = "CREATE TABLE t (x);\nCREATE TRIGGER r BEFORE DELETE ON t BEGIN\n SELECT RAISE(ABORT, 'no');\nEND;"
-    Database(tmp_path / "a.db", {1: schema}).close()
-    Database(tmp_path / "a.db", {1: schema}).close()
-    with sqlite3.connect(tmp_path / "a.db") as connection:
-        connection.execute("PRAGMA user_version = 2")
-    connection.close()
-    with pytest.raises(FormatTooNew, match=r"a\.db has format 2"):
-        Database(tmp_path / "a.db", {1: schema})
-    (tmp_path / "b.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(CorruptBlob, match=r"b\.db"):
-        Database(tmp_path / "b.db", {1: schema})
-
-
-def test_transaction_is_all_or_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "a.db", {1: "CREATE TABLE t (x);"})
-
-    def half() -> None:
-        with database.transaction() as connection:
-            connection.execute("INSERT INTO t VALUES (1)")
-            with database.transaction() as inner:
-                inner.execute("INSERT INTO t VALUES (2)")
-            raise JobError("stop")
-
-    with pytest.raises(JobError):
-        half()
-    assert not database.rows("SELECT * FROM t")
-    assert database.rows("PRAGMA synchronous")[0][0] == 2
-    assert database.rows("PRAGMA journal_mode")[0][0] == "wal"
-    database.close()
-
-
 def test_many_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     code = """
 import sys
@@ -169,45 +138,6 @@ for _ in range(20): fabric.registry.set("x", {})
         worker.communicate()
     fabric = LocalFabric(tmp_path)
     assert fabric.registry.get("x").revision == 80  # type: ignore[union-attr]
-    fabric.close()
-
-
-# -- registry
-
-
-def test_compare_and_set_has_one_winner(fabric: LocalFabric) -> None:
-    first = fabric.registry.compare_and_set("promoted/hex8_2p", {"model": "a"}, 0)
-    assert first is not None
-    assert fabric.registry.compare_and_set("promoted/hex8_2p", {"model": "b"}, 0) is None
-    assert fabric.registry.compare_and_set("promoted/hex8_2p", {"model": "b"}, first.revision + 1) is None
-    second = fabric.registry.compare_and_set("promoted/hex8_2p", {"model": "b"}, first.revision)
-    assert second == fabric.registry.get("promoted/hex8_2p")
-    assert second is not None
-    assert second.revision > first.revision
-    results = []
-    threads = [
-        threading.Thread(target=lambda n=n: results.append(fabric.registry.compare_and_set("one", {"n": n}, 0)))
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(result is not None for result in results) == 1
-
-
-def test_registry_lists_deletes_and_expires(tmp_path: Path) -> None:
-    clock = VirtualClock(100.0)
-    fabric = LocalFabric(tmp_path, clock)
-    fabric.registry.set("node/a", {}, ttl=5)
-    old = fabric.registry.set("node/b", {})
-    assert [entry.key for entry in fabric.registry.ls("node/")] == ["node/a", "node/b"]
-    clock.advance(6)
-    assert [entry.key for entry in fabric.registry.ls("node/")] == ["node/b"]
-    assert fabric.registry.compare_and_set("node/a", {}, 0) is not None
-    assert fabric.registry.delete("node/b")
-    assert not fabric.registry.delete("node/b")
-    assert fabric.registry.set("node/b", {}).revision > old.revision + 1
     fabric.close()
 
 
@@ -235,34 +165,24 @@ def test_kill_9_frees_the_lease_at_once(fabric: LocalFabric, tmp_path: Path) -> 
     assert fabric.leases.acquire("loop").fence == 2
 
 
-def test_expired_holder_is_fenced_out(tmp_path: Path) -> None:
-    clock = VirtualClock(100.0)
-    fabric = LocalFabric(tmp_path, clock)
-    hung = fabric.leases.acquire("loop", ttl=30)
-    clock.advance(29)
-    hung.extend()
-    clock.advance(29)
-    with pytest.raises(JobError):
-        fabric.leases.acquire("loop")
-    clock.advance(2)
-    new = fabric.leases.acquire("loop", ttl=30)
-    assert new.fence > hung.fence
-    hung.release()
-    assert fabric.leases.holder("loop") == new.holder
-    new.release()
-    for write in (hung.extend, hung.check, lambda: fabric.registry.set("promoted/x", {}, lease=hung)):
-        with pytest.raises(LeaseLost):
-            write()
-    assert fabric.registry.get("promoted/x") is None
-    fabric.close()
-
-
-def test_lease_of_an_earlier_boot_is_free(fabric: LocalFabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fabric.leases.acquire("loop", ttl=600)
+def test_times_of_an_earlier_boot_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock(1e6)
+    before = LocalFabric(tmp_path, clock)
+    before.leases.acquire("loop", ttl=600)
+    before.registry.set("node/a", {}, ttl=600)
+    before.jobs.put([Job("leased", "play"), Job("held back", "play")])
+    leased, failed = before.jobs.claim("me", {}, limit=2)
+    before.jobs.fail(failed, "fault")
     monkeypatch.setattr("ringrift.fabric.local.boot_id", lambda: "another boot")
-    rebooted = LocalFabric(tmp_path)
-    assert rebooted.leases.holder("loop") is None
-    rebooted.close()
+    after = LocalFabric(tmp_path, VirtualClock(5))
+    assert after.leases.holder("loop") is None
+    assert after.registry.get("node/a") is None
+    assert [job.id for job in after.jobs.claim("new", {})] == ["held back"]
+    assert [job.id for job in after.jobs.reap()] == [leased.id]
+    with pytest.raises(LeaseLost):
+        after.jobs.finish(leased, {})
+    after.close()
+    before.close()
 
 
 def test_kept_alive_extends(fabric: LocalFabric) -> None:
@@ -270,3 +190,63 @@ def test_kept_alive_extends(fabric: LocalFabric) -> None:
         time.sleep(0.7)
         lease.check()
         assert fabric.leases.holder("short") == lease.holder
+
+
+# -- between processes
+
+
+def test_other_processes_are_heard_of_while_waiting(fabric: LocalFabric, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from ringrift.fabric import Job, LocalFabric, LogEntry
+fabric = LocalFabric(Path(sys.argv[1]))
+for _ in sys.stdin:
+    fabric.log.append([LogEntry("A", {}, "a")])
+    fabric.jobs.put([Job("a", "play")])
+    fabric.registry.set("node/a", {"n": 1})
+"""
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, text=True)
+    heard: dict[str, object] = {}
+    fabric.jobs.claim("me", {})
+    waits: dict[str, Callable[[], object]] = {
+        "log": lambda: fabric.log.wait(0, 60),
+        "jobs": lambda: fabric.jobs.wait(60),
+        "registry": lambda: fabric.registry.watch("node/", 0, 60)[0].value,
+    }
+    threads = [threading.Thread(target=lambda n=n, w=w: heard.update({n: w()})) for n, w in waits.items()]
+    for thread in threads:
+        thread.start()
+    other.communicate("go\n")
+    for thread in threads:
+        thread.join()
+    assert heard == {"log": True, "jobs": True, "registry": {"n": 1}}
+
+
+def test_older_fabric_is_upgraded_in_place(tmp_path: Path) -> None:
+    first = Database(tmp_path / "fabric.db", {1: SCHEMA[1]})
+    first.close()
+    old = sqlite3.connect(tmp_path / "fabric.db")
+    with old:
+        old.execute("INSERT INTO registry VALUES ('promoted/x', '{\"model\": \"m\"}', 1, NULL, '')")
+        old.execute("UPDATE revision SET last = 1")
+    old.close()
+    fabric = LocalFabric(tmp_path)
+    assert fabric.registry.get("promoted/x") == Entry("promoted/x", {"model": "m"}, 1)
+    assert fabric.registry.set("promoted/x", {}).revision == 2
+    assert fabric.log.append([LogEntry("A", {}, "a")]) == [1]
+    assert fabric.jobs.put([Job("a", "play")]) == 1
+    fabric.close()
+
+
+def test_claim_is_quick_among_many_jobs(fabric: LocalFabric) -> None:
+    sets = [{"cores": 1 + n % 4, "memory": 1e9} | ({"gpus": 1.0} if n % 8 == 7 else {}) for n in range(8)]
+    fabric.jobs.put([Job(str(n), f"kind {n % 5}", priority=n % 7, needs=sets[n % 8]) for n in range(10_000)])
+    rows = fabric.database.rows
+    steps: list[str] = []
+    fabric.database.rows = lambda query, *more: steps.append(query) or rows(query, *more)  # type: ignore[method-assign,func-returns-value]
+    assert fabric.jobs.claim("me", {"cores": 4, "memory": 2e9})[0].id == "6"
+    for query in {step for step in steps if "ready" in step}:
+        plan = " ".join(row["detail"] for row in rows(f"EXPLAIN QUERY PLAN {query}", ["", "", 1][: query.count("?")]))
+        assert "SCAN" not in plan and "TEMP B-TREE" not in plan, (query, plan)
+    assert len(steps) < 200

@@ -157,31 +157,35 @@ class Database:
         self, query: str, parameters: Sequence[object] = (), patience: Patience = Patience.SHORT
     ) -> list[sqlite3.Row]:
         """What a query gives, read as one snapshot; inside a transaction of the thread, as that one has left it."""
-        with self._reader(patience) as connection, self._errors_named(patience):
-            return connection.execute(query, parameters).fetchall()
+        with self._errors_named(patience):
+            if (joined := self._joined()) is not None:
+                return joined.execute(query, parameters).fetchall()
+            with self._reader(patience) as connection:
+                return connection.execute(query, parameters).fetchall()
 
     @contextmanager
     def _reader(self, patience: Patience) -> Iterator[sqlite3.Connection]:
-        if (joined := self._joined()) is not None:
-            yield joined
-            return
-        if self.path is None:
-            with self.transaction(patience) as connection:
-                yield connection
-            return
-        if not self._reading.acquire(timeout=patience):
+        """A connection that nobody else uses meanwhile, outside of transactions."""
+        free = self._writing if self.path is None else self._reading
+        if not free.acquire(timeout=patience):
             raise self._locked(patience)
         try:
-            with self._errors_named(patience):
-                connection = self._readers.pop() if self._readers else self._connect()
+            try:
+                connection = self._writer if self.path is None else self._readers.pop()
+            except IndexError:
+                connection = self._connect()
             try:
                 yield connection
             finally:
-                connection.close() if self._closed else self._readers.append(connection)
+                if self._closed:
+                    connection.close()
+                elif connection is not self._writer:
+                    self._readers.append(connection)
         finally:
-            self._reading.release()
+            free.release()
 
     def _joined(self) -> sqlite3.Connection | None:
+        """The connection in whose transaction this thread is; refuses use after a fork or after closing."""
         if os.getpid() != self._pid:
             raise DataError(
                 f"{self} was opened before this process was forked, which would damage it: start processes by spawning,"
@@ -219,21 +223,23 @@ class Database:
             raise CorruptBlob(f"{self}: {'; '.join(found)}: restore it from a backup")
 
     def backup(self, to: Path) -> None:
-        """Copies the database, as it is now, into the file `to`, durably and whole or not at all; writers go on."""
+        """Copies the database, as its last transaction left it, into the file `to`, durably and whole or not at all.
+
+        Writers go on meanwhile.
+        """
+        self._joined()
         temporary = to.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-        with space_checked(to), self._reader(Patience.LONG) as source, self._errors_named(Patience.LONG):
+        with space_checked(to), self._errors_named(Patience.LONG), self._reader(Patience.LONG) as source:
             make_directory(to.parent)
             try:
-                if not source.in_transaction:
-                    source.execute("BEGIN")  # one snapshot, or each change would make the copy start again
                 copy = sqlite3.connect(temporary, isolation_level=None)
+                source.execute("BEGIN")  # one snapshot, or each change would make the copy start again
                 try:
                     source.backup(copy, pages=BACKUP_PAGES)
                     copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
                 finally:
+                    source.execute("ROLLBACK")
                     copy.close()
-                    if source is not self._writer:
-                        source.execute("ROLLBACK")
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 temporary.replace(to)
