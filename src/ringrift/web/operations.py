@@ -28,9 +28,6 @@ CLOSING_SECONDS = 2.0  #: for requests that are being answered when the server i
 def operations(supervisor: Supervisor) -> FastAPI:
     """The app over one supervisor."""
     app = FastAPI(title="ringrift operations", docs_url=None, redoc_url=None)
-    registry = CollectorRegistry()
-    registry.register(_Metrics(supervisor))
-    written: Callable[[CollectorRegistry], bytes] = generate_latest
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -48,7 +45,7 @@ def operations(supervisor: Supervisor) -> FastAPI:
     @app.get("/metrics")
     async def metrics() -> Response:
         """OpenMetrics text."""
-        return Response(written(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(metrics_text(supervisor.snapshot()), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return app
 
@@ -76,14 +73,20 @@ def _told(service: ServiceStatus) -> dict[str, object]:
     return {name: getattr(service, name) for name in names}
 
 
-class _Metrics(Collector):
-    """A snapshot as metrics, made when it is asked for."""
+def metrics_text(snapshot: Snapshot) -> bytes:
+    """A snapshot as OpenMetrics."""
+    registry = CollectorRegistry()
+    registry.register(_Metrics(snapshot))
+    written: Callable[[CollectorRegistry], bytes] = generate_latest
+    return written(registry)
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+
+class _Metrics(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
-        snapshot = self._supervisor.snapshot()
+        snapshot = self._snapshot
         measured, pressure = snapshot.measured, snapshot.pressure
         about = {"process": snapshot.process, "profile": snapshot.profile}
         yield InfoMetricFamily("ringrift_process", "This process", about)
