@@ -200,7 +200,7 @@ def service_of(effect: Effect) -> Service:
 
     name = f"effect-{effect.name}"
     backlog = lambda ctx: float(depth(effect.name, ctx.run.fabric))  # noqa: E731
-    return Service(name, plan, EVERY_SECONDS, on=effect.on, timeout=effect.timeout, backlog=backlog)
+    return Service(name, plan, EVERY_SECONDS, on=effect.on, timeout=effect.timeout, backlog=backlog, quiet=True)
 
 
 def depth(effect: str, fabric: Fabric) -> int:

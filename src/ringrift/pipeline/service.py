@@ -81,6 +81,8 @@ class Service:
     """Seconds that a tick may take."""
     required: bool = True
     """Whether `/health` answers 503 while it fails."""
+    quiet: bool = False
+    """Whether its steps are too ordinary for the log."""
     backlog: Callable[[Context], float] = lambda ctx: 0.0
     """How much waits for it, in any unit: a service with a backlog whose steps come to nothing has stalled."""
 

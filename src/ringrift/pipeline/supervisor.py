@@ -54,16 +54,17 @@ def tick(service: Service, ctx: Context) -> int:
         ctx.checkpoint()
         step.do()
         done += 1
-        log.debug("step", what=step.what, why=step.why)
+        if not service.quiet:
+            log.info("step", service=service.name, what=step.what, why=step.why)
     return done
 
 
 EVERYWHERE = tuple(Profile)
 OWN = (
-    Service("status", lambda ctx: (), STATUS_SECONDS, profiles=EVERYWHERE,
+    Service("status", lambda ctx: (), STATUS_SECONDS, profiles=EVERYWHERE, quiet=True,
             emits=(ServiceFailed, ServiceRecovered, ServiceStalled)),
-    Service("reaper", lambda ctx: (), REAP_SECONDS, profiles=EVERYWHERE, emits=(JobDied,)),
-    Service("health", lambda ctx: (), HEALTH_SECONDS, profiles=EVERYWHERE,
+    Service("reaper", lambda ctx: (), REAP_SECONDS, profiles=EVERYWHERE, quiet=True, emits=(JobDied,)),
+    Service("health", lambda ctx: (), HEALTH_SECONDS, profiles=EVERYWHERE, quiet=True,
             emits=(PressureChanged, AlertRaised, AlertCleared)),
 )  # fmt: skip
 """What each supervisor runs besides, with plans of its own."""
@@ -185,14 +186,16 @@ class Supervisor:
     async def run(self) -> None:
         """Until `stop`, and then until the last tick has ended or the deadline is over."""
         self._loop = asyncio.get_running_loop()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._listen)
-            for runner in self._runners.values():
-                tasks.start_soon(self._serve, runner)
-            stopped = self._spawn(self._stopping.wait, "stop")
-            await stopped.wait()
-            log.info("stopping", reason=self._reason, deadline=self.settings.deadline)
-            tasks.cancel_scope.deadline = anyio.current_time() + self.settings.deadline
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._listen)
+                for runner in self._runners.values():
+                    tasks.start_soon(self._serve, runner)
+                await self._spawn(self._stopping.wait, "stop").wait()
+                log.info("stopping", reason=self._reason, deadline=self.settings.deadline)
+                tasks.cancel_scope.deadline = anyio.current_time() + self.settings.deadline
+        finally:
+            self.stop("the supervisor was cancelled")  # ticks still in their threads hear of it at their checkpoints
         late = [runner.service.name for runner in self._runners.values() if runner.running]
         if late:
             log.warning("abandoned", services=late, why=f"still running after {self.settings.deadline:g} s")
@@ -360,8 +363,9 @@ class Supervisor:
         jobs = ctx.run.fabric.jobs
         yield Step("take back jobs from holders that are gone, too slow or stuck", "somebody has to look", jobs.reap)
         newest = ctx.clock.now() - TOLD_SECONDS
-        for job in jobs.ls(states=[JobState.DEAD]):
-            name = f"JobDied/{job.id}/{job.fence}"
+        dead = {f"JobDied/{job.id}/{job.fence}": job for job in jobs.ls(states=[JobState.DEAD])}
+        self._dead_told &= dead.keys()
+        for name, job in dead.items():
             if name not in self._dead_told and job.finished_at >= newest:
                 yield Step(f"say that {job.id} is dead", job.error, lambda job=job, name=name: self._died(job, name))  # type: ignore[misc]
 
