@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 from itertools import islice
 
 from ringrift.fabric import job as jobs
@@ -21,9 +22,9 @@ CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UN
     state TEXT NOT NULL, attempts INTEGER NOT NULL, fence INTEGER NOT NULL, holder TEXT NOT NULL, due REAL NOT NULL,
     claimed REAL NOT NULL, changed REAL NOT NULL, expires REAL NOT NULL, stop TEXT NOT NULL, progress TEXT NOT NULL,
     result TEXT NOT NULL, error TEXT NOT NULL, created_at REAL NOT NULL, finished_at REAL NOT NULL,
-    boot TEXT NOT NULL, ready INTEGER NOT NULL);
-CREATE INDEX jobs_ready ON jobs (kind, needs, priority DESC, number) WHERE ready = 1;
-CREATE INDEX jobs_due ON jobs (due) WHERE ready = 0 AND state = 'waiting';
+    boot TEXT NOT NULL, ready INTEGER NOT NULL, lane TEXT NOT NULL);
+CREATE INDEX jobs_ready ON jobs (lane, priority DESC, number) WHERE ready = 1;
+CREATE INDEX jobs_not_due ON jobs (due, boot) WHERE ready = 0 AND state = 'waiting';
 CREATE INDEX jobs_by_state ON jobs (state, number);
 CREATE INDEX jobs_by_kind ON jobs (kind, config, state);
 CREATE TABLE jobs_version (last INTEGER NOT NULL);
@@ -34,12 +35,28 @@ JSON = ("payload", "needs", "progress", "result")
 FIXED = ("id", "kind", "config", "payload", "priority", "needs", "max_attempts", "time_limit", "stuck_after", "parent",
     "created_at")  # fmt: skip
 CHANGING = tuple(name for name in COLUMNS if name not in FIXED)
-INSERT = f"INSERT INTO jobs ({','.join(COLUMNS)},boot,ready) VALUES ({','.join(f':{c}' for c in COLUMNS)},:boot,:ready)"
+KEPT = (*COLUMNS, "boot", "ready", "lane")
+INSERT = f"INSERT INTO jobs ({','.join(KEPT)}) VALUES ({','.join(f':{c}' for c in KEPT)}) ON CONFLICT (id) DO NOTHING"
 UPDATE = f"UPDATE jobs SET {','.join(f'{c}=:{c}' for c in CHANGING)},boot=:boot,ready=:ready WHERE id=:id"
+LANES = """
+WITH RECURSIVE leap (lane) AS (
+    SELECT min(lane) FROM jobs WHERE ready = 1
+    UNION ALL SELECT (SELECT min(lane) FROM jobs WHERE ready = 1 AND lane > leap.lane) FROM leap WHERE lane IS NOT NULL
+) SELECT lane FROM leap WHERE lane IS NOT NULL
+"""
+BEST = """
+SELECT jobs.* FROM json_each(?) AS lanes JOIN jobs ON jobs.number = (
+    SELECT number FROM jobs WHERE ready = 1 AND lane = lanes.value ORDER BY priority DESC, number LIMIT 1
+) ORDER BY priority DESC, number LIMIT 1
+"""
 
 
 class LocalJobs:
-    """See `Jobs`. A job is `ready` from when it is due: a claim looks at one ready job of each kind and needs."""
+    """See `Jobs`.
+
+    A waiting job is `ready` once it is due. Ready jobs of one kind and the same needs are a `lane`, in the order in
+    which they are claimed, so a claim looks at one job of each lane however many wait.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._database = shared, shared.database
@@ -50,7 +67,7 @@ class LocalJobs:
             at = self._shared.clock.now()
             rows = [self._row(replace(job, created_at=at)) for job in jobs]
             before = connection.total_changes
-            connection.executemany(INSERT + " ON CONFLICT (id) DO NOTHING", rows)
+            connection.executemany(INSERT, rows)
             if new := connection.total_changes - before:
                 _tell(connection)
             return new
@@ -66,41 +83,24 @@ class LocalJobs:
     ) -> list[Job]:
         self._seen = self._version()
         self._make_ready()
-        if not self._lanes(kinds, capacity):
-            return []
+        lanes = [row["lane"] for row in self._database.rows(LANES)]
+        lanes = [lane for lane in lanes if not kinds or _parsed(lane)[0] in kinds]
+        taken: list[Job] = []
+        if not _fitting(lanes, capacity):
+            return taken
         with self._database.transaction(durable=False) as connection:
-            now, taken = self._shared.clock.monotonic(), self._best(kinds, capacity, limit)
-            return [self._keep(connection, jobs.claimed(job, holder, ttl, now)) for job in taken]
+            now, left = self._shared.clock.monotonic(), dict(capacity)
+            while len(taken) < limit and (rows := self._database.rows(BEST, [json.dumps(_fitting(lanes, left))])):
+                taken.append(self._keep(connection, jobs.claimed(self._job(rows[0]), holder, ttl, now)))
+                left = {name: amount - taken[-1].needs.get(name, 0.0) for name, amount in left.items()}
+        return taken
 
     def _make_ready(self) -> None:
-        due = "ready = 0 AND state = 'waiting' AND (due <= ? OR boot <> ?)"
+        due = "INDEXED BY jobs_not_due {} WHERE ready = 0 AND state = 'waiting' AND (due <= ? OR boot <> ?)"
         limits = (self._shared.clock.monotonic(), self._shared.boot)
-        if self._database.rows(f"SELECT 1 FROM jobs WHERE {due} LIMIT 1", limits):
+        if self._database.rows(f"SELECT 1 FROM jobs {due.format('')} LIMIT 1", limits):
             with self._database.transaction(durable=False) as connection:
-                connection.execute(f"UPDATE jobs SET ready = 1 WHERE {due}", limits)
-
-    def _lanes(self, kinds: Collection[str], left: Mapping[str, float]) -> list[tuple[str, str]]:
-        """Kind and needs of the jobs that are ready and fit: found by leaping through the index."""
-        lanes: list[tuple[str, str]] = []
-        at = ("", "")
-        query = "SELECT kind, needs FROM jobs WHERE ready = 1 AND (kind, needs) > (?, ?) ORDER BY kind, needs LIMIT 1"
-        while found := self._database.rows(query, at):
-            at = tuple(found[0])
-            if (not kinds or at[0] in kinds) and jobs.fits(json.loads(at[1]), left):
-                lanes.append(at)
-        return lanes
-
-    def _best(self, kinds: Collection[str], capacity: Mapping[str, float], limit: int) -> list[Job]:
-        left = dict(capacity)
-        taken: list[Job] = []
-        query = "SELECT * FROM jobs WHERE ready = 1 AND kind = ? AND needs = ? ORDER BY priority DESC, number LIMIT ?"
-        lanes = [self._database.rows(query, (*lane, limit)) for lane in self._lanes(kinds, capacity)]
-        for row in heapq.merge(*lanes, key=lambda row: (-row["priority"], row["number"])):
-            job = self._job(row)
-            if len(taken) < limit and jobs.fits(job.needs, left):
-                taken.append(job)
-                left = {name: amount - job.needs.get(name, 0.0) for name, amount in left.items()}
-        return taken
+                connection.execute(f"UPDATE jobs {due.format('SET ready = 1')}", limits)
 
     def extend(self, job: Job, progress: Mapping[str, object] | None = None, ttl: float = 60.0) -> Job:
         with self._database.transaction(durable=False) as connection:
@@ -197,12 +197,23 @@ class LocalJobs:
         row: dict[str, object] = {name: getattr(job, name) for name in COLUMNS}
         row.update((name, json.dumps(row[name], sort_keys=True)) for name in JSON)
         ready = job.state is JobState.WAITING and job.due <= self._shared.clock.monotonic()
-        return {**row, "boot": self._shared.boot, "ready": ready}
+        lane = json.dumps([job.kind, dict(sorted(job.needs.items()))])
+        return {**row, "boot": self._shared.boot, "ready": ready, "lane": lane}
 
     def _job(self, row: sqlite3.Row) -> Job:
         values = {name: row[name] for name in COLUMNS} | {name: json.loads(row[name]) for name in JSON}
         job = Job(**{**values, "state": JobState(row["state"])})
         return job if row["boot"] == self._shared.boot else replace(job, due=0.0, claimed=0.0, changed=0.0, expires=0.0)
+
+
+def _fitting(lanes: Sequence[str], capacity: Mapping[str, float]) -> list[str]:
+    return [lane for lane in lanes if jobs.fits(_parsed(lane)[1], capacity)]
+
+
+@lru_cache(maxsize=1000)
+def _parsed(lane: str) -> tuple[str, dict[str, float]]:
+    kind, needs = json.loads(lane)
+    return kind, needs
 
 
 def _tell(connection: sqlite3.Connection) -> None:

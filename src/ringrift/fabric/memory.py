@@ -113,11 +113,12 @@ class MemoryJobs:
 
     def put(self, jobs: Sequence[Job]) -> int:
         with self._changed:
-            new = {job.id: job for job in reversed(jobs) if job.id not in self._jobs}
-            for job in reversed(new.values()):
-                self._order[job.id] = next(self._numbers)
-                self._keep(replace(job, created_at=self._clock.now()))
-            return len(new)
+            before = len(self._jobs)
+            for job in jobs:
+                if job.id not in self._jobs:
+                    self._order[job.id] = next(self._numbers)
+                    self._keep(replace(job, created_at=self._clock.now()))
+            return len(self._jobs) - before
 
     def claim(
         self,
@@ -186,7 +187,7 @@ class MemoryJobs:
         self, *, states: Collection[JobState] = (), kind: str = "", config: str | None = None, limit: int = 1000
     ) -> list[Job]:
         with self._changed:
-            ids = [id_ for state in states for id_ in self._open[state]] if states else list(self._jobs)
+            ids = [id_ for state in set(states) for id_ in self._open[state]] if states else list(self._jobs)
             found = [
                 job for job in map(self._jobs.__getitem__, ids)
                 if (not kind or job.kind == kind) and (config is None or job.config == config)
