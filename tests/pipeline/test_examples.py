@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         (["match.py", "hex8_3p", "heuristic", "random", "12"], "of 12 games against random on hex8_3p"),
         (["new_player.py"], "of 20 games against random"),
         (["own_evaluator.py"], "visits, seat"),
+        (["new_service.py"], "nothing has changed: 0"),
         (["loop.py", "run"], "promoted: "),
     ],
     ids=lambda value: str(value[0]),

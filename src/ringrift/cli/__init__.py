@@ -7,7 +7,8 @@
 | `play` | `play` |
 | `analyse` | `analyse`, `replay` |
 | `ladder` | `ladder …` |
-| `loop` | `selfplay`, `export`, `train`, `gate`, `loop` |
+| `loop` | `selfplay`, `export`, `train`, `gate`, `loop`, `worker` |
+| `jobs` | `jobs …` |
 | `match` | `match`, `rate` |
 | `store` | `data …`, `models …` |
 | `events` | `events …` |
@@ -35,6 +36,7 @@ from ringrift.cli import (
     benchmark,
     events,
     ground,
+    jobs,
     ladder,
     loop,
     match,
@@ -51,7 +53,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (ground, rules, play, analyse, ladder, loop, match, store, events, services, backup, bench, benchmark):
+for group in (
+    ground,
+    rules,
+    play,
+    analyse,
+    ladder,
+    loop,
+    jobs,
+    match,
+    store,
+    events,
+    services,
+    backup,
+    bench,
+    benchmark,
+):
     app.add_typer(group.app)
 
 

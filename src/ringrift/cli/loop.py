@@ -1,4 +1,4 @@
-"""`ringrift selfplay | export | train | gate | loop`: the stages by hand, and all of them in rounds."""
+"""`ringrift selfplay | export | train | gate | loop | worker`: the stages by hand, and all of them by services."""
 
 from __future__ import annotations
 
@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import Assign, Config, Json, Run, SettingsFile, directory_of, print_json, settings_of
+from ringrift.cli.options import (
+    Assign,
+    Config,
+    Json,
+    Run,
+    SettingsFile,
+    directory_of,
+    known_config,
+    print_json,
+    settings_of,
+)
+from ringrift.errors import SettingsError, unknown
 
 if TYPE_CHECKING:
-    from ringrift.pipeline import Round
+    from ringrift.pipeline.loop import LoopResult
+    from ringrift.pipeline.service import Step
 
 app = typer.Typer()
 
@@ -23,6 +35,9 @@ Simulations = Annotated[int | None, typer.Option(min=1, help="Of each search.")]
 Games = Annotated[int | None, typer.Option(min=1, help="How many games.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")]
 Epochs = Annotated[float, typer.Option(min=0, help="Passes over the replay window, in place of steps.")]
+ProfileName = Annotated[
+    str, typer.Option(metavar="PROFILE", help="Which services to run: laptop (all), coordinator, worker or trainer.")
+]
 
 
 @app.command()
@@ -149,60 +164,120 @@ def gate(
 @app.command()
 def loop(
     config: Config = "square8_2p",
+    configs: Annotated[str, typer.Option(metavar="A,B", help="Several configs in one run, in fair rotation.")] = "",
     run: Run = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Begin no round that would end later; 0: none.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds that the run is to have in the end.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="End after so long, once a candidate was judged; 0: do not end.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Judged candidates that each config is to have.")] = None,
+    until: Annotated[
+        str, typer.Option(metavar="LIMITS", help="elo=…,hours=…,models=…,promoted=…: the first ends.")
+    ] = "",
+    profile: ProfileName = "laptop",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why; do nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show everything, also of a loop that runs already.")] = False,
     games: Games = None,
     engine: Engine = None,
     simulations: Simulations = None,
     steps: Steps = None,
-    epochs: Epochs = 0.0,
-    skip_selfplay: Annotated[bool, typer.Option("--skip-selfplay", help="Train on the games that are there.")] = False,
+    epochs: Annotated[
+        float | None, typer.Option(min=0, help="Passes over the replay window, in place of steps.")
+    ] = None,
+    skip_selfplay: Annotated[
+        bool | None, typer.Option("--skip-selfplay", help="Train on the games that are there.")
+    ] = None,
     promote: Annotated[bool | None, typer.Option(help="Promote candidates that pass the gate.")] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="One small round; without --run, nothing of it is kept.")
+        bool, typer.Option("--smoke", help="One small candidate; without --run, nothing of it is kept.")
     ] = False,
     seed: Seed = None,
     assign: Assign = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Self-play, replay, samples, training, matches and promotion, round after round. Goes on where it stopped."""
+    """Self-play, replay, samples, training, matches and promotion, all at once. Goes on where it stopped."""
+    from ringrift import app as service
     from ringrift.cli.places import keep_round
-    from ringrift.pipeline import run_loop
-    from ringrift.pipeline import smoke as smoke_recipe
-    from ringrift.pipeline.display import Bars, print_round
-    from ringrift.rules import config_info
+    from ringrift.pipeline.loop import Round, Until
+    from ringrift.pipeline.service import Profile
+    from ringrift.pipeline.watch import screen_for
 
-    config_info(config)
-    given = settings_of(config, settings, assign, **{
-        "loop.minutes": minutes if minutes is not None or not rounds else 0.0, "loop.rounds": rounds,
+    names = list(dict.fromkeys(configs.split(","))) if configs else [config]
+    if profile not in list(Profile):
+        raise SettingsError(unknown("profile", profile, list(Profile)))
+    limit, role = Until.parse(until), Profile(profile)
+    open_end = rounds is not None or bool(until)
+    given = {name: settings_of(str(known_config(name)), settings, assign, **{
+        "loop.minutes": 0.0 if minutes is None and open_end else minutes, "loop.rounds": rounds,
         "loop.games": games, "loop.first_games": games, "loop.first_engine": '""' if engine else None,
-        "loop.steps": steps, "loop.promote": promote, "loop.seed": seed,
-        "selfplay.engine": engine, "selfplay.search.simulations": simulations,
-    })  # fmt: skip
-    bars = Bars()
+        "loop.steps": steps, "loop.epochs": epochs, "loop.skip_selfplay": skip_selfplay, "loop.promote": promote,
+        "loop.seed": seed, "selfplay.engine": engine, "selfplay.search.simulations": simulations,
+    }) for name in names}  # fmt: skip
+    first = given[names[0]]
     with ExitStack() as stack:
-        directory = directory_of(run, config, given)
+        directory = directory_of(run, names[0] if len(names) == 1 else "loop", first)
         if smoke and run is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-smoke-"))) / config
-        recipe = smoke_recipe(given) if smoke else given
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-smoke-"))) / "run"
+        recipes = service.recipes_of(directory, given, smoke=smoke)
+        if dry_run:
+            print_steps(service.dry_run(directory, recipes, role), json=json)
+            return
+        screen = screen_for(watch=watch)
+        if watch and service.is_running(directory):
+            service.watch(directory, screen)
+            return
 
-        def after_round(past: list[Round]) -> None:
-            keep_round(given.places, directory, config, past[-1])
-            print_round(config, past, quiet=json)
+        def after_round(done: Round) -> None:
+            keep_round(first.places, directory, done)
 
-        done = run_loop(
-            directory, config, recipe, skip_selfplay=skip_selfplay, epochs=epochs, at_most=int(smoke), show=bars,
-            after_round=after_round,
-        )  # fmt: skip
-    last: Round | None = done.rounds[-1] if done.rounds else None
+        done = service.Loop(directory, recipes, role, limit, screen, after_round).run()
+        print_result(done, directory, json=json, smoke=smoke)
+    if smoke and any(one.loss_after >= one.loss_before for one in done.rounds[-1:]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def worker(
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Run directory of the loop to work for.")],
+    trainer: Annotated[bool, typer.Option("--trainer", help="Only trainings.")] = False,
+    assign: Assign = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Do jobs of a loop that another process decides about, until Ctrl-C."""
+    from ringrift import app as service
+    from ringrift.pipeline.service import Profile
+    from ringrift.pipeline.watch import screen_for
+    from ringrift.settings import load
+
+    profile = Profile.TRAINER if trainer else Profile.WORKER
+    recipe = load(file=settings, assign=["services.port=0", *(assign or [])])  # the loop may be on this machine
+    service.Loop(run, {}, profile, screen=screen_for(watch=False), process=recipe).run()
+
+
+def print_steps(plans: list[tuple[str, list[Step]]], *, json: bool) -> None:
+    """What each service would do, and why."""
+    if json:
+        print_json({name: [{"what": step.what, "why": step.why} for step in steps] for name, steps in plans})
+        return
+    for name, steps in plans:
+        for step in steps:
+            typer.echo(f"{name}: would {step.what}\n    because {step.why}")
+        if not steps:
+            typer.echo(f"{name}: nothing to do")
+
+
+def print_result(done: LoopResult, directory: Path, *, json: bool, smoke: bool) -> None:
+    """What came of a loop."""
+    from ringrift.pipeline.display import print_rounds
+
+    for name in done.promoted:
+        if done.new and (past := [one for one in done.rounds if one.config == name]):
+            print_rounds(past, quiet=json)
     if json:
         print_json({"rounds": [dataclasses.asdict(one) for one in done.rounds], "new": done.new,
-                    "promoted": done.promoted, "run": str(directory)})  # fmt: skip
-    elif not done.new:
-        typer.echo(f"nothing to do: {directory} has its {len(done.rounds)} rounds; more with --rounds or --minutes")
-    elif done.promoted and not smoke:
-        typer.echo(f"{done.promoted} is promoted. Play against it: ringrift play --config {config} --run {directory}")
-    if smoke and last and last.loss_after >= last.loss_before:
-        raise typer.Exit(1)
+                    "promoted": done.promoted, "reason": done.reason, "run": str(directory)})  # fmt: skip
+        return
+    typer.echo(f"ended: {done.reason}" if done.new else f"nothing new: {done.reason}; more with --rounds or --minutes")
+    for name, model in done.promoted.items():
+        if model and not smoke:
+            typer.echo(f"{model} is promoted. Play against it: ringrift play --config {name} --run {directory}")

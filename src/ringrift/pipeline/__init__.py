@@ -1,6 +1,5 @@
-"""From self-play to promotion: the stages as plain functions, and the loop that runs them round after round."""
+"""From self-play to promotion: the stages as plain functions, the services that decide when to run them, their jobs."""
 
-from ringrift.pipeline.loop import LoopResult, Round, rounds, run_loop
-from ringrift.pipeline.settings import LoopSettings, Recipe, smoke
+from ringrift.pipeline.settings import LoopSettings, Recipe, WorkerSettings, smoke
 
-__all__ = ["LoopResult", "LoopSettings", "Recipe", "Round", "rounds", "run_loop", "smoke"]
+__all__ = ["LoopSettings", "Recipe", "WorkerSettings", "smoke"]

@@ -1,4 +1,4 @@
-"""What a person sees of the loop: bars with rates and times left, and a table after each round."""
+"""What a person sees of stages and their results: bars with rates and times left, tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ringrift.evaluation import MatchResult, Pool
-from ringrift.pipeline.loop import STAGES, Round
+from ringrift.pipeline.loop import Round
 from ringrift.pipeline.stages import Advance
 
 
@@ -63,17 +63,15 @@ class Bars:
             yield lambda done, remark: progress.update(bar, completed=done, remark=remark)
 
 
-def rounds_tables(config: str, rounds: Sequence[Round]) -> tuple[Table, Table]:
-    """A row per round: what came of it, and how long each stage took."""
+def rounds_table(rounds: Sequence[Round]) -> Table:
+    """A row per round: what came of it."""
     opponents = list(dict.fromkeys(name for one in rounds for name in one.matches))
-    results = Table(title=f"{config}: share of games that each candidate won, and its interval")
-    for title in ("round", "games", "samples", "loss", *(f"vs {name}" for name in opponents), "promoted"):
-        results.add_column(title, justify="left" if title.startswith(("vs", "promoted")) else "right")
-    times = Table("round", *STAGES, title="seconds")
-    for table in (results, times):
-        table.box, table.title_justify = box.SIMPLE_HEAD, "left"
+    title = f"{rounds[0].config}: share of games that each candidate won, and its interval" if rounds else ""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("round", "games", "samples", "loss", *(f"vs {name}" for name in opponents), "promoted"):
+        table.add_column(column, justify="left" if column.startswith(("vs", "promoted")) else "right")
     for one in rounds:
-        results.add_row(
+        table.add_row(
             str(one.round),
             str(one.games),
             str(one.samples),
@@ -81,8 +79,7 @@ def rounds_tables(config: str, rounds: Sequence[Round]) -> tuple[Table, Table]:
             *(score_text(one.matches.get(name)) for name in opponents),
             "yes" if one.promoted else "",
         )
-        times.add_row(str(one.round), *(f"{one.seconds.get(stage, 0):.1f}" for stage in STAGES))
-    return results, times
+    return table
 
 
 def score_text(match: MatchResult | None) -> str:
@@ -144,11 +141,10 @@ def print_pool(pool: Pool) -> None:
         console.print(f"cycle: {' beats '.join((*ring, ring[0]))}")
 
 
-def print_round(config: str, rounds: Sequence[Round], *, quiet: bool = False) -> None:
-    """The table so far and the verdict of the last round; on standard error where the output is for a program."""
+def print_rounds(rounds: Sequence[Round], *, quiet: bool = False) -> None:
+    """The table of a config's rounds and its last verdict; on standard error where the output is for a program."""
     console = wide_console(stderr=quiet)
-    for table in rounds_tables(config, rounds):
-        console.print(table)
+    console.print(rounds_table(rounds))
     last = rounds[-1]
     word = "promoted" if last.promoted else "not promoted"
     console.print(f"round {last.round}: {last.candidate} {word}: {last.verdict}")

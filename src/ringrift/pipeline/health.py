@@ -16,6 +16,7 @@ from ringrift.pipeline.effects import Effect, dead_letters, depth
 from ringrift.pipeline.events import AlertCleared, AlertRaised, Event, PressureChanged
 from ringrift.pipeline.service import Context, Level
 from ringrift.pipeline.settings import SupervisionSettings
+from ringrift.pipeline.standing import standing
 
 BACK_OFF_LIMIT = 300.0  #: seconds; 2ⁿ after n failures in a row, up to this
 STALL_FACTOR = 5.0  #: times its usual interval without an achievement, and a service has stalled
@@ -166,6 +167,7 @@ def measure(ctx: Context, effects: Sequence[Effect]) -> Measured:
         events=fabric.log.last(),
         depths={effect.name: depth(effect.name, fabric) for effect in effects},
         dead={name: dead.count(name) for name in sorted(set(dead))},
+        games={config: standing(ctx, config).worth for config in ctx.configs},
         memory=psutil.virtual_memory().percent / 100,
         disk=psutil.disk_usage(str(ctx.run.path)).percent / 100,
         rss_bytes=psutil.Process().memory_info().rss,

@@ -1,59 +1,48 @@
-"""The loop: all stages, round after round, in a run directory.
+"""The loop as a whole: when it has reached what was asked of it, and its rounds, read from what the run stores.
 
-What a round has done is kept in the registry (`round/<config>/<number>`) after each stage, and what a stage has done is
-in the store: killed at any moment, the same call goes on where it stopped.
+A round is a candidate: the games it was the first to be trained on, its matches, and the verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 
-from ringrift.clock import SYSTEM_CLOCK, Clock
-from ringrift.evaluation import MatchResult
-from ringrift.fabric import Lease
-from ringrift.pipeline import stages
+from ringrift.errors import DataError, SettingsError, unknown
+from ringrift.evaluation import MatchResult, Rating, rate, read_anchors, read_pool
+from ringrift.pipeline.events import MatchFinished
 from ringrift.pipeline.settings import Recipe
-from ringrift.pipeline.stages import Show, quiet
-from ringrift.selfplay import derive_seed
-from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store import ModelInfo, ModelStore, RunDirectory
 
 
-@dataclass
+@dataclass(frozen=True)
 class Round:
-    """What is known of one round; grows with each stage, and is stored as it grows."""
+    """What is known of one candidate."""
 
+    config: str
     round: int
-    parent: str = ""
-    """The model that played the round's games, and from which its training starts."""
-    games: int = 0
-    """Games of the round."""
-    quarantined: int = 0
-    """Games that did not replay."""
-    samples: int = 0
-    """Samples that the parent has not seen."""
     candidate: str = ""
-    steps: float = 0
+    parent: str = ""
+    """From whose weights its training started."""
+    games: int = 0
+    """Games in its samples that its parent had not seen."""
+    samples: int = 0
+    """Samples that its parent had not seen."""
+    steps: float = 0.0
     """Optimiser steps."""
-    loss_before: float = 0
+    loss_before: float = 0.0
     """On a fixed part of the window, with the parent's weights …"""
-    loss_after: float = 0
+    loss_after: float = 0.0
     """… and with the candidate's."""
     matches: dict[str, MatchResult] = field(default_factory=dict)
-    """The candidate's matches by opponent: `random`, `initial`, `heuristic`, `best` (of that time)."""
-    gate: str = ""
-    """The opponent that decides."""
+    """Its matches by opponent: `random`, `initial`, `heuristic`, `best` (of that time)."""
     verdict: str = ""
+    finished: bool = False
+    """It was judged …"""
     promoted: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Time per stage."""
-    done: list[str] = field(default_factory=list)
-    """Stages that are finished."""
-
-    @property
-    def finished(self) -> bool:
-        return "gate" in self.done
+    """… and promoted, whatever came later."""
 
 
 @dataclass(frozen=True)
@@ -61,158 +50,126 @@ class LoopResult:
     """What a loop has done."""
 
     rounds: tuple[Round, ...]
-    """Every finished round of the run, also of earlier calls."""
+    """Every finished round of its configs, also of earlier calls."""
     new: int
     """How many of them this call finished."""
-    promoted: str | None
-    """The model that is promoted in the end."""
+    promoted: dict[str, str | None]
+    """The model of each config that is promoted in the end."""
+    reason: str
+    """Why it ended."""
 
 
 def rounds(run: RunDirectory, config: str) -> list[Round]:
-    """The rounds of a run, in order; the last one may be unfinished."""
-    found = [Round(**entry.value) for entry in run.fabric.registry.ls(f"round/{config}/")]  # type: ignore[arg-type]
-    for one in found:
-        one.matches = {name: MatchResult.from_dict(kept) for name, kept in one.matches.items()}  # type: ignore[arg-type]
-    return found
+    """The rounds of a config, in order; the last one may be unfinished."""
+    store = ModelStore(run)
+    models = {model.id: model for model in store.ls(config)}
+    promoted = {entry.model for entry in store.history(config)}
+    candidates = [model for model in models.values() if model.role == "candidate"]
+    return [
+        _round(number, model, models.get(model.parents[0]) if model.parents else None, model.id in promoted)
+        for number, model in enumerate(candidates, 1)
+    ]
 
 
-def run_loop(
-    directory: Path,
-    config: str,
-    recipe: Recipe = Recipe(),
-    *,
-    skip_selfplay: bool = False,
-    epochs: float = 0.0,
-    at_most: int = 0,
-    show: Show = quiet,
-    after_round: Callable[[list[Round]], None] = lambda rounds: None,
-    clock: Clock = SYSTEM_CLOCK,
-) -> LoopResult:
-    """Runs rounds until the run has `rounds` of them, or until another would take longer than `minutes`.
+def _round(number: int, model: ModelInfo, parent: ModelInfo | None, promoted: bool) -> Round:
+    figures = model.metrics
+    before = parent.metrics if parent else {}
 
-    `at_most` limits the rounds of this call (0: not). `after_round` gets all finished rounds after each one. Raises
-    `JobError` while another loop has the directory, and what the stages raise.
-    """
-    settings, new = recipe.loop, 0
-    with RunDirectory.open_or_create(directory) as run, run.loop_lease() as lease:
-        began = clock.monotonic()
-        while True:
-            past = rounds(run, config)
-            now = past.pop() if past and not past[-1].finished else Round(len(past) + 1)
-            started = clock.monotonic()
-            if (settings.rounds and now.round > settings.rounds) or (at_most and new == at_most):
-                break
-            if settings.minutes and past and started - began + _duration(past[-1]) > 60 * settings.minutes:
-                break
-            play_round(Context(run, config, recipe, lease, show, skip_selfplay, epochs), now, clock)
-            new += 1
-            after_round([*past, now])
-        finished = tuple(one for one in rounds(run, config) if one.finished)
-        return LoopResult(finished, new, ModelStore(run).promoted(config))
+    def new(name: str) -> int:
+        return int(_number(figures, name) - _number(before, name))
+
+    matches = {}
+    for name, kept in figures.items():
+        if name.startswith("match/") and isinstance(kept, dict):
+            matches[str(kept["opponent"])] = MatchResult.from_dict({k: v for k, v in kept.items() if k != "opponent"})
+    gate = figures.get("gate")
+    return Round(
+        config=model.config, round=number, candidate=model.id, parent=parent.id if parent else "",
+        games=new("games_total"), samples=new("samples_total"), steps=_number(figures, "steps"),
+        loss_before=_number(figures, "loss_before"), loss_after=_number(figures, "loss_after"), matches=matches,
+        verdict=str(gate.get("reason", "")) if isinstance(gate, dict) else "", finished=gate is not None,
+        promoted=promoted,
+    )  # fmt: skip
 
 
-def _duration(one: Round) -> float:
-    return sum(one.seconds.values())
+def _number(figures: Mapping[str, object], name: str) -> float:
+    return float(str(figures.get(name, 0)))
+
+
+def judged(run: RunDirectory, config: str) -> int:
+    """How many candidates have been judged."""
+    count, newest = ModelStore(run).newest(config, "candidate")
+    return count - (newest is not None and "gate" not in newest.metrics)
+
+
+def elos(run: RunDirectory, config: str) -> dict[str, Rating]:
+    """Elo of each player of the stored matches, by name; empty where nobody has met an anchor such as `random`."""
+    finished = run.fabric.log.tail(1, types=[MatchFinished.__name__], key=config)
+    return _elos(run.path / "matches", config, finished[0].sequence if finished else 0)
+
+
+@lru_cache(maxsize=32)
+def _elos(folder: Path, config: str, _finished: int) -> dict[str, Rating]:
+    """Rated anew after each match."""
+    try:
+        _, games = read_pool(sorted(folder.glob(f"{config}-*.jsonl")))
+        pool = rate(games, read_anchors().get(config, {}), config=config)
+    except DataError:  # no games yet, or none that lead to an anchor
+        return {}
+    return {rating.player.partition("@")[0]: rating for rating in pool.ratings}
 
 
 @dataclass(frozen=True)
-class Context:
-    """One call of the loop."""
+class Until:
+    """What ends a loop; the first that is reached. 0 for what does not."""
 
-    run: RunDirectory
-    config: str
-    recipe: Recipe
-    lease: Lease
-    show: Show
-    skip_selfplay: bool
-    epochs: float
+    elo: float = 0.0
+    """Of the promoted model of every config."""
+    hours: float = 0.0
+    """Since this call began."""
+    models: float = 0.0
+    """Candidates of every config."""
+    promoted: float = 0.0
+    """Promotions of every config."""
 
+    @classmethod
+    def parse(cls, text: str) -> Until:
+        """`elo=1500,hours=8`. Raises `SettingsError`."""
+        given = {}
+        for part in filter(None, text.split(",")):
+            name, _, value = part.partition("=")
+            known = [field.name for field in fields(cls)]
+            if name not in known:
+                raise SettingsError(f"--until {part}: {unknown('limit', name, known)}")
+            try:
+                given[name] = float(value)
+            except ValueError as error:
+                raise SettingsError(f"--until {part}: a number is right, as in {name}=2") from error
+            if given[name] <= 0:
+                raise SettingsError(f"--until {part}: a number above 0 is right")
+        return cls(**given)
 
-def _selfplay(at: Context, now: Round) -> None:
-    parent = stages.newest_model(at.run, at.config, at.recipe.training, at.recipe.loop.seed)
-    now.parent = parent.id
-    _keep(at, now)  # a training killed in its last moment must not take its own result for the parent
-    if at.skip_selfplay:
-        return
-    settings, games = at.recipe.selfplay, at.recipe.loop.games
-    if now.round == 1 and at.recipe.loop.first_engine:
-        settings, games = replace(settings, engine=at.recipe.loop.first_engine), at.recipe.loop.first_games
-    name = stages.engine_name(settings.engine, parent.id)
-    player = stages.choose_player(at.run, at.config, name, settings.search)
-    played = stages.selfplay_stage(
-        at.run, at.config, f"round-{now.round:06d}", games, settings, player,
-        seed=at.recipe.loop.seed, show=at.show,
-    )  # fmt: skip
-    now.games = played.games
+    def reached(self, run: RunDirectory, recipes: Mapping[str, Recipe], elapsed: float) -> str:
+        """Which end is reached, as a phrase; empty while none is. `elapsed`: seconds since this call began."""
+        done = {config: judged(run, config) for config in recipes}
+        loops = {config: recipe.loop for config, recipe in recipes.items()}
+        if all(0 < loops[config].rounds <= done[config] for config in recipes):
+            return f"every config has its {max(loop.rounds for loop in loops.values())} judged candidates"
+        minutes = max(loop.minutes for loop in loops.values())
+        if minutes and elapsed >= 60 * minutes and all(done.values()):
+            return f"{minutes:g} minutes are over"
+        if self.hours and elapsed >= 3600 * self.hours:
+            return f"{self.hours:g} hours are over"
+        if self.models and all(many >= self.models for many in done.values()):
+            return f"every config has {self.models:g} judged candidates"
+        store = ModelStore(run)
+        if self.promoted and all(len(store.history(config)) >= self.promoted for config in recipes):
+            return f"every config has had {self.promoted:g} promoted models"
+        if self.elo and all(self._strong(run, config) for config in recipes):
+            return f"the promoted model of every config has {self.elo:g} Elo"
+        return ""
 
-
-def _ingest(at: Context, now: Round) -> None:
-    now.quarantined = stages.ingest_stage(at.run, show=at.show).quarantined
-
-
-def _export(at: Context, now: Round) -> None:
-    stages.export_stage(at.run, at.config, at.recipe.export, show=at.show)
-    total = sum(row.samples for row in GameStore(at.run).counts(at.config))
-    now.samples = total - stages.samples_seen(ModelStore(at.run).show(now.parent))
-
-
-def _train(at: Context, now: Round) -> None:
-    settings = at.recipe.loop
-    trained = stages.train_stage(
-        at.run, at.config, at.recipe.training, steps=settings.steps, epochs=at.epochs,
-        parent=ModelStore(at.run).show(now.parent), precision=settings.precision, seed=settings.seed, show=at.show,
-    )  # fmt: skip
-    now.candidate = trained.id
-    now.steps, now.loss_before, now.loss_after = (trained.metrics[x] for x in ("steps", "loss_before", "loss_after"))  # type: ignore[assignment]
-
-
-def _match(at: Context, now: Round) -> None:
-    recipe = at.recipe
-    now.gate = stages.gate_opponent(at.run, at.config)
-    seed = derive_seed(recipe.loop.seed, "match", now.round)  # other openings in each round
-    for opponent in dict.fromkeys((*recipe.loop.opponents, now.gate)):
-        if opponent not in now.matches:
-            games = recipe.gate.games if opponent == now.gate else recipe.match.games
-            settings = replace(recipe.match, games=games)
-            now.matches[opponent] = stages.match_stage(
-                at.run, at.config, now.candidate, opponent, settings, seed=seed, show=at.show
-            )
-            _keep(at, now)
-
-
-def _gate(at: Context, now: Round) -> None:
-    promote = at.recipe.loop.promote
-    result = now.matches[now.gate]
-    verdict = stages.gate_stage(
-        at.run, at.config, now.candidate, at.recipe.gate, result, promote=promote, lease=at.lease
-    )
-    now.verdict, now.promoted = verdict.reason, verdict.passes and promote
-
-
-STAGES: dict[str, Callable[[Context, Round], None]] = {
-    "selfplay": _selfplay,
-    "ingest": _ingest,
-    "export": _export,
-    "train": _train,
-    "match": _match,
-    "gate": _gate,
-}
-
-
-def play_round(at: Context, now: Round, clock: Clock = SYSTEM_CLOCK) -> None:
-    """What is missing of a round."""
-    for name, stage in STAGES.items():
-        if name not in now.done:
-            began = clock.monotonic()
-            stage(at, now)
-            now.done.append(name)
-            now.seconds[name] = round(clock.monotonic() - began, 1)
-            _keep(at, now)
-
-
-def _keep(at: Context, now: Round) -> None:
-    at.run.fabric.registry.set(_key(at.config, now.round), asdict(now), lease=at.lease)
-
-
-def _key(config: str, number: int) -> str:
-    return f"round/{config}/{number:06d}"
+    def _strong(self, run: RunDirectory, config: str) -> bool:
+        promoted = ModelStore(run).promoted(config)
+        rating = elos(run, config).get(promoted) if promoted else None
+        return rating is not None and rating.elo >= self.elo

@@ -15,21 +15,27 @@ from ringrift.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long the loop runs, and what a round is."""
+    """How long the loop runs, and when it trains."""
 
     rounds: int = 0
-    """Rounds that the run is to have in the end; 0 for no limit."""
+    """Candidates of each config that the run is to have trained and judged in the end; 0 for no limit."""
     minutes: float = 10.0
-    """No round is begun that would probably end later than this after the first game; 0 for no limit."""
+    """The loop ends after so long, if by then it has judged a candidate of each config; 0 for no limit."""
     games: int = 800
-    """Training games per round."""
+    """New games for which a candidate is trained."""
     first_engine: str = "heuristic"
-    """Engine of the first round's games: what the untrained network would play teaches little; empty for
+    """Engine of the games before the first candidate: what the untrained network would play teaches little; empty for
     `selfplay.engine`."""
     first_games: int = 3000
-    """Games of the first round, where `first_engine` plays them; the heuristic plays about 100 a second."""
+    """Games for the first candidate, where `first_engine` plays them."""
+    batch_seconds: float = 20.0
+    """About how long one job of self-play takes."""
+    skip_selfplay: bool = False
+    """Train on the games that are there."""
     steps: int = 0
-    """Optimiser steps per round; 0 for as many as the new samples are worth (training.passes)."""
+    """Optimiser steps of a training; 0 for as many as the new samples are worth (training.passes)."""
+    epochs: float = 0.0
+    """Passes over the replay window, where `steps` is 0; 0 for as many steps as the new samples are worth."""
     opponents: tuple[str, ...] = ("random", "initial", "heuristic")
     """Whom every candidate plays besides the promoted model."""
     promote: bool = True
@@ -40,10 +46,10 @@ class LoopSettings:
     """Of everything random: weights, games, order of samples, openings of matches."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.minutes < 0 or self.steps < 0:
-            raise ValueError("rounds, minutes and steps are 0 (no limit, as needed) or more")
-        if self.games < 1 or self.first_games < 1:
-            raise ValueError(f"games is {self.games} and first_games {self.first_games}; 1 or more is right")
+        if self.rounds < 0 or self.minutes < 0 or self.steps < 0 or self.epochs < 0:
+            raise ValueError("rounds, minutes, steps and epochs are 0 (no limit, as needed) or more")
+        if self.games < 1 or self.first_games < 1 or self.batch_seconds <= 0:
+            raise ValueError("games and first_games are 1 or more, batch_seconds is more than 0")
         if self.first_engine.partition(":")[0] not in ("", *ENGINES):
             raise ValueError(unknown("engine", self.first_engine, ENGINES))
         if self.precision not in ("int8", "float32"):
@@ -112,6 +118,24 @@ class KeepingSettings:
 
 
 @dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker takes of its machine."""
+
+    cores: int = 0
+    """Jobs at a time, a core each; 0 for as many as there are usable cores."""
+    utilisation: float = 0.9
+    """Share of the machine's processor time, whoever uses it, up to which self-play is added."""
+    nice: int = 5
+    """How much the jobs' processes stand back behind others of the machine, 0 to 19."""
+    ttl: float = 60.0
+    """Seconds after which the jobs of a worker that is not heard of are given to others."""
+
+    def __post_init__(self) -> None:
+        if self.cores < 0 or not 0 < self.utilisation <= 1 or not 0 <= self.nice <= 19 or self.ttl < 1:
+            raise ValueError("cores is 0 or more, utilisation in (0, 1], nice 0 to 19, ttl 1 or more")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The settings of all stages."""
 
@@ -123,13 +147,14 @@ class Recipe:
     loop: LoopSettings = field(default_factory=LoopSettings)
     keeping: KeepingSettings = field(default_factory=KeepingSettings)
     services: SupervisionSettings = field(default_factory=SupervisionSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
 
 
 SMOKE_GAMES = 4
 SMOKE_STEPS = 40
 
 
-def smoke(recipe: Recipe) -> Recipe:
+def smoke(recipe: Recipe, rounds: int = 1) -> Recipe:
     """A round that is only to show that everything works: few games, few simulations, the smallest network."""
     few = PlaySettings(processes=recipe.selfplay.play.processes, concurrent=SMOKE_GAMES)
     return replace(
@@ -140,7 +165,7 @@ def smoke(recipe: Recipe) -> Recipe:
         gate=replace(recipe.gate, games=SMOKE_GAMES),
         loop=replace(
             recipe.loop,
-            rounds=0,
+            rounds=rounds,
             minutes=0,
             games=SMOKE_GAMES,
             first_engine="",
@@ -149,4 +174,5 @@ def smoke(recipe: Recipe) -> Recipe:
             promote=False,
             precision="float32",
         ),
+        services=replace(recipe.services, port=0),
     )

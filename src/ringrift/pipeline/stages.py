@@ -6,7 +6,7 @@ selfplay → ingest → export → train → match → gate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,12 +26,14 @@ from ringrift.evaluation import (
     match,
     planned_games,
 )
+from ringrift.evaluators import make_evaluator
+from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Lease
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
-from ringrift.store.samples import Exported, ExportSettings, export, read_shard, window
+from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards, window
 from ringrift.store.validate import Validated, validate
 from ringrift.training.settings import TrainSettings
 
@@ -85,12 +87,23 @@ def initial_model(run: RunDirectory, config: str, training: TrainSettings, seed:
 def newest_model(run: RunDirectory, config: str, training: TrainSettings, seed: int = 0) -> ModelInfo:
     """The model trained last, promoted or not: self-play and training go on from it."""
     initial = initial_model(run, config, training, seed)
-    return next((model for model in reversed(ModelStore(run).ls(config, "candidate")) if not model.pruned), initial)
+    return ModelStore(run).newest(config, "candidate")[1] or initial
 
 
 def samples_seen(model: ModelInfo) -> int:
     """How many samples the run had when the model was trained."""
     return int(str(model.metrics.get("samples_total", 0)))
+
+
+def check_model(run: RunDirectory, model: str) -> None:
+    """Raises `CorruptBlob` where the exported network is not what was stored, `DataError` where it does not compute
+    here what it did when it was made."""
+    info = ModelStore(run).show(model)
+    if info.onnx and not info.pruned:
+        run.fabric.blobs.check(info.onnx)
+        if kept := info.metrics.get("canary"):
+            assert isinstance(kept, dict)
+            check_canary(make_evaluator(info.config, run.fabric.blobs.path(info.onnx)), kept, model)
 
 
 def choose_player(
@@ -140,15 +153,16 @@ def _register(
     role: str,
     settings: dict[str, object] | None = None,
     parents: tuple[str, ...] = (),
-    metrics: dict[str, object] | None = None,
+    metrics: Mapping[str, object] | None = None,
 ) -> str:
-    """Exports a checkpoint and registers both."""
+    """Exports a checkpoint and registers both, with what the network answers to known positions."""
     from ringrift.nets import export_onnx
 
     onnx, report = export_onnx(checkpoint, positions, precision=precision)
     blobs = run.fabric.blobs
     stored = blobs.put(checkpoint, ".safetensors"), blobs.put(onnx, ".onnx")
-    metrics = {**(metrics or {}), "export": report.to_dict()}
+    known = canary(make_evaluator(config, blobs.path(stored[1])), config)
+    metrics = {**(metrics or {}), "export": report.to_dict(), "canary": known}
     return ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role)
 
 
@@ -229,6 +243,7 @@ def train_stage(
     steps: int = 0,
     epochs: float = 0.0,
     parent: ModelInfo | None = None,
+    up_to: int | None = None,
     precision: str = "int8",
     seed: int = 0,
     show: Show = quiet,
@@ -236,14 +251,16 @@ def train_stage(
     """The candidate trained from `parent` (default: the newest model) on the replay window.
 
     `steps`, or else `epochs` passes over the window, or else as many steps as the samples are worth that the parent has
-    not seen; a killed training goes on from its last saved state.
+    not seen. A killed training goes on from its last saved state if it has the same shards: `up_to` leaves out those
+    that came later.
     """
     from ringrift.training import TrainProgress, train
 
     parent = parent or newest_model(run, config, settings, seed)
-    shards = window(run, config, settings.window)
-    total = sum(row.samples for row in GameStore(run).counts(config))
-    if not shards:
+    known = shards(run, config, up_to)
+    files = window(run, config, settings.window, up_to)
+    total = sum(shard.samples for shard in known)
+    if not files:
         raise DataError(f"{run.path} has no samples of {config}: play games and export them first")
     seen = samples_seen(parent)
     fresh = total - seen if total > seen else round(min(total, settings.window) / settings.passes)
@@ -255,7 +272,7 @@ def train_stage(
             advance(now.step, f"loss {now.loss:.3f}, policy {now.policy_loss:.3f}, value {now.value_loss:.3f}")
 
         result = train(
-            shards,
+            files,
             config,
             settings,
             steps=steps,
@@ -264,12 +281,13 @@ def train_stage(
             state_path=run.path / "training" / f"{config}.state",
             progress=tell,
         )
-    metrics: dict[str, object] = {**result.metrics(), "samples_total": total, "window": result.samples}
+    games = sum(shard.games for shard in known)
+    metrics = {**result.metrics(), "samples_total": total, "games_total": games, "window": result.samples}
     model = _register(
         run,
         config,
         result.checkpoint,
-        window_positions(shards),
+        window_positions(files),
         precision,
         role="candidate",
         settings=asdict(settings),
@@ -322,11 +340,24 @@ def gate_stage(
     lease: Lease | None = None,
 ) -> Verdict:
     """Judges the candidate by its match against `gate_opponent`, and promotes it if it passes."""
-    verdict, store = judge(result, settings), ModelStore(run)
-    store.annotate(candidate, gate={"passes": verdict.passes, "reason": verdict.reason})
+    verdict = judge(result, settings)
     if verdict.passes and promote:
-        over = store.promoted(config)
-        if over not in (None, result.b, candidate):
-            raise DataError(f"{over} was promoted while {candidate} played against {result.b}: play against it again")
-        store.promote(candidate, over=over, evidence=verdict.to_dict(), lease=lease)
+        promote_candidate(run, config, candidate, verdict, lease=lease)
+    note_verdict(run, candidate, verdict.passes, verdict.reason)
     return verdict
+
+
+def promote_candidate(
+    run: RunDirectory, config: str, candidate: str, verdict: Verdict, lease: Lease | None = None
+) -> None:
+    """Promotes a candidate over the one it has beaten. Raises `DataError` where that one is not the promoted one."""
+    store, beaten = ModelStore(run), verdict.match.b
+    over = store.promoted(config)
+    fair = over in (None, beaten, candidate)
+    if not fair or not store.promote(candidate, over=over, evidence=verdict.to_dict(), lease=lease):
+        raise DataError(f"{over} was promoted while {candidate} played against {beaten}: play against it again")
+
+
+def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -> None:
+    """Keeps with the candidate that it was judged."""
+    ModelStore(run).annotate(candidate, gate={"passes": passes, "reason": reason})

@@ -55,6 +55,22 @@ class ConfigCounts:
     """Games that did not replay."""
 
 
+@dataclass(frozen=True)
+class Flow:
+    """The games of one config on their way to training."""
+
+    waiting: int
+    """Not validated yet."""
+    valid: int
+    """Validated, and in no shard yet."""
+    exported: int
+    """In shards."""
+    newest: int
+    """Highest id of a game in the run; 0 where there is none."""
+    last_shard: int
+    """Highest id of a shard of the config; 0 where there is none."""
+
+
 class GameStore:
     """The games of a run."""
 
@@ -145,6 +161,17 @@ class GameStore:
             [config],
         )
         return [ConfigCounts(**dict(row)) for row in rows]
+
+    def flow(self, config: str) -> Flow:
+        """Where the games of a config are; quick, however many there are."""
+        rows = self._database.rows(
+            "SELECT (SELECT count(*) FROM games WHERE config = ?1 AND state = 'received') AS waiting,"
+            " (SELECT count(*) FROM games WHERE config = ?1 AND state = 'valid' AND shard IS NULL) AS valid,"
+            " coalesce(sum(games), 0) AS exported, (SELECT coalesce(max(id), 0) FROM games) AS newest,"
+            " coalesce(max(id), 0) AS last_shard FROM shards WHERE config = ?1",
+            [config],
+        )
+        return Flow(**dict(rows[0]))
 
     def quarantined(self) -> list[tuple[int, str, str]]:
         """(id, work id, reason) of every quarantined game."""

@@ -121,6 +121,15 @@ class ModelStore:
         )
         return [_model(row) for row in rows]
 
+    def newest(self, config: str, role: str) -> tuple[int, ModelInfo | None]:
+        """How many models of a role there are, and the newest one whose files are there."""
+        known = "FROM models WHERE config = ? AND role = ?"
+        count = self._database.rows(f"SELECT count(*) {known}", [config, role])[0][0]
+        rows = self._database.rows(
+            f"SELECT * {known} AND pruned IS NULL ORDER BY added DESC, id DESC LIMIT 1", [config, role]
+        )
+        return count, _model(rows[0]) if rows else None
+
     def show(self, model: str) -> ModelInfo:
         """One model by its whole id. Raises `DataError` for an unknown one."""
         rows = self._database.rows("SELECT * FROM models WHERE id = ?", [model])

@@ -89,10 +89,7 @@ class RunDirectory:
     def create(cls, path: Path | str) -> RunDirectory:
         """A new run in a directory that is empty or does not exist yet."""
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise DataError(f"{path} is a file: a run needs a directory, new or empty")
-        if path.is_dir() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
-            raise DataError(f"{path} is neither empty nor a run directory: give a new or an empty directory")
+        cls.check_vacant(path)
         about = {
             "format": FORMAT,
             "identity": secrets.token_hex(8),
@@ -103,6 +100,14 @@ class RunDirectory:
             make_directory(path)
         write_atomically(path / "run.json", json.dumps(about, indent=1).encode() + b"\n")
         return cls.open(path)
+
+    @staticmethod
+    def check_vacant(path: Path) -> None:
+        """Raises `DataError` unless a run can be made there."""
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{path} is a file: a run needs a directory, new or empty")
+        if path.is_dir() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
+            raise DataError(f"{path} is neither empty nor a run directory: give a new or an empty directory")
 
     @classmethod
     def open(cls, path: Path | str) -> RunDirectory:

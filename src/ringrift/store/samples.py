@@ -200,16 +200,20 @@ def made_under() -> str:
     return f"{ENCODING_HASH}/{FORMAT}"
 
 
-def shards(run: RunDirectory, config: str | None = None) -> list[ShardInfo]:
-    """The shards of a run, oldest first."""
-    rows = run.database.rows("SELECT * FROM shards WHERE ?1 IS NULL OR config = ?1 ORDER BY id", [config])
+def shards(run: RunDirectory, config: str | None = None, up_to: int | None = None) -> list[ShardInfo]:
+    """The shards of a run (with ids up to `up_to`), oldest first."""
+    rows = run.database.rows(
+        "SELECT * FROM shards WHERE (?1 IS NULL OR config = ?1) AND (?2 IS NULL OR id <= ?2) ORDER BY id",
+        [config, up_to],
+    )
     return [ShardInfo(**dict(row)) for row in rows]
 
 
-def window(run: RunDirectory, config: str, samples: int) -> list[Path]:
-    """The replay window: files of the newest shards, oldest of them first, that hold at least `samples` samples."""
+def window(run: RunDirectory, config: str, samples: int, up_to: int | None = None) -> list[Path]:
+    """The replay window: files of the newest shards (with ids up to `up_to`), oldest of them first, that hold at least
+    `samples` samples."""
     chosen: list[Path] = []
-    for shard in reversed(shards(run, config)):
+    for shard in reversed(shards(run, config, up_to)):
         if samples <= 0:
             break
         if shard.encoding_hash == made_under():

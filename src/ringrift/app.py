@@ -1,0 +1,256 @@
+"""The only place that wires the layers together: a run, its services, its worker, signals, and what is shown of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+import ringrift
+from ringrift.clock import SYSTEM_CLOCK
+from ringrift.errors import RingRiftError
+from ringrift.fabric import Job, Lease
+from ringrift.pipeline.bus import Bus
+from ringrift.pipeline.events import LoopStarted, LoopStopped
+from ringrift.pipeline.jobs import JOB_KINDS, TRAIN, keep_recipe
+from ringrift.pipeline.logs import writing
+from ringrift.pipeline.loop import LoopResult, Round, Until, judged, rounds
+from ringrift.pipeline.service import Context, Profile, Step
+from ringrift.pipeline.services import SERVICES
+from ringrift.pipeline.services.worker import STATE, WORKING, crew_of
+from ringrift.pipeline.settings import Recipe, SupervisionSettings, WorkerSettings
+from ringrift.pipeline.settings import smoke as small
+from ringrift.pipeline.supervisor import Supervisor, start_order
+from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, milestone
+from ringrift.pipeline.worker import Child, Crew, give_back_orphans
+from ringrift.store import ModelStore, RunDirectory
+from ringrift.store.games import process_name
+from ringrift.store.run import LOOP_LEASE
+from ringrift.web.operations import listen, operations, serve
+
+LOOK_SECONDS = 0.5  #: between two looks at how the loop stands
+#: Profiles that decide; there is one such process for a run at a time.
+DECIDING = (Profile.LAPTOP, Profile.COORDINATOR)
+
+
+@dataclass
+class Loop:
+    """One call of the loop."""
+
+    directory: Path
+    recipes: Mapping[str, Recipe]
+    """Settings for each of the configs; none for a worker, which is told them with its jobs."""
+    profile: Profile = Profile.LAPTOP
+    until: Until = field(default_factory=Until)
+    screen: Screen = field(default_factory=Lines)
+    after_round: Callable[[Round], None] = lambda done: None
+    """Called for each candidate that was judged."""
+
+    process: Recipe | None = None
+    """Settings of what belongs to the process, not to a config; those of the first config by default."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Settings of the process."""
+        return self.process or next(iter(self.recipes.values()), Recipe())
+
+    def run(self) -> LoopResult:
+        """Runs the services until an end is reached or somebody says so. Raises `JobError` naming the holder where
+        another process has the loop of this run, `LeaseLost` where one takes it over, and `SettingsError`."""
+        decides = self.profile in DECIDING
+        with ExitStack() as stack:
+            opening = RunDirectory.open_or_create if decides else RunDirectory.open
+            run = stack.enter_context(opening(self.directory))
+            before = {config: finished_rounds(run, config) for config in self.recipes}
+            reason = self.until.reached(run, self.recipes, 0.0) if decides else ""
+            if not reason:
+                lease = stack.enter_context(run.loop_lease()) if decides else None
+                reason = self._run(run, lease)
+            after = {config: finished_rounds(run, config) for config in self.recipes}
+            new = sum(map(len, after.values())) - sum(map(len, before.values()))
+            promoted = {config: ModelStore(run).promoted(config) for config in self.recipes}
+            return LoopResult(tuple(one for past in after.values() for one in past), new, promoted, reason)
+
+    def _run(self, run: RunDirectory, lease: Lease | None) -> str:
+        ctx = context(run, self.recipes, self.recipe.services, lease)
+        if self.profile in WORKING:
+            ctx.state[STATE] = crew(run, self.recipe.worker, self.profile, lambda: supervisor.wake("worker"))
+        services = self.recipe.services
+        supervisor = Supervisor(SERVICES, ctx, self.profile, services)
+        port = listen(services.host, services.port) if services.port else None
+        if self.profile is Profile.LAPTOP:
+            give_back_orphans(run.fabric.jobs)
+        if lease:
+            for config, recipe in self.recipes.items():
+                keep_recipe(run.fabric.registry, config, recipe, lease)
+            started = LoopStarted(profile=self.profile.value, configs=list(self.recipes), release=ringrift.__version__)
+            ctx.publish(started, id_=f"LoopStarted/{process_name()}/{lease.fence}")
+        try:
+            with writing(run.path / "logs" / f"{self.profile}.jsonl", services.log_bytes):
+                reason = anyio.run(self._serve, run, supervisor, lease, port)
+        finally:
+            if self.profile in WORKING:
+                crew_of(ctx).close()
+        if lease:
+            ctx.publish(LoopStopped(profile=self.profile.value, reason=reason),
+                        id_=f"LoopStopped/{process_name()}/{lease.fence}")  # fmt: skip
+        return reason
+
+    async def _serve(
+        self, run: RunDirectory, supervisor: Supervisor, lease: Lease | None, port: socket.socket | None
+    ) -> str:
+        done, ended = threading.Event(), _Ended()
+
+        def stop(reason: str, error: Exception | None = None) -> None:
+            ended.reason, ended.error = ended.reason or reason, ended.error or error
+            supervisor.stop(reason)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_heed_signals, stop)
+            tasks.start_soon(to_thread.run_sync, self._follow, run, lease, stop, done)
+            if port:
+                place = self.recipe.services
+                tasks.start_soon(partial(serve, operations(supervisor), place.host, place.port, port))
+            await supervisor.run()
+            done.set()
+            tasks.cancel_scope.cancel()
+        if ended.error:
+            raise ended.error
+        return ended.reason
+
+    def _follow(self, run: RunDirectory, lease: Lease | None, stop: Callable[..., None], done: threading.Event) -> None:
+        """Shows what happens, and stops when an end is reached or the lease is lost; until `done`."""
+        began, view = time.monotonic(), _View(run, tuple(self.recipes), self.screen, self.after_round)
+        try:
+            with self.screen:
+                while not done.wait(LOOK_SECONDS):
+                    view.look()
+                    if lease:
+                        lease.check()
+                        if reason := self.until.reached(run, self.recipes, time.monotonic() - began):
+                            stop(reason)
+                view.look()
+        except (RingRiftError, OSError) as error:
+            stop(str(error), error)
+
+
+@dataclass
+class _Ended:
+    reason: str = ""
+    error: Exception | None = None
+
+
+class _View:
+    """What has happened since the last look, on a screen."""
+
+    def __init__(
+        self, run: RunDirectory, configs: Sequence[str], screen: Screen, after_round: Callable[[Round], None]
+    ) -> None:
+        self._run, self._configs, self._screen, self._after_round = run, configs, screen, after_round
+        self._heard = run.fabric.log.last()
+        self._judged = {config: judged(run, config) for config in configs}
+
+    def look(self) -> None:
+        """Shows it."""
+        for entry in self._run.fabric.log.read(self._heard, types=MILESTONE_TYPES):
+            self._screen.line(milestone(entry))
+            self._heard = entry.sequence
+        self._screen.show(self._run, self._configs)
+        for config, known in self._judged.items():
+            if judged(self._run, config) > known:
+                past = finished_rounds(self._run, config)
+                self._judged[config] = len(past)
+                for one in past[known:]:
+                    self._after_round(one)
+
+
+async def _heed_signals(stop: Callable[[str], None]) -> None:
+    """Ctrl-C and SIGTERM end the loop in order; the second one ends it at once, and its jobs with it."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        heard = False
+        async for number in received:
+            if heard:
+                os._exit(128 + number)
+            heard = True
+            stop(f"{signal.Signals(number).name} was received")
+
+
+def context(
+    run: RunDirectory, recipes: Mapping[str, Recipe], services: SupervisionSettings, lease: Lease | None = None
+) -> Context:
+    """What the services of a process get."""
+    return Context(run, tuple(recipes), dict(recipes), Bus(run.fabric.log, process_name()), services, lease)
+
+
+def finished_rounds(run: RunDirectory, config: str) -> list[Round]:
+    """The candidates that were judged."""
+    return [one for one in rounds(run, config) if one.finished]
+
+
+def recipes_of(directory: Path, given: Mapping[str, Recipe], *, smoke: bool = False) -> dict[str, Recipe]:
+    """The settings of each config; of a smoke loop, which trains one more small candidate than there are."""
+    if not smoke:
+        return dict(given)
+    there = (directory / "run.json").is_file()
+    with RunDirectory.open(directory) if there else nullcontext() as run:
+        known = {config: judged(run, config) if run else 0 for config in given}
+    return {config: small(recipe, known[config] + 1) for config, recipe in given.items()}
+
+
+def dry_run(
+    directory: Path, recipes: Mapping[str, Recipe], profile: Profile = Profile.LAPTOP
+) -> list[tuple[str, list[Step]]]:
+    """What each service of a loop would do now; nothing is started, and nothing is written."""
+    with ExitStack() as stack:
+        if (directory / "run.json").is_file():
+            run = stack.enter_context(RunDirectory.open(directory))
+        else:
+            RunDirectory.check_vacant(directory)
+            empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-dry-run-"))
+            run = stack.enter_context(RunDirectory.create(Path(empty) / "run"))
+        settings = next(iter(recipes.values()), Recipe())
+        ctx = context(run, recipes, settings.services)
+        if profile in WORKING:
+            ctx.state[STATE] = crew(run, settings.worker, profile, lambda: None)
+        services = [service for service in start_order(SERVICES) if profile in service.profiles]
+        return [(service.name, list(service.plan(ctx))) for service in services]
+
+
+def crew(run: RunDirectory, settings: WorkerSettings, profile: Profile, ended: Callable[[], None]) -> Crew:
+    """The jobs of this process, each in a child; `ended` is called when one of them has ended."""
+
+    def start(job: Job) -> Child:
+        return Child(run.path, job, settings.nice, ended)
+
+    kinds = (TRAIN,) if profile is Profile.TRAINER else tuple(JOB_KINDS)
+    return Crew(run.fabric, start, settings, clock=SYSTEM_CLOCK, kinds=kinds)
+
+
+def watch(directory: Path, screen: Screen) -> None:
+    """Shows the loop that another process runs, until Ctrl-C."""
+    with RunDirectory.open(directory) as run, screen:
+        configs = [entry.key.partition("/")[2] for entry in run.fabric.registry.ls("settings/")]
+        view = _View(run, configs, screen, lambda done: None)
+        with suppress(KeyboardInterrupt):
+            while True:
+                view.look()
+                time.sleep(LOOK_SECONDS)
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process has the loop of this run."""
+    if not (directory / "run.json").is_file():
+        return False
+    with RunDirectory.open(directory) as run:
+        return run.fabric.leases.holder(LOOP_LEASE) is not None

@@ -1,0 +1,65 @@
+"""Worker: claims jobs for what this machine has free, and reports on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from ringrift.fabric import JobState
+from ringrift.pipeline.jobs import JOB_KINDS
+from ringrift.pipeline.service import Context, Profile, Service, Step
+from ringrift.pipeline.standing import wake_service
+from ringrift.pipeline.worker import Crew, Held
+
+STATE = "crew"  #: where `Context.state` has the crew
+
+
+def crew_of(ctx: Context) -> Crew:
+    """The crew of this process, which whoever made the context has put there."""
+    crew = ctx.state[STATE]
+    assert isinstance(crew, Crew)
+    return crew
+
+
+def plan(ctx: Context) -> Iterator[Step]:
+    """Settles what has ended, claims what fits."""
+    crew = crew_of(ctx)
+    for held in crew.ended():
+        yield Step(f"report on job {held.job.id}", "its process has ended", partial(_settle, ctx, crew, held))
+    waiting = _waiting(ctx, crew)
+    if waiting and (crew.wants() or crew.ended()):
+        yield Step(
+            "claim jobs",
+            f"{waiting:.0f} wait, {crew.free['cores']:g} of {crew.capacity['cores']:g} cores are free",
+            crew.claim,
+        )
+
+
+def _settle(ctx: Context, crew: Crew, held: Held) -> None:
+    crew.settle(held)
+    wake_service(ctx, held.job)
+
+
+def report(ctx: Context) -> Iterator[Step]:
+    """Keeps what runs, and lets others know of it; apart from `plan`, which may wait for a process to start."""
+    crew = crew_of(ctx)
+    yield Step("hold the leases of jobs, with their progress", f"{len(crew.held)} are being done", crew.hold)
+    yield Step("say what this worker has and does", "services and people look at it", crew.tell)
+
+
+def _waiting(ctx: Context, crew: Crew) -> float:
+    counts = ctx.run.fabric.jobs.counts()
+    return sum(many for (kind, _, state), many in counts.items() if state is JobState.WAITING and kind in crew.kinds)
+
+
+def _idle(ctx: Context) -> float:
+    """Jobs that wait though nothing is being done."""
+    crew = crew_of(ctx)
+    return 0.0 if crew.held else _waiting(ctx, crew)
+
+
+WORKING = (Profile.LAPTOP, Profile.WORKER, Profile.TRAINER)
+SERVICE = Service(
+    "worker", plan, every=1.0, emits=tuple(kind.emits for kind in JOB_KINDS.values()), profiles=WORKING, backlog=_idle
+)
+REPORT = Service("report", report, every=1.0, profiles=WORKING)  # fmt: skip

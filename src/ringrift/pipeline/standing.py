@@ -1,0 +1,111 @@
+"""Where a config stands on its way to the next candidate: what the plans of the loop's services look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ringrift.fabric import OPEN, Job, JobState
+from ringrift.pipeline.events import Event, LoopStarted, TrainingFinished
+from ringrift.pipeline.jobs import kind_of
+from ringrift.pipeline.service import Context
+from ringrift.pipeline.settings import LoopSettings
+from ringrift.store import GameStore, ModelInfo, ModelStore
+from ringrift.store.games import Flow
+
+PAUSE_SECONDS = 300.0  #: after a job died, until another like it is put
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of one config."""
+
+    config: str
+    loop: LoopSettings
+    flow: Flow
+    trained: int
+    """Candidates so far."""
+    newest: ModelInfo | None
+    """The last of them; self-play and training go on from it, promoted or not."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether the newest candidate, if any, has passed the gate or failed."""
+        return self.newest is None or "gate" in self.newest.metrics
+
+    @property
+    def first(self) -> bool:
+        """Whether another engine plays the games before the first candidate."""
+        return not self.trained and bool(self.loop.first_engine)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has all the candidates that it is to have."""
+        return 0 < self.loop.rounds <= self.trained
+
+    @property
+    def wanted(self) -> int:
+        """New games for which a candidate is trained."""
+        return 0 if self.loop.skip_selfplay else self.loop.first_games if self.first else self.loop.games
+
+    @property
+    def fresh(self) -> int:
+        """Games in shards that the newest candidate has not seen."""
+        seen = int(str(self.newest.metrics.get("games_total", 0))) if self.newest else 0
+        return max(0, self.flow.exported - seen)
+
+    @property
+    def worth(self) -> float:
+        """Games that wait for training, in candidates' worth."""
+        return (self.fresh + self.flow.valid + self.flow.waiting) / max(1, self.wanted)
+
+
+def standing(ctx: Context, config: str) -> Standing:
+    """Read from the store."""
+    trained, newest = ModelStore(ctx.run).newest(config, "candidate")
+    return Standing(config, ctx.recipes[config].loop, GameStore(ctx.run).flow(config), trained, newest)
+
+
+def open_jobs(ctx: Context, kind: str, config: str | None = None) -> list[Job]:
+    """Jobs of a kind that are still to be done."""
+    return ctx.run.fabric.jobs.ls(states=OPEN, kind=kind, config=config)
+
+
+def died_lately(ctx: Context, kind: str, config: str) -> bool:
+    """Whether a job of that kind died so recently that another would fare no better."""
+    dead = ctx.run.fabric.jobs.ls(states=[JobState.DEAD], kind=kind, config=config, limit=1)
+    return any(ctx.clock.now() - job.finished_at < PAUSE_SECONDS for job in dead)
+
+
+def blocked(ctx: Context, kind: str, config: str) -> bool:
+    """Whether a job of that kind is open, or died lately."""
+    return bool(open_jobs(ctx, kind, config)) or died_lately(ctx, kind, config)
+
+
+def putting(ctx: Context, job: Job, then: Callable[[], object] = lambda: None) -> Callable[[], None]:
+    """What puts a job, if this is still the loop, and has a worker look for it at once."""
+
+    def put() -> None:
+        if ctx.lease:
+            ctx.lease.check()
+        ctx.run.fabric.jobs.put([job])
+        then()
+        ctx.wake("worker")
+
+    return put
+
+
+def cause(ctx: Context, kind: type[Event], config: str | None = None) -> int | None:
+    """Sequence number of the newest event of a type."""
+    last = ctx.bus.last(kind, config)
+    return last.sequence if last else None
+
+
+def model_cause(ctx: Context, config: str) -> int | None:
+    """The event that brought forth what is to play now."""
+    return cause(ctx, TrainingFinished, config) or cause(ctx, LoopStarted)
+
+
+def wake_service(ctx: Context, job: Job) -> None:
+    """Wakes whoever puts jobs like this one."""
+    ctx.wake(kind_of(job.kind).service)

@@ -1,0 +1,103 @@
+"""Kinds of job: what they are told, what a job done twice leaves behind, and the canary before play."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ringrift.errors import CorruptBlob, DataError, SettingsError
+from ringrift.evaluators import UniformEvaluator
+from ringrift.evaluators.canary import canary, check_canary
+from ringrift.fabric import Job
+from ringrift.pipeline import Recipe, jobs, smoke, stages
+from ringrift.pipeline.events import EVENTS
+from ringrift.rules import CONFIGS
+from ringrift.store import GameStore, ModelStore, RunDirectory
+
+CONFIG = "square8_2p"
+
+
+def batch(**changes: object) -> Job:
+    payload = jobs.SelfplayBatch(number=1, games=3, engine="random")
+    job = jobs.make_job(jobs.SELFPLAY, "000001", payload, CONFIG, parent=7)
+    return replace(job, payload={**job.payload, **changes})
+
+
+def test_every_kind_is_whole() -> None:
+    for name, row in jobs.JOB_KINDS.items():
+        assert row.name == name
+        assert row.emits.__name__ in EVENTS
+        assert row.needs["cores"] == 1
+    assert len({row.priority for row in jobs.JOB_KINDS.values()}) == len(jobs.JOB_KINDS)
+    assert min(jobs.JOB_KINDS.values(), key=lambda row: row.priority).name == jobs.SELFPLAY
+
+
+def test_a_payload_is_checked_when_it_is_put_and_when_it_is_run() -> None:
+    with pytest.raises(SettingsError, match="takes a SelfplayBatch, not a ValidGames"):
+        jobs.make_job(jobs.SELFPLAY, "1", jobs.ValidGames(), CONFIG)
+    with pytest.raises(SettingsError, match="unknown kind of job 'selfpaly'; did you mean 'selfplay'"):
+        jobs.make_job("selfpaly", "1", jobs.ValidGames(), CONFIG)
+    with RunDirectory.in_memory() as run:
+        with pytest.raises(SettingsError, match=r"selfplay/square8_2p/000001 is no selfplay job: games: .*; speed: "):
+            jobs.run_job(run, batch(games="many", speed=3), "test")
+        with pytest.raises(DataError, match="no settings for square8_2p"):
+            jobs.run_job(run, batch(), "test")
+
+
+def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        digest = jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
+        result = jobs.run_job(run, batch(), "test")
+        assert (result["games"], result["player"], result["settings"]) == (3, "random", digest)
+        again = jobs.run_job(run, batch(), "test")
+        assert again["games"] == 3
+        assert GameStore(run).flow(CONFIG).waiting == 3
+        (entry,) = run.fabric.log.read()
+        assert (entry.type, entry.parent, entry.key) == ("SelfplayFinished", 7, CONFIG)
+        assert entry.id == "SelfplayFinished/selfplay/square8_2p/000001"
+
+
+def test_settings_come_back_as_they_were() -> None:
+    recipe = smoke(Recipe())
+    with RunDirectory.in_memory() as run:
+        digest = jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
+        assert jobs.recipe_of(run.fabric.registry, CONFIG) == (recipe, digest)
+        assert (
+            jobs.keep_recipe(run.fabric.registry, CONFIG, replace(recipe, loop=replace(recipe.loop, seed=2))) != digest
+        )
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_canary_sings_the_same_again(config: str) -> None:
+    evaluator = UniformEvaluator(config)
+    kept = canary(evaluator, config)
+    assert len(set(kept["positions"])) == 4
+    check_canary(evaluator, kept, "m-1")
+    kept["value"][0][0] += 0.1
+    with pytest.raises(DataError, match=r"m-1 does not answer known positions.*differ by up to 0\.100"):
+        check_canary(evaluator, kept, "m-1")
+    kept["value"][0][0] = float(np.nan)
+    with pytest.raises(DataError, match="m-1"):
+        check_canary(evaluator, kept, "m-1")
+
+
+def test_a_model_is_asked_before_it_plays(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        recipe = smoke(Recipe())
+        jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
+        model = stages.initial_model(run, CONFIG, recipe.training)
+        job = batch(engine="gumbel", model=model.id)
+        assert jobs.run_job(run, job, "test")["player"] == model.id
+        known: dict[str, object] = {**model.metrics["canary"]}  # type: ignore[dict-item]
+        ModelStore(run).annotate(model.id, canary={**known, "value": [[0.9, 0.1]] * 4})
+        with pytest.raises(DataError, match=f"{model.id} does not answer known positions"):
+            jobs.run_job(run, batch(engine="gumbel", model=model.id, number=2), "test")
+        assert model.onnx is not None
+        path = run.fabric.blobs.path(model.onnx)
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(CorruptBlob):
+            jobs.run_job(run, batch(engine="gumbel", model=model.id, number=2), "test")
+        assert GameStore(run).quarantined() == []
