@@ -173,10 +173,14 @@ class AlertCleared(Event):
 class BackupFinished(Event):
     """A copy of the run is complete elsewhere."""
 
+    job: str
     to: str
-    blobs: int
-    """New ones."""
+    name: str
+    files: int
     size_bytes: int
+    """Of the whole run."""
+    sent_bytes: int
+    """That were not there yet."""
     seconds: float
 
 

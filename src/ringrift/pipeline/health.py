@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import psutil
 
@@ -157,6 +158,11 @@ class Snapshot:
         return all(service.worked for service in self.services)
 
 
+def disk_share(path: Path) -> float:
+    """How much of the disk that holds `path` is in use, 0 to 1."""
+    return float(psutil.disk_usage(str(path)).percent) / 100
+
+
 def measure(ctx: Context, effects: Sequence[Effect]) -> Measured:
     """Looks at the fabric, the store and the machine."""
     fabric = ctx.run.fabric
@@ -169,7 +175,7 @@ def measure(ctx: Context, effects: Sequence[Effect]) -> Measured:
         dead={name: dead.count(name) for name in sorted(set(dead))},
         games={config: standing(ctx, config).worth for config in ctx.configs},
         memory=psutil.virtual_memory().percent / 100,
-        disk=psutil.disk_usage(str(ctx.run.path)).percent / 100,
+        disk=disk_share(ctx.run.path),
         rss_bytes=psutil.Process().memory_info().rss,
         breakers=BREAKERS.states(),
     )

@@ -22,6 +22,7 @@ from ringrift.fabric import Job, Lease, Registry
 from ringrift.pipeline import stages
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
+    BackupFinished,
     Event,
     GamesValidated,
     MatchFinished,
@@ -33,9 +34,10 @@ from ringrift.pipeline.settings import Recipe
 from ringrift.pipeline.stages import Show
 from ringrift.selfplay import PlaySettings, derive_seed
 from ringrift.store import ModelStore, RunDirectory
+from ringrift.store.backup import BackupStore
 
 MEGABYTE = 1 << 20
-SELFPLAY, INGEST, EXPORT, TRAIN, MATCH = "selfplay", "ingest", "export", "train", "match"
+SELFPLAY, INGEST, EXPORT, TRAIN, MATCH, BACKUP = "selfplay", "ingest", "export", "train", "match", "backup"
 
 
 class Payload(BaseModel):
@@ -88,6 +90,14 @@ class MatchPair(Payload):
     games: int
     number: int
     """Of the candidate; other openings for each."""
+
+
+class BackupTo(Payload):
+    """Copy the run."""
+
+    place: str
+    keep: int
+    """How many copies are kept there."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,17 @@ def _match(at: Work, pair: MatchPair) -> Event:
     )  # fmt: skip
 
 
+def _backup(at: Work, wanted: BackupTo) -> Event:
+    with at.show(f"backup to {wanted.place}", 100) as advance:
+        place = BackupStore(wanted.place, made=True)
+        made = place.backup(at.run, lambda done, total: advance(100 * done // max(total, 1), ""))
+        place.prune(wanted.keep)
+    return BackupFinished(
+        job=at.job.id, to=wanted.place, name=made.manifest, files=made.files, size_bytes=made.size_bytes,
+        sent_bytes=made.sent_bytes, seconds=round(made.seconds, 2),
+    )  # fmt: skip
+
+
 def _alone(play: PlaySettings) -> PlaySettings:
     """One process: how many jobs a machine does at a time is the worker's business."""
     return replace(play, processes=1)
@@ -197,6 +218,7 @@ JOB_KINDS: dict[str, JobKind[Any]] = {
         JobKind(TRAIN, Training, _train, TrainingFinished, "train", priority=60,
                 needs={"cores": 1, "memory": 2000 * MEGABYTE}, time_limit=24 * 3600.0),
         JobKind(MATCH, MatchPair, _match, MatchFinished, "evaluate", priority=50),
+        JobKind(BACKUP, BackupTo, _backup, BackupFinished, "backup", priority=90, needs={}),
     )
 }  # fmt: skip
 

@@ -123,7 +123,7 @@ class WorkerSettings:
 
     cores: int = 0
     """Jobs at a time, a core each; 0 for as many as there are usable cores."""
-    utilisation: float = 0.9
+    utilisation: float = 1.0
     """Share of the machine's processor time, whoever uses it, up to which self-play is added."""
     nice: int = 5
     """How much the jobs' processes stand back behind others of the machine, 0 to 19."""

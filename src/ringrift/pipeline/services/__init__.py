@@ -1,7 +1,7 @@
 """The services, one file each: what is wanted of the store, and the missing part of it."""
 
 from ringrift.pipeline.service import Service
-from ringrift.pipeline.services import evaluate, export, gate, ingest, selfplay, train, worker
+from ringrift.pipeline.services import backup, evaluate, export, gate, ingest, janitor, selfplay, train, worker
 
 SERVICES: tuple[Service, ...] = (
     selfplay.SERVICE,
@@ -10,6 +10,8 @@ SERVICES: tuple[Service, ...] = (
     train.SERVICE,
     evaluate.SERVICE,
     gate.SERVICE,
+    janitor.SERVICE,
+    backup.SERVICE,
     worker.SERVICE,
     worker.REPORT,
 )

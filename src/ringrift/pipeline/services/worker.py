@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ringrift.fabric import JobState
+from ringrift.pipeline.health import disk_share
 from ringrift.pipeline.jobs import JOB_KINDS
 from ringrift.pipeline.service import Context, Profile, Service, Step
 from ringrift.pipeline.standing import wake_service
@@ -22,11 +23,13 @@ def crew_of(ctx: Context) -> Crew:
 
 
 def plan(ctx: Context) -> Iterator[Step]:
-    """Settles what has ended, claims what fits."""
+    """Settles what has ended, claims what fits; nothing new while the disk is all but full."""
     crew = crew_of(ctx)
     for held in crew.ended():
         yield Step(f"report on job {held.job.id}", "its process has ended", partial(_settle, ctx, crew, held))
     waiting = _waiting(ctx, crew)
+    if disk_share(ctx.run.path) >= ctx.services.disk_stop:
+        return
     if waiting and (crew.wants() or crew.ended()):
         yield Step(
             "claim jobs",

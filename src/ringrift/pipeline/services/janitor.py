@@ -1,0 +1,114 @@
+"""Deletes what nobody needs any more, a little every day and more when the disk fills up; never the last copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import time
+
+import psutil
+
+from ringrift.fabric.files import sweep
+from ringrift.pipeline.breakers import BREAKERS
+from ringrift.pipeline.effects import EFFECTS, delivered
+from ringrift.pipeline.events import BackupFinished, CleanedUp
+from ringrift.pipeline.health import disk_share
+from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.settings import KeepingSettings
+from ringrift.store import ModelStore
+from ringrift.store.backup import BackupStore
+from ringrift.store.check import needed_blobs
+
+DAY = 86400.0
+YOUNG = 3600.0  #: what was stored less than this ago may be about to be named
+KEY = "janitor"  #: when it was last done, in the registry
+
+
+@dataclass(frozen=True)
+class Waste:
+    """What could be deleted now."""
+
+    blobs: tuple[str, ...]
+    """Files that nothing names."""
+    blob_bytes: int
+    models: dict[str, tuple[str, ...]]
+    """Of each config, models that are old, never were promoted, and are in the last backup."""
+
+
+def find_waste(ctx: Context, keeping: KeepingSettings, *, models: bool) -> Waste:
+    """Looks at everything stored; with `models`, also for old models of which there is a copy elsewhere."""
+    needed, limit = needed_blobs(ctx.run), time() - YOUNG
+    blobs = [info for info in ctx.run.fabric.blobs.ls() if info.blob not in needed and info.modified < limit]
+    old: dict[str, tuple[str, ...]] = {}
+    if models and keeping.backup_to:
+        copied = _copied(ctx, keeping.backup_to)
+        for config in ctx.configs:
+            gone = ModelStore(ctx.run).prune(config, keeping.models, copied=copied, dry_run=True)
+            if gone:
+                old[config] = tuple(model.id for model in gone)
+    return Waste(tuple(info.blob for info in blobs), sum(info.size_bytes for info in blobs), old)
+
+
+def plan(ctx: Context) -> Iterator[Step]:
+    """Once a day, and whenever the disk is fuller than `services.disk_clean`, if there is something to delete."""
+    keeping, mark = ctx.recipes[ctx.configs[0]].keeping, ctx.services.disk_clean
+    share, entry = disk_share(ctx.run.path), ctx.run.fabric.registry.get(KEY)
+    full = share >= mark
+    ago = ctx.clock.now() - float(str(entry.value["at"])) if entry else float("inf")
+    if not full and ago < DAY:
+        return
+    waste = find_waste(ctx, keeping, models=full)
+    if full and ago < DAY and not waste.blobs and not waste.models:
+        return
+    old = sum(map(len, waste.models.values()))
+    what = (
+        f"delete {len(waste.blobs)} files that nothing names ({waste.blob_bytes / 1e6:.1f} MB), {old} old models that"
+    )
+    what += f" a backup has, and what is known of jobs and events older than {keeping.days:g} days"
+    why = f"the disk is {share:.0%} full, {mark:.0%} is the mark" if full else "once a day"
+    yield Step(what, why, lambda: clean(ctx, keeping, waste))
+
+
+def clean(ctx: Context, keeping: KeepingSettings, waste: Waste) -> None:
+    """Deletes it, and says so."""
+    run, before = ctx.run, disk_share(ctx.run.path)
+    free = psutil.disk_usage(str(run.path)).free
+    pruned = 0
+    if waste.models:
+        copied = _copied(ctx, keeping.backup_to)
+        for config in waste.models:
+            ctx.checkpoint()
+            pruned += len(ModelStore(run).prune(config, keeping.models, copied=copied))
+    gone = run.fabric.blobs.gc(needed_blobs(run), YOUNG)
+    sweep(run.path, DAY)
+    limit = ctx.clock.now() - keeping.days * DAY
+    jobs = run.fabric.jobs.purge(limit)
+    ctx.checkpoint()
+    events = run.fabric.log.purge(_heard_before(ctx, limit))
+    run.fabric.registry.set(KEY, {"at": ctx.clock.now(), "disk": before})
+    freed = max(0, psutil.disk_usage(str(run.path)).free - free)
+    event = CleanedUp(blobs=len(gone), models=pruned, jobs=jobs, events=events, freed_bytes=freed)
+    ctx.publish(event, id_=f"CleanedUp/{ctx.clock.now():.0f}")
+
+
+def _copied(ctx: Context, place: str) -> set[str]:
+    """The blobs that the last backup of this run has."""
+    if ctx.bus.last(BackupFinished) is None:
+        return set()
+    with BREAKERS.guard("backups"):
+        mine = [one for one in BackupStore(place).ls() if one.identity == ctx.run.identity]
+    return {name.rpartition("/")[2] for name in mine[-1].files if name.startswith("blobs/")} if mine else set()
+
+
+def _heard_before(ctx: Context, limit: float) -> int:
+    """The last event that is older than a Unix time, and that no effect waits for."""
+    last, heard = 0, delivered(ctx.run.fabric, EFFECTS)
+    while found := ctx.bus.log.read(last):
+        old = [entry.sequence for entry in found if entry.at < limit]
+        last = max(old, default=last)
+        if len(old) < len(found):
+            break
+    return min(last, heard)
+
+
+SERVICE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0)
