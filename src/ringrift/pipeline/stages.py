@@ -95,6 +95,11 @@ def samples_seen(model: ModelInfo) -> int:
     return int(str(model.metrics.get("samples_total", 0)))
 
 
+def games_seen(model: ModelInfo | None) -> int:
+    """How many games the run had in shards when the model was trained; 0 without one."""
+    return int(str(model.metrics.get("games_total", 0))) if model else 0
+
+
 def check_model(run: RunDirectory, model: str) -> None:
     """Raises `CorruptBlob` where the exported network is not what was stored, `DataError` where it does not compute
     here what it did when it was made."""

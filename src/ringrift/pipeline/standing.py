@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringrift.fabric import OPEN, Job, JobState
+from ringrift.pipeline import stages
 from ringrift.pipeline.events import Event, LoopStarted, TrainingFinished
 from ringrift.pipeline.jobs import kind_of
 from ringrift.pipeline.service import Context
@@ -51,8 +52,7 @@ class Standing:
     @property
     def fresh(self) -> int:
         """Games in shards that the newest candidate has not seen."""
-        seen = int(str(self.newest.metrics.get("games_total", 0))) if self.newest else 0
-        return max(0, self.flow.exported - seen)
+        return max(0, self.flow.exported - stages.games_seen(self.newest))
 
     @property
     def worth(self) -> float:

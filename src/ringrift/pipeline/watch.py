@@ -6,6 +6,7 @@ So whatever shows it may run in another process than the loop.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -36,11 +37,13 @@ from ringrift.pipeline.events import (
     TrainingFinished,
 )
 from ringrift.pipeline.loop import elos
+from ringrift.pipeline.stages import games_seen
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.samples import shards
 
 E = TypeVar("E", bound=Event)
 EVENTS_SHOWN = 8
+MINUTE = 60.0
 LIVE = (JobState.LEASED,)
 
 
@@ -100,16 +103,27 @@ class Screen(Protocol):
 
 
 class Lines:
-    """A line per milestone, on standard error."""
+    """A line per milestone, and one a minute for each config, on standard error."""
 
     def __init__(self) -> None:
         self.console = wide_console(stderr=True)
+        self._told = time.monotonic()
 
     def line(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False)
 
     def show(self, run: RunDirectory, configs: Sequence[str]) -> None:
-        pass
+        if time.monotonic() - self._told < MINUTE:
+            return
+        self._told = time.monotonic()
+        for config in configs:
+            flow, (count, newest) = GameStore(run).flow(config), ModelStore(run).newest(config, "candidate")
+            busy = Counter(job.kind for job in run.fabric.jobs.ls(states=LIVE, config=config))
+            doing = ", ".join(f"{many} {kind}" for kind, many in sorted(busy.items())) or "none"
+            every = flow.exported + flow.valid + flow.waiting
+            now, new = time.strftime("%H:%M:%S"), every - games_seen(newest)
+            models = f"{count} models; running jobs: {doing}"
+            self.line(f"{now} {config} has {every:,} games, {new:,} of them since its last training, and {models}")
 
     def __enter__(self) -> Self:
         return self
@@ -201,13 +215,12 @@ def configs_table(run: RunDirectory, configs: Sequence[str]) -> Table:
     for config in configs:
         flow, promoted = games.flow(config), models.promoted(config)
         count, newest = models.newest(config, "candidate")
-        seen = int(str(newest.metrics.get("games_total", 0))) if newest else 0
         samples = sum(shard.samples for shard in shards(run, config))
         rating = elos(run, config).get(promoted or "")
         strength = f"{rating.elo:+.0f} ({rating.low:+.0f} to {rating.high:+.0f})" if rating else ""
         every = flow.exported + flow.valid + flow.waiting
         table.add_row(
-            config, f"{every:,}", f"{flow.waiting:,}", f"{samples:,}", f"{every - seen:,}", str(count),
+            config, f"{every:,}", f"{flow.waiting:,}", f"{samples:,}", f"{every - games_seen(newest):,}", str(count),
             newest.id if newest else "", promoted or "", strength,
         )  # fmt: skip
     return table
