@@ -73,6 +73,7 @@ loc: ## lines per layer against the budget
 
 docs: build ## write the generated parts of the documentation
 	$(BIN)/ringrift config reference > build/settings.md && mv build/settings.md docs/settings.md
+	$(BIN)/ringrift events graph --markdown > build/events.md && mv build/events.md docs/events.md
 	$(BIN)/python tools/tree.py
 
 clean: ## remove what was built, not the environment

@@ -173,6 +173,25 @@ def events_purge(
             typer.echo(f"{gone} dead letters forgotten")
 
 
+@events_app.command("graph")
+def events_graph(
+    dot: Annotated[bool, typer.Option("--dot", help="For Graphviz, instead of Mermaid.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The reference, docs/events.md.")] = False,
+    json: Json = False,
+) -> None:
+    """Draw who publishes which event and who hears it."""
+    from ringrift.pipeline import topology
+    from ringrift.pipeline.effects import EFFECTS
+    from ringrift.pipeline.supervisor import whole
+
+    found = topology.topology(whole(), EFFECTS)
+    if json:
+        print_json(dataclasses.asdict(found))
+    else:
+        draw = topology.dot if dot else topology.reference if markdown else topology.mermaid
+        typer.echo(draw(found), nl=not markdown)
+
+
 def line(entry: LogEntry) -> str:
     """An event on one line."""
     fields = {name: value for name, value in entry.payload.items() if name != "config" and value not in ("", None)}

@@ -35,6 +35,15 @@ def services_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -
         raise typer.Exit(1)
 
 
+@services_app.command("graph")
+def services_graph() -> None:
+    """Draw the services as Mermaid: which comes after which, and who wakes whom by which event."""
+    from ringrift.pipeline.supervisor import whole
+    from ringrift.pipeline.topology import service_graph
+
+    typer.echo(service_graph(whole()))
+
+
 @services_app.command("restart")
 def services_restart(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `ringrift services ls` shows it.")],

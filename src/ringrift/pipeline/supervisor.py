@@ -35,6 +35,7 @@ from ringrift.pipeline.health import Health, ServiceStatus, Snapshot
 from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
 from ringrift.pipeline.settings import SupervisionSettings
+from ringrift.pipeline.topology import check
 
 GRACE_SECONDS = 1.0  #: after its timeout a tick has this long to notice it at a checkpoint
 PAUSE_SECONDS = 0.05  #: between two ticks of one service, however often it is woken
@@ -68,6 +69,13 @@ OWN = (
             emits=(PressureChanged, AlertRaised, AlertCleared)),
 )  # fmt: skip
 """What each supervisor runs besides, with plans of its own."""
+
+
+def whole() -> tuple[Service, ...]:
+    """Every service that there is, effects aside."""
+    from ringrift.pipeline.services import SERVICES  # heavier than the supervisor itself
+
+    return (*SERVICES, *OWN)
 
 
 def start_order(services: Sequence[Service]) -> list[Service]:
@@ -126,6 +134,7 @@ class Supervisor:
         settings = settings or ctx.services
         plans = {"status": self._report, "reaper": self._reap, "health": self._look}
         own = [replace(row, plan=plans[row.name]) for row in OWN]
+        check([*services, *OWN], effects)
         self.order = start_order([*services, *map(service_of, effects), *own])
         self.profile, self.settings = profile, settings
         self.process = ctx.bus.source.replace("/", "-").replace(" ", "-")

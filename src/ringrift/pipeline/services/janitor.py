@@ -10,7 +10,7 @@ import psutil
 
 from ringrift.fabric.files import sweep
 from ringrift.pipeline.breakers import BREAKERS
-from ringrift.pipeline.effects import EFFECTS, delivered
+from ringrift.pipeline.effects import EFFECTS, purge_events
 from ringrift.pipeline.events import BackupFinished, CleanedUp
 from ringrift.pipeline.health import disk_share
 from ringrift.pipeline.service import Context, Service, Step
@@ -84,7 +84,7 @@ def clean(ctx: Context, keeping: KeepingSettings, waste: Waste) -> None:
     limit = ctx.clock.now() - keeping.days * DAY
     jobs = run.fabric.jobs.purge(limit)
     ctx.checkpoint()
-    events = run.fabric.log.purge(_heard_before(ctx, limit))
+    events = purge_events(run.fabric, EFFECTS, limit)
     run.fabric.registry.set(KEY, {"at": ctx.clock.now(), "disk": before})
     freed = max(0, psutil.disk_usage(str(run.path)).free - free)
     event = CleanedUp(blobs=len(gone), models=pruned, jobs=jobs, events=events, freed_bytes=freed)
@@ -98,17 +98,6 @@ def _copied(ctx: Context, place: str) -> set[str]:
     with BREAKERS.guard("backups"):
         mine = [one for one in BackupStore(place).ls() if one.identity == ctx.run.identity]
     return {name.rpartition("/")[2] for name in mine[-1].files if name.startswith("blobs/")} if mine else set()
-
-
-def _heard_before(ctx: Context, limit: float) -> int:
-    """The last event that is older than a Unix time, and that no effect waits for."""
-    last, heard = 0, delivered(ctx.run.fabric, EFFECTS)
-    while found := ctx.bus.log.read(last):
-        old = [entry.sequence for entry in found if entry.at < limit]
-        last = max(old, default=last)
-        if len(old) < len(found):
-            break
-    return min(last, heard)
 
 
 SERVICE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0)

@@ -7,7 +7,6 @@ from functools import partial
 
 from ringrift.fabric import JobState
 from ringrift.pipeline.health import disk_share
-from ringrift.pipeline.jobs import JOB_KINDS
 from ringrift.pipeline.service import Context, Profile, Service, Step
 from ringrift.pipeline.standing import wake_service
 from ringrift.pipeline.worker import Crew, Held
@@ -62,7 +61,5 @@ def _idle(ctx: Context) -> float:
 
 
 WORKING = (Profile.LAPTOP, Profile.WORKER, Profile.TRAINER)
-SERVICE = Service(
-    "worker", plan, every=1.0, emits=tuple(kind.emits for kind in JOB_KINDS.values()), profiles=WORKING, backlog=_idle
-)
-REPORT = Service("report", report, every=1.0, profiles=WORKING)  # fmt: skip
+SERVICE = Service("worker", plan, every=1.0, profiles=WORKING, backlog=_idle)
+REPORT = Service("report", report, every=1.0, profiles=WORKING, quiet=True)
