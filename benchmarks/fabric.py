@@ -100,6 +100,7 @@ def measure_claims(directory: Path, processes: int, seconds: float, finish: bool
         row = {
             "what": f"{what}, {processes} processes{' that also finish' * finish}",
             "per_second": len(times) / seconds,
+            "per_cpu_second": len(times) / sum(one["cpu"] for one in found),
         }
         rows.append({**row, **spread(times)})
     return [*rows, {"what": "  longest transaction, 200 jobs being put at a time", "max_ms": longest * 1e3}]

@@ -224,4 +224,4 @@ def test_memory_and_local_agree() -> None:
 
 @pytest.mark.slow
 def test_memory_and_local_agree_for_longer() -> None:
-    agree(examples=60, steps=100)
+    agree(examples=40, steps=80)

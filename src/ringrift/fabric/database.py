@@ -19,7 +19,7 @@ from ringrift.fabric.mounts import refuse_network
 
 READERS = 4  #: connections for reading beside the one that writes
 POLL_SECONDS = 0.02  #: between two looks for what other connections have changed
-RETRY_SECONDS = 0.0005  #: between two tries to begin a transaction while another process has one
+RETRY_SECONDS = 0.0005, 0.004  #: between tries to begin a transaction while another process has one: doubles up to
 BACKUP_PAGES = 1024
 
 
@@ -48,6 +48,7 @@ class Database:
         self.longest = 0.0
         """Seconds that the longest transaction of this process took."""
         self._pid, self._closed = os.getpid(), False
+        self._durable: bool | None = None  # what the writing connection is set to
         self._own = threading.local()  # .connection: the one in whose transaction the thread is
         self._writing = threading.Lock()
         self._reading = threading.BoundedSemaphore(READERS)
@@ -126,7 +127,9 @@ class Database:
             raise self._locked(patience)
         try:
             with self._errors_named(patience):
-                self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                if durable is not self._durable:
+                    self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    self._durable = durable
                 self._begin(deadline)
                 began = time.perf_counter()
                 self._own.connection = self._writer
@@ -144,6 +147,7 @@ class Database:
             self._writing.release()
 
     def _begin(self, deadline: float) -> None:
+        pause, longest = RETRY_SECONDS
         while True:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
@@ -151,7 +155,8 @@ class Database:
             except sqlite3.OperationalError as error:
                 if not _busy(error) or time.monotonic() > deadline:
                     raise
-            time.sleep(RETRY_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
 
     def rows(
         self, query: str, parameters: Sequence[object] = (), patience: Patience = Patience.SHORT

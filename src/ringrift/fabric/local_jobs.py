@@ -65,7 +65,7 @@ class LocalJobs:
     def put(self, jobs: Sequence[Job]) -> int:
         with self._database.transaction() as connection:
             at = self._shared.clock.now()
-            rows = [self._row(replace(job, created_at=at)) for job in jobs]
+            rows = [self._new(replace(job, created_at=at)) for job in jobs]
             before = connection.total_changes
             connection.executemany(INSERT, rows)
             if new := connection.total_changes - before:
@@ -193,17 +193,22 @@ class LocalJobs:
         _tell(connection)
         return job
 
-    def _row(self, job: Job) -> dict[str, object]:
-        row: dict[str, object] = {name: getattr(job, name) for name in COLUMNS}
-        row.update((name, json.dumps(row[name], sort_keys=True)) for name in JSON)
-        ready = job.state is JobState.WAITING and job.due <= self._shared.clock.monotonic()
+    def _new(self, job: Job) -> dict[str, object]:
         lane = json.dumps([job.kind, dict(sorted(job.needs.items()))])
-        return {**row, "boot": self._shared.boot, "ready": ready, "lane": lane}
+        return {**self._row(job), **_columns(job, FIXED), "lane": lane}
+
+    def _row(self, job: Job) -> dict[str, object]:
+        ready = job.state is JobState.WAITING and job.due <= self._shared.clock.monotonic()
+        return {**_columns(job, CHANGING), "id": job.id, "boot": self._shared.boot, "ready": ready}
 
     def _job(self, row: sqlite3.Row) -> Job:
         values = {name: row[name] for name in COLUMNS} | {name: json.loads(row[name]) for name in JSON}
         job = Job(**{**values, "state": JobState(row["state"])})
         return job if row["boot"] == self._shared.boot else replace(job, due=0.0, claimed=0.0, changed=0.0, expires=0.0)
+
+
+def _columns(job: Job, names: Sequence[str]) -> dict[str, object]:
+    return {name: json.dumps(getattr(job, name)) if name in JSON else getattr(job, name) for name in names}
 
 
 def _fitting(lanes: Sequence[str], capacity: Mapping[str, float]) -> list[str]:
