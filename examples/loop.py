@@ -2,8 +2,8 @@
 
     python examples/loop.py [RUN_DIRECTORY]
 
-Two small rounds on square8_2p, about a minute on two cores. `ringrift loop` runs the same functions as jobs of services,
-all at once, with progress bars, resumption and limits.
+Two small rounds on square8_2p, about a minute on two cores. `ringrift loop` runs the same functions as jobs of
+services, all at once, with progress bars, resumption and limits.
 """
 
 import sys

@@ -78,7 +78,8 @@ def test_full_disk_costs_only_models_that_have_a_copy(ctx: Context) -> None:
     assert not any(found.pruned for found in ModelStore(ctx.run).ls())  # there is no backup
     (due,) = backup.plan(ctx)
     due.do()
-    jobs.run_job(ctx.run, *ctx.run.fabric.jobs.claim("w", {}), "test")
+    (job,) = ctx.run.fabric.jobs.claim("w", {})
+    jobs.run_job(ctx.run, job, "test")
     later = model(ctx, 9)
     (step,) = steps(full)
     assert "3 old models that a backup has" in step.what
