@@ -19,7 +19,7 @@ from anyio import to_thread
 
 import ringrift
 from ringrift.clock import SYSTEM_CLOCK
-from ringrift.errors import RingRiftError
+from ringrift.errors import DataError, LeaseLost
 from ringrift.fabric import Job, Lease
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import LoopStarted, LoopStopped
@@ -39,6 +39,7 @@ from ringrift.store.games import process_name
 from ringrift.store.run import LOOP_LEASE
 from ringrift.web.operations import listen, operations, serve
 
+TWICE_SECONDS = 0.5  #: within which two signals are one: some senders tell the process, then its group
 LOOK_SECONDS = 0.5  #: between two looks at how the loop stands
 #: Profiles that decide; there is one such process for a run at a time.
 DECIDING = (Profile.LAPTOP, Profile.COORDINATOR)
@@ -132,17 +133,23 @@ class Loop:
     def _follow(self, run: RunDirectory, lease: Lease | None, stop: Callable[..., None], done: threading.Event) -> None:
         """Shows what happens, and stops when an end is reached or the lease is lost; until `done`."""
         began, view = time.monotonic(), _View(run, tuple(self.recipes), self.screen, self.after_round)
-        try:
-            with self.screen:
-                while not done.wait(LOOK_SECONDS):
+        with self.screen as screen:
+            last = False
+            while not last:
+                last = done.wait(LOOK_SECONDS)
+                try:
                     view.look()
-                    if lease:
+                    if lease and not last:
                         lease.check()
                         if reason := self.until.reached(run, self.recipes, time.monotonic() - began):
                             stop(reason)
-                view.look()
-        except (RingRiftError, OSError) as error:
-            stop(str(error), error)
+                except LeaseLost as error:
+                    stop(str(error), error)
+                except (
+                    DataError,
+                    OSError,
+                ) as error:  # a full disk, a busy database: the services meet it too, and go on
+                    screen.line(str(error))
 
 
 @dataclass
@@ -176,13 +183,13 @@ class _View:
 
 
 async def _heed_signals(stop: Callable[[str], None]) -> None:
-    """Ctrl-C and SIGTERM end the loop in order; the second one ends it at once, and its jobs with it."""
+    """Ctrl-C and SIGTERM end the loop in order; a later one ends it at once, and its jobs with it."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-        heard = False
+        first = None
         async for number in received:
-            if heard:
+            first = first or time.monotonic()
+            if time.monotonic() - first > TWICE_SECONDS:
                 os._exit(128 + number)
-            heard = True
             stop(f"{signal.Signals(number).name} was received")
 
 

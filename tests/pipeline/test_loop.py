@@ -105,7 +105,7 @@ def test_two_rounds_and_no_more(tmp_path: Path) -> None:
 def test_killed_at_random_moments_it_goes_on_and_loses_nothing(tmp_path: Path) -> None:
     command, draw = [*LOOP, "--run", str(tmp_path), "--rounds", "1"], random.Random(4)
     games: set[str] = set()
-    for turn in range(5):
+    for turn in range(4):
         loop = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 2 + 5 * draw.random()
         while loop.poll() is None and time.monotonic() < end:
@@ -167,7 +167,8 @@ def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
         time.sleep(0.1)
     children = psutil.Process(loop.pid).children(recursive=True)
     loop.send_signal(signal.SIGTERM)
-    said, _ = loop.communicate(timeout=30)
+    loop.send_signal(signal.SIGTERM)  # as `timeout` does: to the process, then to its group
+    said, _ = loop.communicate(timeout=60)
     assert loop.returncode == 0 and "SIGTERM was received" in said
     assert psutil.wait_procs(children, timeout=5)[1] == []
     with RunDirectory.open(tmp_path) as run:
