@@ -58,6 +58,7 @@ CHECK_SECONDS = 6 * 3600.0  #: between two checks of the invariants
 LOOP_TTL = 300.0
 DRAIN_DAYS = 0.5  #: in which all open jobs have to end once no more are put and nothing fails
 GAME_SECONDS = 75.0
+OF_MACHINES = ("janitor", "backup")  #: services that look at a real disk
 SHOWN = 20  #: violations that the text names
 SECONDS = {jobs.INGEST: 90.0, jobs.EXPORT: 120.0, jobs.TRAIN: 1800.0, jobs.MATCH: 600.0}
 RECIPE = Recipe(
@@ -471,7 +472,8 @@ class Simulation:
             if ctx.lease is None:
                 ctx.lease = self.fabric.leases.acquire(LOOP_LEASE, LOOP_TTL)
             for service in SERVICES:
-                if Profile.COORDINATOR in service.profiles and tick(service, ctx):
+                decides = Profile.COORDINATOR in service.profiles and service.name not in OF_MACHINES
+                if decides and tick(service, ctx):
                     self.commands.append(ctx.lease.fence)
             ctx.lease.extend()  # after the services: whoever was hanging acts before he learns that he is late
         except LeaseLost:
