@@ -13,6 +13,7 @@
 | `store` | `data …`, `models …` |
 | `events` | `events …` |
 | `services` | `services …` |
+| `simulate` | `simulate` |
 | `backup` | `backup …`, `restore` |
 | `bench` | `bench …` |
 | `benchmark` | `benchmark` |
@@ -43,6 +44,7 @@ from ringrift.cli import (
     play,
     rules,
     services,
+    simulate,
     store,
 )
 from ringrift.errors import RingRiftError
@@ -65,6 +67,7 @@ for group in (
     store,
     events,
     services,
+    simulate,
     backup,
     bench,
     benchmark,

@@ -25,14 +25,15 @@ from ringrift.fabric.protocol import Entry, Lease, LogEntry
 class MemoryFabric:
     """Everything in this process; blobs in a temporary directory, since readers want files."""
 
-    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, jobs: Callable[..., MemoryJobs] | None = None) -> None:
+        """`jobs` makes the jobs, where they are not to be `MemoryJobs`."""
         self._directory = tempfile.TemporaryDirectory(prefix="ringrift-blobs-")
         changed = threading.Condition(threading.RLock())
         self.blobs = LocalBlobs(Path(self._directory.name))
         self.leases = MemoryLeases(changed, clock)
         self.registry = MemoryRegistry(changed, clock, self.leases)
         self.log = MemoryLog(changed, clock)
-        self.jobs = MemoryJobs(changed, clock)
+        self.jobs = (jobs or MemoryJobs)(changed, clock)
 
     def check(self) -> None:
         pass  # nothing that could be damaged

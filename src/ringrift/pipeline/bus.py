@@ -60,7 +60,8 @@ class Bus:
 
 def read(entry: LogEntry, kind: type[E]) -> Published[E]:
     """A typed view of an entry; fields that this release does not know stay unread."""
-    known = {name: value for name, value in entry.payload.items() if name in kind.model_fields}
+    fields = kind.model_fields
+    known = {name: value for name, value in entry.payload.items() if name in fields}
     return Published(kind.model_validate(known), entry)
 
 

@@ -134,10 +134,10 @@ class RunDirectory:
         return run
 
     @classmethod
-    def in_memory(cls, clock: Clock = SYSTEM_CLOCK) -> RunDirectory:
+    def in_memory(cls, clock: Clock = SYSTEM_CLOCK, fabric: Fabric | None = None) -> RunDirectory:
         """A run of this process alone, for simulation and tests: it keeps nothing, and its path is a temporary one."""
         directory = TemporaryDirectory(prefix="ringrift-run-")
-        run = cls(Path(directory.name), secrets.token_hex(8), Database(None, SCHEMA), MemoryFabric(clock))
+        run = cls(Path(directory.name), secrets.token_hex(8), Database(None, SCHEMA), fabric or MemoryFabric(clock))
         run._at_close.callback(directory.cleanup)
         return run
 
