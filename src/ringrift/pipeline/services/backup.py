@@ -24,4 +24,4 @@ def plan(ctx: Context) -> Iterator[Step]:
         yield Step(f"copy the run to {keeping.backup_to}", why, putting(ctx, job))
 
 
-SERVICE = Service("backup", plan, every=30.0)
+SERVICE = Service("backup", plan, every=30.0, required=False)

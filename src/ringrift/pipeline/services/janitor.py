@@ -100,4 +100,4 @@ def _copied(ctx: Context, place: str) -> set[str]:
     return {name.rpartition("/")[2] for name in mine[-1].files if name.startswith("blobs/")} if mine else set()
 
 
-SERVICE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0)
+SERVICE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0, required=False)
