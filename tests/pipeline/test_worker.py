@@ -47,7 +47,7 @@ class Stage:
         self.load = load
         self.running: dict[str, Pretended] = {}
         self.crew = Crew(
-            self.fabric, self.start, WorkerSettings(), clock=self.clock, name="w",
+            self.fabric, self.start, WorkerSettings(utilisation=0.9), clock=self.clock, name="w",
             capacity={"cores": 3, "memory": 1e12, "gpus": 0}, load=lambda: self.load,
         )  # fmt: skip
 
