@@ -216,7 +216,6 @@ def test_children_play_and_say_what_is_wrong(run: RunDirectory) -> None:
     until(lambda: ended(run, good) and ended(run, bad), crew)
     done, failed = run.fabric.jobs.get(good), run.fabric.jobs.get(bad)
     assert done is not None and done.state is JobState.DONE and done.result["games"] == 3
-    assert done.progress.get("done", 3) == 3
     assert failed is not None and failed.state is JobState.WAITING
     assert failed.error.splitlines()[0].startswith("DataError: ")
     assert "Traceback" in failed.error
