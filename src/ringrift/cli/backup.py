@@ -26,7 +26,10 @@ def make(
     keep: Annotated[int, typer.Option(min=0, help="Delete all but the newest so many; 0: keep all.")] = 0,
     json: Json = False,
 ) -> None:
-    """Copy a run while it is in use; only pieces that are not there yet are sent."""
+    """Copy a run while it is in use; only pieces that are not there yet are sent.
+
+    Example: ringrift backup make runs/two s3://bucket/two --keep 24
+    """
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
     from ringrift.store.backup import BackupStore

@@ -35,7 +35,10 @@ Limit = Annotated[int, typer.Option(min=0, help="At most so many, the newest.")]
 def events_ls(
     run: Run = None, config: AnyConfig = None, type_: Types = "", limit: Limit = 30, json: Json = False
 ) -> None:
-    """List the last events."""
+    """List the last events.
+
+    Example: ringrift events ls --run runs/two --type MatchFinished
+    """
     with opened(run, config) as directory:
         found = directory.fabric.log.tail(limit, types=_types(type_), key=config)
     if json:
@@ -75,7 +78,10 @@ def events_trace(
     config: AnyConfig = None,
     json: Json = False,
 ) -> None:
-    """Show what led to something, from the root, and all that came of it."""
+    """Show what led to something, from the root, and all that came of it.
+
+    Example: ringrift events trace m-0123abcd --run runs/two
+    """
     from rich.console import Console
     from rich.tree import Tree
 

@@ -33,7 +33,10 @@ def jobs_ls(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
     json: Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    Example: ringrift jobs ls --run runs/two --state dead
+    """
     from ringrift.fabric import JobState
 
     states = [name for name in state.split(",") if name]

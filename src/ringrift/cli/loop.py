@@ -195,7 +195,12 @@ def loop(
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Self-play, replay, samples, training, matches and promotion, all at once. Goes on where it stopped."""
+    """Self-play, replay, samples, training, matches and promotion, all at once. Goes on where it stopped.
+
+    Example: ringrift loop --config hex8_3p --run runs/hex8_3p --minutes 30
+
+    Example: ringrift loop --configs square8_2p,hex8_2p --run runs/two --until elo=1500,hours=8 --watch
+    """
     from ringrift import app as service
     from ringrift.cli.places import keep_round
     from ringrift.pipeline.loop import Round, Until
@@ -243,7 +248,10 @@ def worker(
     assign: Assign = None,
     settings: SettingsFile = None,
 ) -> None:
-    """Do jobs of a loop that another process decides about, until Ctrl-C."""
+    """Do jobs of a loop that another process decides about, until Ctrl-C.
+
+    Example: ringrift worker --run runs/two --set worker.cores=1
+    """
     from ringrift import app as service
     from ringrift.pipeline.service import Profile
     from ringrift.pipeline.watch import screen_for

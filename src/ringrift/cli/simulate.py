@@ -17,7 +17,10 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same report.")] = 0,
     json: Json = False,
 ) -> None:
-    """Run the loop's services and workers in virtual time on simulated machines; status 1 where a promise broke."""
+    """Run the loop's services and workers in virtual time on simulated machines; status 1 where a promise broke.
+
+    Example: ringrift simulate --nodes 40 --days 1 --seed 7
+    """
     from ringrift.pipeline.simulation import Plan, Simulation
 
     report = Simulation(Plan(nodes, days, faults, seed)).run()
