@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from ringrift.clock import SYSTEM_CLOCK, Clock
@@ -76,10 +77,12 @@ class MemoryLog:
     ) -> list[LogEntry]:
         with self._changed:
             entries = self._entries[max(0, after - self._purged) :]
-        return [entry for entry in entries if _wanted(entry, types, key)][:limit]
+        return list(islice((entry for entry in entries if _wanted(entry, types, key)), limit))
 
     def tail(self, limit: int = 20, *, types: Collection[str] = (), key: str | None = None) -> list[LogEntry]:
-        return self.read(0, self.last(), types=types, key=key)[-limit:] if limit else []
+        with self._changed:
+            wanted = (entry for entry in reversed(self._entries) if _wanted(entry, types, key))
+            return list(islice(wanted, limit))[::-1]
 
     def last(self) -> int:
         return self._purged + len(self._entries)
