@@ -57,12 +57,13 @@ def test_no_faults_no_loss_and_the_same_again() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_promises_hold_whatever_fails(seed: int) -> None:
-    report = Simulation(Plan(nodes=10, days=0.3, seed=seed)).run()
-    check(report)
-    assert report.late > 0 and report.quarantined > 0
-    assert len(report.faults) >= len(FAULTS) + len(SINGLE_FAULTS) - 2
+def test_promises_hold_whatever_fails() -> None:
+    reports = [Simulation(Plan(nodes=20, days=0.2, seed=seed)).run() for seed in range(4)]
+    for report in reports:
+        check(report)
+    assert sum(report.late for report in reports) > 0
+    assert sum(report.quarantined for report in reports) > 0
+    assert {name for report in reports for name in report.faults} == {fault.name for fault in FAULTS + SINGLE_FAULTS}
 
 
 @pytest.mark.parametrize(
