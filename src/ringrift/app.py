@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from ringrift.clock import SYSTEM_CLOCK
 from ringrift.errors import DataError, LeaseLost
 from ringrift.fabric import Job, Lease
 from ringrift.pipeline.bus import Bus
+from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import LoopStarted, LoopStopped
+from ringrift.pipeline.health import gauge, measure, parts
 from ringrift.pipeline.jobs import JOB_KINDS, TRAIN, keep_recipe
 from ringrift.pipeline.logs import writing
 from ringrift.pipeline.loop import LoopResult, Round, Until, judged, rounds
-from ringrift.pipeline.service import Context, Profile, Step
+from ringrift.pipeline.service import Context, Level, Profile, Step
 from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.services.worker import STATE, WORKING, crew_of
 from ringrift.pipeline.settings import Recipe, SupervisionSettings, WorkerSettings
@@ -90,7 +92,7 @@ class Loop:
         services = self.recipe.services
         supervisor = Supervisor(SERVICES, ctx, self.profile, services)
         port = listen(services.host, services.port) if services.port else None
-        if self.profile is Profile.LAPTOP:
+        if self.profile in WORKING:
             give_back_orphans(run.fabric.jobs)
         if lease:
             for config, recipe in self.recipes.items():
@@ -98,7 +100,7 @@ class Loop:
             started = LoopStarted(profile=self.profile.value, configs=list(self.recipes), release=ringrift.__version__)
             ctx.publish(started, id_=f"LoopStarted/{process_name()}/{lease.fence}")
         try:
-            with writing(run.path / "logs" / f"{self.profile}.jsonl", services.log_bytes):
+            with writing(run.path / "logs" / self._log_name(), services.log_bytes):
                 reason = anyio.run(self._serve, run, supervisor, lease, port)
         finally:
             if self.profile in WORKING:
@@ -107,6 +109,10 @@ class Loop:
             ctx.publish(LoopStopped(profile=self.profile.value, reason=reason),
                         id_=f"LoopStopped/{process_name()}/{lease.fence}")  # fmt: skip
         return reason
+
+    def _log_name(self) -> str:
+        """Of the one loop its profile's; several workers may share a run."""
+        return f"{self.profile}.jsonl" if self.profile in DECIDING else f"{self.profile}-{os.getpid()}.jsonl"
 
     async def _serve(
         self, run: RunDirectory, supervisor: Supervisor, lease: Lease | None, port: socket.socket | None
@@ -228,6 +234,8 @@ def dry_run(
             run = stack.enter_context(RunDirectory.create(Path(empty) / "run"))
         settings = next(iter(recipes.values()), Recipe())
         ctx = context(run, recipes, settings.services)
+        level = gauge(parts(measure(ctx, EFFECTS), settings.services), Level.LOW).level
+        ctx = replace(ctx, level=lambda: level)
         if profile in WORKING:
             ctx.state[STATE] = crew(run, settings.worker, profile, lambda: None)
         services = [service for service in start_order(SERVICES) if profile in service.profiles]

@@ -468,3 +468,23 @@ def test_blobs(fabric: Fabric, tmp_path: Path) -> None:
 
 def test_check_of_a_sound_fabric_says_nothing(fabric: Fabric) -> None:
     fabric.check()
+
+
+def test_preempted_job_goes_to_others_first(fabric: Fabric, clock: VirtualClock) -> None:
+    fabric.jobs.put([Job("a", "play")])
+    fabric.jobs.stop("a", "preempt")
+    job = claim(fabric)
+    fabric.jobs.stop("a", "preempt")
+    assert fabric.jobs.extend(job).stop == "preempt"
+    fabric.jobs.release(job)
+    assert fabric.jobs.claim("me", CORES) == []
+    clock.advance(RETRY_SECONDS)
+    assert claim(fabric, "another").attempts == 1
+
+
+def test_dead_job_can_be_declared_needless(fabric: Fabric) -> None:
+    fabric.jobs.put([Job("a", "play")])
+    fabric.jobs.fail(claim(fabric), "hopeless", retry=False)
+    assert fabric.jobs.stop("a", "preempt") is None
+    left = fabric.jobs.stop("a")
+    assert left is not None and (left.state, left.error) == (JobState.CANCELLED, "hopeless")

@@ -133,6 +133,7 @@ def test_the_rules() -> None:
         jobs={("train", "x", JobState.DEAD): 2},
         dead={"webhook": 1},
         disk=0.93,
+        disk_full=True,
         breakers={"webhook": "opened", "s3": "closed"},
     )
     full = Pressure(Level.CRITICAL, 1.0, "disk")
@@ -142,7 +143,7 @@ def test_the_rules() -> None:
         "service-waiting": "d: waits for a",
         "job-dead": "2 dead jobs: see `ringrift jobs ls`",
         "dead-letters": "dead letters of webhook: see `ringrift events dead`",
-        "disk-full": "the disk is 93% full",
+        "disk-full": "the disk is 93% full: no new work is begun",
         "breaker-open": "no calls to webhook for now: the last ones failed",
     }
     assert raised(replace(HEALTHY, pressure=Pressure(Level.CRITICAL, 0.9, "jobs"))) == {

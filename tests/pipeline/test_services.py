@@ -317,3 +317,40 @@ def test_limits(ctx: Context) -> None:
     assert Until(elo=1).reached(ctx.run, recipes, 0) == ""
     assert Until(hours=0.5).reached(ctx.run, ctx.recipes, 1801) == "0.5 hours are over"
     assert model in {one.candidate for one in rounds(ctx.run, A)}
+
+
+@pytest.mark.parametrize("how", ["died", "was cancelled"])
+def test_what_the_store_lacks_is_wanted_again(ctx: Context, how: str) -> None:
+    found: list[Job] = []
+    while not found:
+        do(ctx, "selfplay")
+        found = [job for job in put(ctx) if job.kind == "ingest"]
+    (job,) = found
+    (claimed,) = ctx.run.fabric.jobs.claim("w", {"cores": 1, "memory": 1e12}, kinds=["ingest"])
+    if how == "died":
+        ctx.run.fabric.jobs.fail(claimed, "no", retry=False)
+    else:
+        ctx.run.fabric.jobs.stop(job.id)
+        ctx.run.fabric.jobs.release(claimed)
+    put(ctx)
+    assert job.id not in {one.id for one in ctx.run.fabric.jobs.ls(states=OPEN)}  # another would fare no better yet
+    ctx.clock.sleep(PAUSE_SECONDS)
+    put(ctx)
+    assert job.id in {one.id for one in ctx.run.fabric.jobs.ls(states=OPEN)}
+
+
+def test_a_match_that_has_just_ended_rejects_nobody(ctx: Context) -> None:
+    for _ in range(20):
+        put(ctx)
+        for kind in ("selfplay", "ingest", "export", "train"):
+            do(ctx, kind)
+        ctx.clock.sleep(5)
+    while claimed := ctx.run.fabric.jobs.claim("w", {"cores": 9, "memory": 1e12}, kinds=["match"]):
+        ctx.run.fabric.jobs.finish(claimed[0], {})  # the plan has read the model before its result was noted
+    assert steps(ctx, "gate") == []
+
+
+def test_batches_of_a_config_that_is_not_played_now_are_left_alone(ctx: Context) -> None:
+    put(ctx)
+    alone = replace(ctx, configs=(A,), recipes={A: RECIPE})
+    assert all(B not in step.what for step in steps(alone, "selfplay"))

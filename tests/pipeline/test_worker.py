@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ringrift.clock import SYSTEM_CLOCK, VirtualClock
+from ringrift.errors import DataError
 from ringrift.fabric import Job, JobState, MemoryFabric
 from ringrift.pipeline import Recipe, WorkerSettings, jobs, smoke
+from ringrift.pipeline.watch import Lasting, Lines
 from ringrift.pipeline.worker import GRACE_SECONDS, NODE_SECONDS, Child, Crew, Outcome, give_back_orphans
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
@@ -291,3 +293,58 @@ def test_an_orderly_end_gives_jobs_back_uncounted(run: RunDirectory) -> None:
     (job,) = run.fabric.jobs.ls()
     assert (job.state, job.attempts) == (JobState.WAITING, 0)
     assert not [p for p in psutil.Process().children() if "ringrift.pipeline.child" in " ".join(p.cmdline())]
+
+
+def test_what_cannot_be_started_is_given_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = stage.put("match", "a")
+
+    def start(job: Job) -> Pretended:
+        raise OSError("no processes left")
+
+    monkeypatch.setattr(stage.crew, "_start", start)
+    with pytest.raises(OSError, match="no processes left"):
+        stage.crew.claim()
+    job = stage.fabric.jobs.get(id_)
+    assert job is not None and (job.state, job.attempts) == (JobState.WAITING, 0)
+    assert stage.crew.held == {}
+
+
+def test_what_cannot_be_reported_now_is_reported_later(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = stage.put("match", "a")
+    stage.crew.claim()
+    stage.running[id_].end = Outcome({"score": 1})
+    full = DataError("no space left")
+
+    def fails(*_: object) -> Job:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.fabric.jobs, "finish", fails)
+        patch.setattr(stage.fabric.jobs, "extend", fails)
+        stage.clock.advance(2)
+        stage.crew.hold()
+        with pytest.raises(DataError, match="no space left"):
+            stage.settle()
+    stage.settle()
+    assert stage.state(id_) is JobState.DONE and stage.crew.held == {}
+
+
+def test_a_screen_that_is_gone_ends_nothing(stage: Stage) -> None:
+    shown: list[str] = []
+
+    class Closed(Lines):
+        def line(self, text: str) -> None:
+            shown.append(text)
+            raise BrokenPipeError
+
+        def show(self, run: RunDirectory, configs: Sequence[str]) -> None:
+            raise SystemExit(1)
+
+    with Lasting(Closed()) as screen:
+        screen.line("a")
+        screen.line("b")
+    assert shown == ["a"]
+    with Lasting(Closed()) as screen, RunDirectory.in_memory() as run:
+        screen.show(run, ())
+        screen.line("c")
+    assert shown == ["a"]

@@ -15,7 +15,7 @@ import numpy as np
 
 import ringrift
 from ringrift.errors import RingRiftError
-from ringrift.evaluators.machine import cpu_flags, saturates_int8, usable_cores
+from ringrift.evaluators.machine import cpu_flags, memory_bytes, saturates_int8, usable_cores
 
 GIB = 2**30
 #: What each package is for, to say what its absence costs.
@@ -157,16 +157,3 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_evaluator,
     check_ports,
 )
-
-
-def memory_bytes() -> tuple[int, int] | None:
-    """Total and available memory in bytes, within the container's limit; None where the system does not tell."""
-    path = Path("/proc/meminfo")
-    if not path.exists():
-        return None
-    rows = dict(line.split(":", 1) for line in path.read_text().splitlines())
-    total, available = (int(rows[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        total, available = min(total, int(text)), min(available, int(text))
-    return total, available

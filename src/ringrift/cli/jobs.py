@@ -29,7 +29,7 @@ def jobs_ls(
     state: Annotated[
         str, typer.Option(metavar="STATE", help="waiting, leased, done, dead or cancelled; several with commas.")
     ] = "",
-    kind: Annotated[str, typer.Option(metavar="KIND", help="selfplay, ingest, export, train or match.")] = "",
+    kind: Annotated[str, typer.Option(metavar="KIND", help="selfplay, ingest, export, train, match or backup.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
     json: Json = False,
 ) -> None:
@@ -38,11 +38,14 @@ def jobs_ls(
     Example: ringrift jobs ls --run runs/two --state dead
     """
     from ringrift.fabric import JobState
+    from ringrift.pipeline.jobs import kind_of
 
     states = [name for name in state.split(",") if name]
     for name in states:
         if name not in list(JobState):
             raise SettingsError(unknown("state", name, list(JobState)))
+    if kind:
+        kind_of(kind)
     with opened(run, config) as directory:
         found = directory.fabric.jobs.ls(
             states=[JobState(name) for name in states], kind=kind, config=config, limit=limit

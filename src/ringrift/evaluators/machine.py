@@ -32,6 +32,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_bytes() -> tuple[int, int] | None:
+    """Total and available memory in bytes, within the container's limit; None where the system does not tell."""
+    path = Path("/proc/meminfo")
+    if not path.exists():
+        return None
+    rows = dict(line.split(":", 1) for line in path.read_text().splitlines())
+    total, available = (int(rows[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        total, available = min(total, int(text)), min(available, int(text))
+    return total, available
+
+
 def saturates_int8() -> bool:
     """True for a processor whose products of 8-bit numbers overflow where two are added in 16 bits: x86 without VNNI.
 

@@ -135,15 +135,19 @@ def failed(job: Job, error: str, now: float, at: float, *, retry: bool = True) -
     return replace(job, state=JobState.WAITING, error=error, due=now + wait, stop="")
 
 
-def released(job: Job, at: float) -> Job:
-    """Waiting again, the attempt uncounted; cancelled where that was wished."""
+def released(job: Job, now: float, at: float) -> Job:
+    """Waiting again, the attempt uncounted, for others first if it was preempted; cancelled where that was wished."""
     if job.stop == "cancel":
         return replace(job, state=JobState.CANCELLED, finished_at=at)
-    return replace(job, state=JobState.WAITING, attempts=job.attempts - 1, due=0.0, stop="")
+    due = now + RETRY_SECONDS if job.stop == "preempt" else 0.0
+    return replace(job, state=JobState.WAITING, attempts=job.attempts - 1, due=due, stop="")
 
 
 def stopped(job: Job, how: str, at: float) -> Job | None:
-    """What is left of a job that is wished to stop; none where it has already ended."""
+    """What is left of a job that is wished to stop; none where it has already ended. A dead one can be cancelled: that
+    is to say that nobody needs it."""
+    if job.state is JobState.DEAD and how == "cancel":
+        return replace(job, state=JobState.CANCELLED)
     if job.state is JobState.LEASED:
         return replace(job, stop=job.stop if job.stop == "cancel" else how)
     if job.state is not JobState.WAITING:

@@ -124,7 +124,8 @@ class LocalJobs:
 
     def release(self, job: Job) -> Job:
         with self._database.transaction(durable=False) as connection:
-            return self._keep(connection, jobs.released(self._held(job), self._shared.clock.now()))
+            clock = self._shared.clock
+            return self._keep(connection, jobs.released(self._held(job), clock.monotonic(), clock.now()))
 
     def stop(self, id_: str, how: str = "cancel") -> Job | None:
         return self._turn(id_, lambda job: jobs.stopped(job, how, self._shared.clock.now()))

@@ -164,7 +164,7 @@ class MemoryJobs:
 
     def release(self, job: Job) -> Job:
         with self._changed:
-            return self._keep(jobs.released(self._held(job), self._clock.now()))
+            return self._keep(jobs.released(self._held(job), self._clock.monotonic(), self._clock.now()))
 
     def stop(self, id_: str, how: str = "cancel") -> Job | None:
         with self._changed:

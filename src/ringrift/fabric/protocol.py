@@ -206,7 +206,8 @@ class Jobs(Protocol):
 
     def stop(self, id_: str, how: str = "cancel") -> Job | None:
         """Wishes that a job is cancelled (`cancel`) or given back to be claimed by others (`preempt`): at once while it
-        waits, else when its holder hears of it or is reaped. None for a job that is unknown or finished."""
+        waits, else when its holder hears of it or is reaped; of a dead one, that nobody needs it. None for a job that
+        is unknown or done."""
 
     def reap(self) -> list[Job]:
         """Takes jobs from holders that are gone (lease over), too slow (time limit) or stuck (the same progress for too

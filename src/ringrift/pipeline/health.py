@@ -109,6 +109,8 @@ class Measured:
     """Share of the machine's memory in use."""
     disk: float = 0.0
     """Share of the run's disk in use."""
+    disk_full: bool = False
+    """No new work is begun."""
     rss_bytes: int = 0
     """Memory of this process."""
     breakers: Mapping[str, str] = field(default_factory=dict)
@@ -176,6 +178,7 @@ def measure(ctx: Context, effects: Sequence[Effect]) -> Measured:
         games={config: standing(ctx, config).worth for config in ctx.configs},
         memory=psutil.virtual_memory().percent / 100,
         disk=disk_share(ctx.run.path),
+        disk_full=disk_share(ctx.run.path) >= ctx.services.disk_stop,
         rss_bytes=psutil.Process().memory_info().rss,
         breakers=BREAKERS.states(),
     )
@@ -268,14 +271,13 @@ def _dead_letters(snapshot: Snapshot) -> str | None:
 
 
 def _disk(snapshot: Snapshot) -> str | None:
-    pressure = snapshot.pressure
-    full = snapshot.measured.disk
-    return f"the disk is {full:.0%} full" if pressure.part == "disk" and pressure.level is Level.CRITICAL else None
+    measured = snapshot.measured
+    return f"the disk is {measured.disk:.0%} full: no new work is begun" if measured.disk_full else None
 
 
 def _pressure(snapshot: Snapshot) -> str | None:
     pressure = snapshot.pressure
-    critical = pressure.level is Level.CRITICAL and pressure.part != "disk"
+    critical = pressure.level is Level.CRITICAL and not (pressure.part == "disk" and snapshot.measured.disk_full)
     return f"{pressure.part} at {pressure.share:.0%} of what it can take" if critical else None
 
 

@@ -148,6 +148,8 @@ def _export(at: Work, _: ValidGames) -> Event:
 def _train(at: Work, wanted: Training) -> Event:
     loop = at.recipe.loop
     initial = stages.initial_model(at.run, at.config, at.recipe.training, loop.seed)
+    if wanted.parent:
+        stages.check_model(at.run, wanted.parent)
     trained = stages.train_stage(
         at.run, at.config, at.recipe.training, steps=loop.steps, epochs=loop.epochs,
         parent=ModelStore(at.run).show(wanted.parent) if wanted.parent else initial, up_to=wanted.up_to,

@@ -14,7 +14,8 @@ from ringrift.pipeline.settings import LoopSettings
 from ringrift.store import GameStore, ModelInfo, ModelStore
 from ringrift.store.games import Flow
 
-PAUSE_SECONDS = 300.0  #: after a job died, until another like it is put
+MANY = 256  #: games that are worth a job, though no training waits for them
+PAUSE_SECONDS = 300.0  #: after a job died or was cancelled, until another like it is put
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Standing:
     @property
     def worth(self) -> float:
         """Games that wait for training, in candidates' worth."""
-        return (self.fresh + self.flow.valid + self.flow.waiting) / max(1, self.wanted)
+        return (self.fresh + self.flow.valid + self.flow.waiting) / (self.wanted or self.loop.games)
 
 
 def standing(ctx: Context, config: str) -> Standing:
@@ -72,9 +73,12 @@ def open_jobs(ctx: Context, kind: str, config: str | None = None) -> list[Job]:
 
 
 def died_lately(ctx: Context, kind: str, config: str) -> bool:
-    """Whether a job of that kind died so recently that another would fare no better."""
-    dead = ctx.run.fabric.jobs.ls(states=[JobState.DEAD], kind=kind, config=config, limit=1)
-    return any(ctx.clock.now() - job.finished_at < PAUSE_SECONDS for job in dead)
+    """Whether a job of that kind died, or was cancelled, so recently that another would fare no better."""
+    given_up = (JobState.DEAD, JobState.CANCELLED)
+    last = [
+        job for state in given_up for job in ctx.run.fabric.jobs.ls(states=[state], kind=kind, config=config, limit=1)
+    ]
+    return any(0 <= ctx.clock.now() - job.finished_at < PAUSE_SECONDS for job in last)
 
 
 def blocked(ctx: Context, kind: str, config: str) -> bool:
@@ -82,13 +86,17 @@ def blocked(ctx: Context, kind: str, config: str) -> bool:
     return bool(open_jobs(ctx, kind, config)) or died_lately(ctx, kind, config)
 
 
-def putting(ctx: Context, job: Job, then: Callable[[], object] = lambda: None) -> Callable[[], None]:
-    """What puts a job, if this is still the loop, and has a worker look for it at once."""
+def putting(
+    ctx: Context, job: Job, then: Callable[[], object] = lambda: None, *, again: bool = False
+) -> Callable[[], None]:
+    """What puts a job, if this is still the loop, and has a worker look for it at once; `again`, if one of its name
+    died or was cancelled: as long as the store lacks what it makes, it is wanted."""
 
     def put() -> None:
         if ctx.lease:
             ctx.lease.check()
-        ctx.run.fabric.jobs.put([job])
+        if not ctx.run.fabric.jobs.put([job]) and again:
+            ctx.run.fabric.jobs.retry(job.id)
         then()
         ctx.wake("worker")
 
@@ -104,6 +112,15 @@ def cause(ctx: Context, kind: type[Event], config: str | None = None) -> int | N
 def model_cause(ctx: Context, config: str) -> int | None:
     """The event that brought forth what is to play now."""
     return cause(ctx, TrainingFinished, config) or cause(ctx, LoopStarted)
+
+
+def unattended(kind: str, waiting: Callable[[Standing], float]) -> Callable[[Context], float]:
+    """A backlog: how much waits, of all configs, while no job of that kind is open."""
+
+    def backlog(ctx: Context) -> float:
+        return 0.0 if open_jobs(ctx, kind) else sum(waiting(standing(ctx, config)) for config in ctx.configs)
+
+    return backlog
 
 
 def wake_service(ctx: Context, job: Job) -> None:

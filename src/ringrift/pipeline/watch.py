@@ -163,11 +163,38 @@ class JobBars(Lines):
         self._progress.stop()
 
 
-def screen_for(*, watch: bool) -> Lines:
+class Lasting:
+    """Another screen, until it cannot be written any more: a terminal that is gone ends no loop."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen, self._gone = screen, False
+
+    def _try(self, show: Callable[[], object]) -> None:
+        if not self._gone:
+            try:
+                show()
+            except (OSError, SystemExit):  # rich leaves with `SystemExit` where the reader of a pipe is gone
+                self._gone = True
+
+    def line(self, text: str) -> None:
+        self._try(lambda: self._screen.line(text))
+
+    def show(self, run: RunDirectory, configs: Sequence[str]) -> None:
+        self._try(lambda: self._screen.show(run, configs))
+
+    def __enter__(self) -> Self:
+        self._try(self._screen.__enter__)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._try(lambda: self._screen.__exit__(None, None, None))
+
+
+def screen_for(*, watch: bool) -> Screen:
     """The screen for this terminal, or for none."""
     if watch:
-        return Whole()
-    return JobBars() if wide_console(stderr=True).is_terminal else Lines()
+        return Lasting(Whole())
+    return Lasting(JobBars() if wide_console(stderr=True).is_terminal else Lines())
 
 
 class Whole(Lines):

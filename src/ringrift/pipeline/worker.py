@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -21,8 +22,8 @@ import psutil
 from simple_pid import PID
 
 from ringrift.clock import Clock
-from ringrift.errors import LeaseLost
-from ringrift.evaluators.machine import usable_cores
+from ringrift.errors import DataError, LeaseLost
+from ringrift.evaluators.machine import memory_bytes, usable_cores
 from ringrift.fabric import Fabric, Job, Jobs, JobState
 from ringrift.pipeline.jobs import JOB_KINDS, SELFPLAY
 from ringrift.pipeline.settings import WorkerSettings
@@ -134,7 +135,9 @@ def give_back_orphans(jobs: Jobs) -> list[Job]:
     given = []
     for job in jobs.ls(states=[JobState.LEASED]):
         host, _, process = job.holder.partition(":")
-        if host == socket.gethostname() and not psutil.pid_exists(int(process.partition(":")[0])):
+        pid = int(process.partition(":")[0])
+        gone = pid == os.getpid() or not psutil.pid_exists(pid)  # this process has none yet: a number that came again
+        if host == socket.gethostname() and gone:
             with suppress(LeaseLost):  # reaped in this moment
                 given.append(jobs.release(job))
     return given
@@ -152,7 +155,8 @@ def gpus() -> int:
 
 def capacity_of(settings: WorkerSettings) -> dict[str, float]:
     """What this machine offers to jobs."""
-    memory = SPARED * psutil.virtual_memory().total
+    total, _ = memory_bytes() or (psutil.virtual_memory().total, 0)
+    memory = SPARED * total
     return {"cores": settings.cores or usable_cores(), "memory": memory, "gpus": gpus()}
 
 
@@ -262,7 +266,11 @@ class Crew:
             if not jobs:
                 break
             for job in jobs:
-                self.held[job.id] = Held(job, self._start(job), self._clock.monotonic())
+                try:
+                    self.held[job.id] = Held(job, self._start(job), self._clock.monotonic())
+                except BaseException:
+                    self._fabric.jobs.release(job)
+                    raise
             taken += jobs
         return taken
 
@@ -285,6 +293,8 @@ class Crew:
                 held.running.stop(kill=True)
                 held.stopped = now
                 continue
+            except DataError:  # a full disk, a busy database: the next look, well within the lease, may fare better
+                continue
             held.extended = now
             if held.job.stop:
                 held.running.stop()
@@ -292,17 +302,22 @@ class Crew:
 
     def settle(self, held: Held) -> Job | None:
         """Reports on a job whose process has ended; none where it is somebody else's by now."""
-        outcome, jobs = held.running.outcome(), self._fabric.jobs
+        outcome = held.running.outcome()
         assert outcome is not None
-        del self.held[held.job.id]
         try:
-            if outcome.result is not None:
-                return jobs.finish(held.job, outcome.result)
-            if held.job.stop:
-                return jobs.release(held.job)
-            return jobs.fail(held.job, outcome.error, retry=outcome.retry)
+            left = self._told_of(held.job, outcome)
         except LeaseLost:
-            return None
+            left = None
+        del self.held[held.job.id]  # not before: what could not be reported now is reported later
+        return left
+
+    def _told_of(self, job: Job, outcome: Outcome) -> Job:
+        jobs = self._fabric.jobs
+        if outcome.result is not None:
+            return jobs.finish(job, outcome.result)
+        if job.stop:
+            return jobs.release(job)
+        return jobs.fail(job, outcome.error, retry=outcome.retry)
 
     def tell(self) -> None:
         """Says in the registry what it has and does."""
@@ -313,11 +328,12 @@ class Crew:
                 self.kinds, self.capacity, self.free, len(self.held), self.throttle.allowed,
                 round(self.throttle.load, 3), round(self._clock.now(), 1),
             )  # fmt: skip
-            self._fabric.registry.set(f"node/{self.name}", dict(vars(node)), ttl=NODE_TTL)
+            with suppress(DataError):  # it is said again in a few seconds, and the leases must not wait for it
+                self._fabric.registry.set(f"node/{self.name}", dict(vars(node)), ttl=NODE_TTL)
 
     def close(self, patience: float = GRACE_SECONDS) -> None:
         """Ends the processes and gives the jobs back."""
-        for held in self.held.values():
+        for held in list(self.held.values()):
             held.running.stop()
         deadline = time.monotonic() + patience
         while len(self.ended()) < len(self.held) and time.monotonic() < deadline:
@@ -326,10 +342,11 @@ class Crew:
             if held.running.outcome() is None:
                 held.running.stop(kill=True)
             outcome = held.running.outcome()
-            with suppress(LeaseLost):  # it is done by somebody else
+            with suppress(LeaseLost, DataError):  # somebody else has it, or will when the lease is over
                 if outcome is not None and outcome.result is not None:
                     self._fabric.jobs.finish(held.job, outcome.result)
                 else:
                     self._fabric.jobs.release(held.job)
         self.held.clear()
-        self._fabric.registry.delete(f"node/{self.name}")
+        with suppress(DataError):
+            self._fabric.registry.delete(f"node/{self.name}")

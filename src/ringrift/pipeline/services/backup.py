@@ -17,7 +17,7 @@ def plan(ctx: Context) -> Iterator[Step]:
         return
     last = ctx.bus.last(BackupFinished)
     ago = (ctx.clock.now() - last.entry.at) / 60 if last else float("inf")
-    if ago >= keeping.backup_minutes:
+    if not 0 <= ago < keeping.backup_minutes:  # before: the date was set back
         why = f"the last backup is {ago:.0f} minutes old" if last else "there is no backup yet"
         payload = jobs.BackupTo(place=keeping.backup_to, keep=keeping.backups)
         job = jobs.make_job(jobs.BACKUP, f"{ctx.clock.now():.0f}", payload, parent=last.sequence if last else None)

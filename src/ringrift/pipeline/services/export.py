@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from ringrift.pipeline import jobs
 from ringrift.pipeline.events import GamesValidated
 from ringrift.pipeline.service import Context, Service, Step
-from ringrift.pipeline.standing import blocked, cause, putting, standing
-
-MANY = 256  #: games that are worth a shard, though no training waits for them
+from ringrift.pipeline.standing import MANY, blocked, cause, putting, standing, unattended
 
 
 def plan(ctx: Context) -> Iterator[Step]:
     """A job for each config that has many games in no shard, or enough for its next training."""
-    for now in (standing(ctx, config) for config in ctx.configs):
+    for now in (standing(ctx, config) for config in ctx.configs if not blocked(ctx, jobs.EXPORT, config)):
         valid = now.flow.valid
         if valid < MANY and not (valid and now.fresh < now.wanted <= now.fresh + valid):
             continue
-        if not blocked(ctx, jobs.EXPORT, now.config):
-            name = str(now.flow.newest)
-            job = jobs.make_job(jobs.EXPORT, name, jobs.ValidGames(), now.config, cause(ctx, GamesValidated))
-            yield Step(
-                f"make samples of {valid} games of {now.config}",
-                f"they are valid and in no shard; {now.fresh} games are new in shards, a training takes {now.wanted}",
-                putting(ctx, job),
-            )
+        name = str(now.flow.newest)
+        job = jobs.make_job(jobs.EXPORT, name, jobs.ValidGames(), now.config, cause(ctx, GamesValidated))
+        yield Step(
+            f"make samples of {valid} games of {now.config}",
+            f"they are valid and in no shard; {now.fresh} games are new in shards, a training takes {now.wanted}",
+            putting(ctx, job, again=True),
+        )
 
 
-SERVICE = Service("export", plan, every=10.0, on=(GamesValidated,))
+SERVICE = Service(
+    "export", plan, every=10.0, on=(GamesValidated,),
+    backlog=unattended(jobs.EXPORT, lambda now: now.flow.valid if now.flow.valid >= MANY else 0),
+)  # fmt: skip

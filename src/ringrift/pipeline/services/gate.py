@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ringrift.evaluation import MatchResult, judge
-from ringrift.fabric import OPEN
+from ringrift.fabric import JobState
 from ringrift.pipeline import jobs, stages
 from ringrift.pipeline.bus import read
 from ringrift.pipeline.events import JobDied, MatchFinished, ModelPromoted, ModelRejected
@@ -35,9 +35,9 @@ def plan(ctx: Context) -> Iterator[Step]:
 
 
 def _given_up(ctx: Context, now: Standing, pair: jobs.MatchPair) -> bool:
-    """Whether the match's job has ended, which without a result means that it died or was cancelled."""
+    """Whether the match's job died or was cancelled."""
     job = ctx.run.fabric.jobs.get(f"{jobs.MATCH}/{now.config}/{job_name(pair)}")
-    return job is not None and job.state not in OPEN
+    return job is not None and job.state in (JobState.DEAD, JobState.CANCELLED)
 
 
 def _verdict(ctx: Context, now: Standing, model: ModelInfo, deciding: jobs.MatchPair) -> Step:

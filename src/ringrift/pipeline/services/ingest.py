@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from ringrift.pipeline import jobs
 from ringrift.pipeline.events import SelfplayFinished
 from ringrift.pipeline.service import Context, Service, Step
-from ringrift.pipeline.standing import blocked, cause, putting, standing
-
-MANY = 256  #: games that are worth a job, though no training waits for them
+from ringrift.pipeline.standing import MANY, blocked, cause, putting, standing, unattended
 
 
 def plan(ctx: Context) -> Iterator[Step]:
@@ -25,9 +23,12 @@ def plan(ctx: Context) -> Iterator[Step]:
             yield Step(
                 f"replay the games that nobody has replayed yet, up to game {now.flow.newest}",
                 f"{waiting} games of {now.config} wait; {ready} are replayed, its next training takes {now.wanted}",
-                putting(ctx, job),
+                putting(ctx, job, again=True),
             )
             return
 
 
-SERVICE = Service("ingest", plan, every=10.0, on=(SelfplayFinished,))
+SERVICE = Service(
+    "ingest", plan, every=10.0, on=(SelfplayFinished,),
+    backlog=unattended(jobs.INGEST, lambda now: now.flow.waiting if now.flow.waiting >= MANY else 0),
+)  # fmt: skip

@@ -23,7 +23,7 @@ def plan(ctx: Context) -> Iterator[Step]:
     """Puts batches until enough are open for the level of backpressure."""
     level, cores = ctx.level(), cores_of_workers(ctx)
     enough = {Level.LOW: 2 * cores, Level.MEDIUM: cores, Level.HIGH: 1, Level.CRITICAL: 0}[level]
-    open_ = open_jobs(ctx, jobs.SELFPLAY)
+    open_ = [job for job in open_jobs(ctx, jobs.SELFPLAY) if job.config in ctx.recipes]
     missing = {config: _missing(ctx, standing(ctx, config), open_) for config in ctx.configs}
     missing = {config: games for config, games in missing.items() if games > 0}
     spent, rates = _recent(ctx)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import structlog
+
 from ringrift.fabric import JobState
 from ringrift.pipeline.health import disk_share
 from ringrift.pipeline.service import Context, Profile, Service, Step
 from ringrift.pipeline.standing import wake_service
 from ringrift.pipeline.worker import Crew, Held
 
+_log = structlog.get_logger()
 STATE = "crew"  #: where `Context.state` has the crew
 
 
@@ -32,13 +35,15 @@ def plan(ctx: Context) -> Iterator[Step]:
     if waiting and (crew.wants() or crew.ended()):
         yield Step(
             "claim jobs",
-            f"{waiting:.0f} wait, {crew.free['cores']:g} of {crew.capacity['cores']:g} cores are free",
+            f"{', '.join(waiting)} waits, {crew.free['cores']:g} of {crew.capacity['cores']:g} cores are free",
             crew.claim,
         )
 
 
 def _settle(ctx: Context, crew: Crew, held: Held) -> None:
-    crew.settle(held)
+    with structlog.contextvars.bound_contextvars(job=held.job.id):
+        left = crew.settle(held)
+        _log.info("job ended", state=left.state.value if left else "lost", error=left.error if left else "")
     wake_service(ctx, held.job)
 
 
@@ -49,17 +54,18 @@ def report(ctx: Context) -> Iterator[Step]:
     yield Step("say what this worker has and does", "services and people look at it", crew.tell)
 
 
-def _waiting(ctx: Context, crew: Crew) -> float:
-    counts = ctx.run.fabric.jobs.counts()
-    return sum(many for (kind, _, state), many in counts.items() if state is JobState.WAITING and kind in crew.kinds)
+def _waiting(ctx: Context, crew: Crew) -> list[str]:
+    """Kinds of which a job waits."""
+    jobs = ctx.run.fabric.jobs
+    return [kind for kind in crew.kinds if jobs.ls(states=[JobState.WAITING], kind=kind, limit=1)]
 
 
 def _idle(ctx: Context) -> float:
-    """Jobs that wait though nothing is being done."""
+    """Kinds of job that wait though nothing is being done."""
     crew = crew_of(ctx)
-    return 0.0 if crew.held else _waiting(ctx, crew)
+    return 0.0 if crew.held else float(len(_waiting(ctx, crew)))
 
 
 WORKING = (Profile.LAPTOP, Profile.WORKER, Profile.TRAINER)
-SERVICE = Service("worker", plan, every=1.0, profiles=WORKING, backlog=_idle)
+SERVICE = Service("worker", plan, every=1.0, profiles=WORKING, backlog=_idle, after=("report",))
 REPORT = Service("report", report, every=1.0, profiles=WORKING, quiet=True)
