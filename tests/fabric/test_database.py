@@ -183,6 +183,37 @@ def test_backup_is_one_state_while_writers_go_on(tmp_path: Path, file: bool) -> 
     copy.close()
 
 
+def test_backup_ends_as_of_its_beginning_whatever_others_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, other = (Database(tmp_path / "a.db", {1: "CREATE TABLE t (x, y);"}) for _ in range(2))
+    with database.transaction() as connection:
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(0, bytes(1000))] * 400)
+    commits = 0
+
+    def commit(*progress: int) -> None:
+        nonlocal commits
+        commits += 1
+        assert commits < 1000, "the copy began again and again"
+        with other.transaction(durable=False) as connection:
+            connection.execute("UPDATE t SET x = x + 1")
+
+    class Watched(sqlite3.Connection):
+        def backup(self, target: sqlite3.Connection, *, pages: int, **_: object) -> None:  # type: ignore[override]
+            super().backup(target, pages=1, progress=commit)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False, factory=Watched)
+
+    monkeypatch.setattr(database, "_connect", connect)
+    database.backup(tmp_path / "copy.db")
+    assert commits > 50
+    copy = Database(tmp_path / "copy.db", {1: ""})
+    assert [tuple(row) for row in copy.rows("SELECT x, count(*) FROM t GROUP BY x")] == [(0, 400)]
+    for each in (copy, other, database):
+        each.close()
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

@@ -238,8 +238,9 @@ class Database:
             make_directory(to.parent)
             try:
                 copy = sqlite3.connect(temporary, isolation_level=None)
-                source.execute("BEGIN")  # one snapshot, or each change would make the copy start again
+                source.execute("BEGIN")  # one snapshot, or each change would make the copy start again;
                 try:
+                    source.execute("SELECT 1 FROM sqlite_master").fetchone()  # it is taken by the first read
                     source.backup(copy, pages=BACKUP_PAGES)
                     copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
                 finally:
