@@ -372,6 +372,17 @@ def test_registry_lists_deletes_and_expires(fabric: Fabric, clock: VirtualClock)
     assert fabric.registry.set("node/b", {}).revision > old.revision + 1
 
 
+def test_registry_purge_forgets_what_has_expired(fabric: Fabric, clock: VirtualClock) -> None:
+    fabric.registry.set("short", {}, ttl=5)
+    fabric.registry.set("long", {}, ttl=6)
+    last = fabric.registry.set("for ever", {})
+    assert fabric.registry.purge() == 0
+    clock.advance(5)
+    assert fabric.registry.purge() == 1 and fabric.registry.purge() == 0
+    assert [entry.key for entry in fabric.registry.ls()] == ["for ever", "long"]
+    assert fabric.registry.set("short", {}).revision > last.revision
+
+
 def test_registry_watch(timed: Fabric) -> None:
     assert timed.registry.watch("node/", 0, 0.05) == []
     first = timed.registry.set("node/b", {"n": 1})
@@ -443,6 +454,18 @@ def test_leases_by_name(timed: Fabric) -> None:
 
     together(*[take] * 6)
     assert sum(lease is not None for lease in taken) == 1
+
+
+def test_leases_purge_forgets_those_that_nobody_can_come_back_with(fabric: Fabric, clock: VirtualClock) -> None:
+    hung = fabric.leases.acquire("hung", ttl=5)
+    fabric.leases.acquire("replay/x/1", ttl=5).release()
+    held = fabric.leases.acquire("held", ttl=60)
+    assert fabric.leases.purge() == 0
+    clock.advance(6)
+    assert fabric.leases.purge() == 1 and fabric.leases.purge() == 0
+    held.check()
+    assert fabric.leases.acquire("hung").fence == hung.fence + 1
+    assert fabric.leases.acquire("replay/x/1").fence == 1
 
 
 # -- blobs

@@ -165,6 +165,21 @@ def test_kill_9_frees_the_lease_at_once(fabric: LocalFabric, tmp_path: Path) -> 
     assert fabric.leases.acquire("loop").fence == 2
 
 
+def test_purged_leases_leave_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock(1e6)
+    fabric = LocalFabric(tmp_path, clock)
+    for number in range(3):
+        fabric.leases.acquire(f"replay/{number}", ttl=5).release()
+    hung = fabric.leases.acquire("loop", ttl=5)
+    assert len(list((tmp_path / "locks").iterdir())) == 4
+    clock.advance(6)
+    assert fabric.leases.purge() == 3
+    assert len(list((tmp_path / "locks").iterdir())) == 1
+    assert len(fabric.database.rows("SELECT * FROM leases")) == 1
+    hung.check()
+    fabric.close()
+
+
 def test_times_of_an_earlier_boot_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = VirtualClock(1e6)
     before = LocalFabric(tmp_path, clock)
@@ -177,6 +192,7 @@ def test_times_of_an_earlier_boot_are_over(tmp_path: Path, monkeypatch: pytest.M
     after = LocalFabric(tmp_path, VirtualClock(5))
     assert after.leases.holder("loop") is None
     assert after.registry.get("node/a") is None
+    assert after.registry.purge() == 1
     assert [job.id for job in after.jobs.claim("new", {})] == ["held back"]
     assert [job.id for job in after.jobs.reap()] == [leased.id]
     with pytest.raises(LeaseLost):

@@ -144,6 +144,13 @@ class LocalRegistry:
     def ls(self, prefix: str = "") -> list[Entry]:
         return [self._entry(row) for row in self._alive("key >= ? AND key < ?", prefix, prefix + LAST)]
 
+    def purge(self) -> int:
+        with self._database.transaction(durable=False) as connection:
+            return connection.execute(
+                "DELETE FROM registry WHERE expires IS NOT NULL AND (expires <= ? OR boot <> ?)",
+                (self._shared.clock.monotonic(), self._shared.boot),
+            ).rowcount
+
     def set(self, key: str, value: dict[str, object], *, ttl: float | None = None, lease: Lease | None = None) -> Entry:
         with self._database.transaction(durable=ttl is None) as connection:  # what expires does not outlive a power cut
             return self._write(connection, key, value, ttl, lease)
@@ -241,6 +248,21 @@ class LocalLeases:
                     return str(row["holder"])
                 os.close(descriptor)
         return None
+
+    def purge(self) -> int:
+        gone = 0
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT name, fence FROM leases WHERE expires <= ? OR boot <> ?",
+                (self._shared.clock.monotonic(), self._shared.boot),
+            )
+            for name, fence in rows.fetchall():
+                if (descriptor := self._lock(name, fence, fcntl.LOCK_EX)) is not None:  # else its holder only hangs
+                    connection.execute("DELETE FROM leases WHERE name = ?", (name,))
+                    self._file(name, fence).unlink(missing_ok=True)
+                    os.close(descriptor)
+                    gone += 1
+        return gone
 
     def extend(self, lease: LocalLease) -> None:
         """Moves a lease's expiry."""

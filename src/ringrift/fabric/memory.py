@@ -254,6 +254,14 @@ class MemoryLeases:
         held = self._held.get(name)
         return held.holder if held and held.holder and held.expires > self._clock.monotonic() else None
 
+    def purge(self) -> int:
+        with self._changed:
+            now = self._clock.monotonic()
+            gone = [name for name, held in self._held.items() if not held.holder and held.expires <= now]
+            for name in gone:
+                del self._held[name]
+            return len(gone)
+
     def guard(self, lease: Lease | None) -> _Holding | None:
         """Raises `LeaseLost` where a lease has a new holder."""
         if lease is None:
@@ -317,6 +325,13 @@ class MemoryRegistry:
         with self._changed:
             found = [self.get(key) for key in sorted(self._entries) if key.startswith(prefix)]
         return [entry for entry in found if entry]
+
+    def purge(self) -> int:
+        with self._changed:
+            gone = [key for key in self._entries if self.get(key) is None]
+            for key in gone:
+                del self._entries[key]
+            return len(gone)
 
     def set(self, key: str, value: dict[str, object], *, ttl: float | None = None, lease: Lease | None = None) -> Entry:
         with self._changed:

@@ -89,6 +89,9 @@ class Leases(Protocol):
     def holder(self, name: str) -> str | None:
         """Who holds the lease now."""
 
+    def purge(self) -> int:
+        """Forgets leases that have expired and no living holder remembers; how many. Their fences begin anew."""
+
 
 class Registry(Protocol):
     """Small keyed state with compare-and-set."""
@@ -109,6 +112,9 @@ class Registry(Protocol):
 
     def ls(self, prefix: str = "") -> list[Entry]:
         """The entries whose keys start with `prefix`, by key."""
+
+    def purge(self) -> int:
+        """Forgets what has expired; how many keys."""
 
     def watch(self, prefix: str, after: int, timeout: float) -> list[Entry]:
         """The entries under `prefix` with revisions above `after`, by revision, as soon as there is one; none after
