@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ringrift.pipeline import stages
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.games import StoredGame
 from ringrift.store.samples import ExportSettings, shards
 from ringrift.training.settings import TrainSettings
 
@@ -126,3 +128,23 @@ def test_damaged_shards_and_checkpoints_are_refused(tmp_path: Path) -> None:
                 use(run)
             path.write_bytes(good)
         learn(run)
+
+
+def test_making_samples_reads_each_game_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    totals: list[int] = []
+    reads, read = [0], GameStore.iter_valid
+
+    def show(_title: str, total: int) -> AbstractContextManager[stages.Advance]:
+        totals.append(total)
+        return stages.quiet("", total)
+
+    def counted(self: GameStore, config: str, since_id: int = 0, *, unexported: bool = False) -> Iterator[StoredGame]:
+        reads[0] += 1
+        return read(self, config, since_id, unexported=unexported)
+
+    monkeypatch.setattr(GameStore, "iter_valid", counted)
+    with RunDirectory.create(tmp_path / "run") as run:
+        stages.selfplay_stage(run, CONFIG, "one", 3, PLAY, stages.choose_player(run, CONFIG, "random"))
+        stages.ingest_stage(run)
+        assert stages.export_stage(run, CONFIG, ExportSettings(), show=show).games == 3
+    assert (totals, reads) == ([3], [1])

@@ -50,6 +50,7 @@ def test_the_environment_may_name_the_file(file: Path) -> None:
         (["places.dta=x"], {}, "--set: unknown key 'places.dta'; did you mean 'places.data'?"),
         (["data=x"], {}, "did you mean 'places.data'?"),
         (["training.window=0"], {}, "training (--set): window is 0; more than 0 is right"),
+        (["keeping.models=0"], {}, "backups and models 1 or more"),
         (["loop.rounds=2.5"], {}, "--set: loop.rounds = '2.5' is not int"),
         (["places.data"], {}, "a value is given as KEY=VALUE"),
         (["config.hex9_2p.places.data=x"], {}, "unknown config 'hex9_2p'; did you mean"),

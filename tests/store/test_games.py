@@ -98,6 +98,23 @@ def test_adding_twice_is_a_no_op_and_another_process_validates(run: RunDirectory
     assert validate(run).valid == 0
 
 
+def test_work_ids_reads_only_those_with_the_prefix(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, content, rows = GameStore(run), finished(0).to_bytes(), run.database.rows
+    known = {"a", "a/1/0", "a/1/9", "a/1/ü", "a/1/\U0001f600", "a/10/0", "a/1", "a0", "b/1/0", "ä/1/0", "A/1/0"}
+    store.add_many((content, work_id) for work_id in known)
+    for prefix in ("a/1/", "a/1", "a", "", "b/1/0", "ä", "c", "%"):
+        assert store.work_ids(prefix) == {work_id for work_id in known if work_id.startswith(prefix)}
+    plans: list[str] = []
+
+    def explained(query: str, parameters: list[object]) -> list[sqlite3.Row]:
+        plans.extend(row["detail"] for row in rows(f"EXPLAIN QUERY PLAN {query}", parameters))
+        return rows(query, parameters)
+
+    monkeypatch.setattr(run.database, "rows", explained)
+    store.work_ids("a/1/")
+    assert "(work_id>? AND work_id<?)" in plans[0]
+
+
 def test_unreadable_records_are_refused_with_nothing_stored(run: RunDirectory) -> None:
     good = finished(0).to_bytes()
     changed = bytearray(good)
@@ -566,3 +583,14 @@ validate.serve(*sys.argv[1:])
     assert seen == sorted(seen)
     crashed = "the process that judged it crashed with SIGSEGV"
     assert [(work, why) for _, work, why in store.quarantined()] == [("work/3", crashed), ("work/7", crashed)]
+
+
+def test_validator_may_warn_as_much_as_it_likes(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    GameStore(run).add(finished(1).to_bytes(), "work/1", played_by="elsewhere")
+    loud = "import sys\nsys.stderr.write('warning\\n' * 50_000 + 'the last line\\n')\n"
+    serve = "from ringrift.store.validate import serve\nserve(*sys.argv[1:])"
+    monkeypatch.setattr("ringrift.store.validate.SERVE", loud + "sys.exit(3)")
+    with pytest.raises(DataError, match="status 3: the last line"):
+        validate(run)
+    monkeypatch.setattr("ringrift.store.validate.SERVE", loud + serve)
+    assert validate(run).valid == 1

@@ -113,8 +113,8 @@ class KeepingSettings:
     """How many of the newest models keep their files, besides initial and promoted ones, when the disk fills up."""
 
     def __post_init__(self) -> None:
-        if self.backup_minutes <= 0 or self.days <= 0 or self.backups < 1 or self.models < 0:
-            raise ValueError("backup_minutes and days are more than 0, backups 1 or more, models 0 or more")
+        if self.backup_minutes <= 0 or self.days <= 0 or self.backups < 1 or self.models < 1:
+            raise ValueError("backup_minutes and days are more than 0, backups and models 1 or more")
 
 
 @dataclass(frozen=True)

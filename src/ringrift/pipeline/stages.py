@@ -235,8 +235,7 @@ def ingest_stage(run: RunDirectory, *, show: Show = quiet) -> Validated:
 
 def export_stage(run: RunDirectory, config: str, settings: ExportSettings, *, show: Show = quiet) -> Exported:
     """Turns valid games into sample shards."""
-    games = sum(1 for _ in GameStore(run).iter_valid(config, unexported=True))
-    with show("making samples", games) as advance:
+    with show("making samples", GameStore(run).flow(config).valid) as advance:
         return export(run, config, settings, lambda done: advance(done, ""))
 
 

@@ -126,9 +126,9 @@ class GameStore:
         return self._iterate("state <> 'quarantined'", [], 0)
 
     def work_ids(self, prefix: str) -> set[str]:
-        """The work ids of all stored games, also of quarantined ones, that begin with `prefix`."""
+        """The work ids of all stored games, also of quarantined ones, that begin with `prefix`; reads no others."""
         rows = self._database.rows(
-            "SELECT work_id FROM games WHERE work_id >= ?1 AND substr(work_id, 1, ?2) = ?1", [prefix, len(prefix)]
+            "SELECT work_id FROM games WHERE work_id >= ?1 AND work_id < ?1 || char(1114111)", [prefix]
         )
         return {row["work_id"] for row in rows}
 

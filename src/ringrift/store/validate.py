@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -59,15 +60,17 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
 def _judge(run: RunDirectory, batch: int, tell: Callable[[int, int], object]) -> str | None:
     """Runs the other process; the signal of its crash, or none. Raises `DataError` where it gave up."""
     command = [sys.executable, "-c", SERVE, str(run.path), str(batch)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as judge:
-        try:
-            for line in judge.stdout or ():
-                valid, quarantined = map(int, line.split())
-                tell(valid, quarantined)
-            said = judge.stderr.read() if judge.stderr else ""
-        except BaseException:
-            judge.terminate()
-            raise
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe that nobody reads would fill up
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as judge:
+            try:
+                for line in judge.stdout or ():
+                    valid, quarantined = map(int, line.split())
+                    tell(valid, quarantined)
+            except BaseException:
+                judge.terminate()
+                raise
+        errors.seek(0)
+        said = errors.read()
     if -judge.returncode in CRASHES:
         return signal.Signals(-judge.returncode).name
     if judge.returncode != 0:
