@@ -120,14 +120,14 @@ def test_damage_is_found_and_named(run: RunDirectory, place: BackupStore, tmp_pa
     piece = tmp_path / "backups" / "chunks" / chunk[:2] / chunk
     good = piece.read_bytes()
     piece.write_bytes(good[:-1] + b"?")
+    with pytest.raises(CorruptBlob, match="is damaged"):
+        place.restore(manifest, tmp_path / "again")
     assert place.check(manifest) == [
         f"games.db: {place.place}/chunks/{chunk[:2]}/{chunk} is damaged: take another backup"
     ]
-    with pytest.raises(CorruptBlob, match="is damaged"):
-        place.restore(manifest, tmp_path / "again")
     with pytest.raises(DataError, match="not a run directory"):
         RunDirectory.open(tmp_path / "again")
-    piece.unlink()
+    assert not piece.exists()  # or the next backup would take it for sent
     assert "is missing" in place.check(manifest)[0]
     piece.write_bytes(good)
     assert place.check(manifest) == []
@@ -223,3 +223,72 @@ def test_object_store(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.Mon
                 BackupStore("s3://nobodys-bucket").ls()
         finally:
             server.kill()
+
+
+def pieces(place: BackupStore, blob: str) -> list[Path]:
+    """The files that hold a blob of the last backup."""
+    chunks = place.find().files[f"blobs/{blob[:2]}/{blob}"].chunks
+    return [Path(place.place) / "chunks" / chunk[:2] / chunk for chunk in chunks]
+
+
+def test_missing_and_damaged_pieces_are_sent_again(run: RunDirectory, place: BackupStore) -> None:
+    missing, damaged = (run.fabric.blobs.put(bytes([i]) * 10_000) for i in range(2))
+    place.backup(run)
+    pieces(place, missing)[0].unlink()
+    second = place.backup(run)
+    assert second.sent_bytes >= 10_000
+    assert place.check(place.find()) == []
+    piece = pieces(place, damaged)[0]
+    piece.write_bytes(b"?" + piece.read_bytes()[1:])
+    assert len(place.check(place.find())) == 1
+    place.backup(run)
+    assert all(place.check(one) == [] for one in place.ls())
+
+
+def pruned_model(run: RunDirectory, place: BackupStore | None) -> str:
+    """The checkpoint of a model that was backed up, then pruned."""
+    models = ModelStore(run)
+    blobs = [run.fabric.blobs.put(f"weights {i}".encode() * 1000, ".bin") for i in range(2)]
+    for blob in blobs:
+        models.register(CONFIG, blob, None, {})
+    if place:
+        place.backup(run)
+    (gone,) = models.prune(CONFIG, keep=1)
+    return gone.checkpoint
+
+
+def test_last_copies_of_pruned_models_survive_rotation(run: RunDirectory, place: BackupStore, tmp_path: Path) -> None:
+    blob = pruned_model(run, place)
+    for _ in range(3):
+        assert place.backup(run).lost == ()
+        place.prune(keep=1)
+    assert len(place.ls()) == 1
+    assert blob in place.copied(run.identity)
+    place.restore(place.find(), tmp_path / "again")
+    with RunDirectory.open(tmp_path / "again") as again:
+        again.fabric.blobs.check(blob)
+
+
+def test_lost_copy_of_a_pruned_model_is_named(run: RunDirectory, place: BackupStore) -> None:
+    blob = pruned_model(run, place)
+    pieces(place, blob)[0].unlink()
+    assert blob not in place.copied(run.identity)
+    assert place.backup(run).lost == (f"blobs/{blob[:2]}/{blob}",)
+    assert place.check(place.find()) == []
+
+
+def test_missing_file_of_a_model(run: RunDirectory, place: BackupStore) -> None:
+    never_copied = pruned_model(run, None)
+    assert place.backup(run).lost == ()
+    blob = run.fabric.blobs.put(b"other weights", ".bin")
+    ModelStore(run).register(CONFIG, blob, None, {})
+    path = run.fabric.blobs.path(blob)
+    path.unlink()
+    with pytest.raises(DataError, match=f"{blob}, a model's file, is missing"):
+        place.backup(run)
+    path.write_bytes(b"other weights")
+    place.backup(run)
+    path.unlink()
+    place.backup(run)  # from the backup before
+    names = place.find().files
+    assert any(blob in name for name in names) and not any(never_copied in name for name in names)

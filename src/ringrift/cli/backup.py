@@ -41,6 +41,8 @@ def make(
     if json:
         print_json({**dataclasses.asdict(made), "pruned": gone})
     else:
+        for name in made.lost:
+            typer.echo(f"{name}, of a pruned model, is lost: no earlier backup has all of its pieces", err=True)
         typer.echo(
             f"{made.manifest}: {made.files} files, {made.size_bytes / 1e6:.1f} MB, of which {made.sent_bytes / 1e6:.1f}"
             f" MB were sent in {made.seconds:.1f} s" + (f"; {len(gone)} older backups deleted" if gone else "")
@@ -64,7 +66,10 @@ def list_(place: Place, json: Json = False) -> None:
 
 @backup_app.command()
 def check(place: Place, name: Name = "", json: Json = False) -> None:
-    """Read a whole backup and compare it with its hashes; status 1 where anything is missing or damaged."""
+    """Read a whole backup and compare it with its hashes; status 1 where anything is missing or damaged.
+
+    Damaged pieces are deleted, so that the next backup sends them again.
+    """
     from ringrift.store.backup import BackupStore
 
     store = BackupStore(place)

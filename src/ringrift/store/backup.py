@@ -5,7 +5,8 @@
 
 A manifest is written last, so that whatever it names is there. Databases are copied as one consistent snapshot while
 others write; everything else in a run is written once. Cut into pieces of equal length, a database of which few pages
-changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out.
+changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out. Files of models that the run has
+pruned go over from the backup before.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import hashlib
 import json
 import os
 import secrets
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +76,8 @@ class BackedUp:
     sent_bytes: int
     """That were not there yet."""
     seconds: float
+    lost: tuple[str, ...]
+    """Files of pruned models whose last copies, in earlier backups, have missing pieces."""
 
 
 class BackupStore:
@@ -108,22 +112,48 @@ class BackupStore:
             )
         return found[-1]
 
+    def newest(self, identity: str) -> Manifest | None:
+        """The last backup of that run; no other run's are read, unless they are younger."""
+        for path in sorted(self._list("manifests/"), reverse=True):
+            if path.endswith(".json") and (found := _manifest(path, self._get(path))).identity == identity:
+                return found
+        return None
+
+    def copied(self, identity: str) -> set[str]:
+        """The blobs that the last backup of that run has, with all their pieces."""
+        last = self.newest(identity)
+        return {name.rpartition("/")[2] for name in self._blobs([last], set(self._list("chunks/")))} if last else set()
+
+    def _blobs(self, manifests: Sequence[Manifest], there: set[str]) -> dict[str, Stored]:
+        """The blobs of some backups all of whose pieces are there; as they are named by their content, any will do."""
+        found = (item for one in manifests for item in one.files.items() if item[0].startswith("blobs/"))
+        return {name: file for name, file in found if there.issuperset(map(_place, file.chunks))}
+
     def backup(self, run: RunDirectory, progress: Callable[[int, int], object] = lambda done, total: None) -> BackedUp:
         """Copies a run; others may go on using it. `progress` gets bytes done and in total.
 
-        Killed at any moment it leaves the earlier backups whole, and the next one uses the pieces that were sent.
+        Killed at any moment it leaves the earlier backups whole, and the next one uses the pieces that were sent. What
+        models name and only earlier backups have is in the new one too, pruned or not. Raises `DataError` where a file
+        of a model is nowhere.
         """
         began, sent, done = time.monotonic(), 0, 0
         past = [one for one in self.ls() if one.identity == run.identity]
-        before = past[-1].files if past else {}
         there = set(self._list("chunks/"))
-        files: dict[str, Stored] = {}
+        before = self._blobs(past, there)
         with _snapshots(run) as snapshots:
             sources = snapshots | dict(_files(run.path))
+            named = {name: pruned for name, pruned in _model_files(snapshots["games.db"]) if name not in sources}
+            files = {name: before[name] for name in named if name in before}
+            for name, pruned in named.items():
+                if name not in files and not pruned:
+                    raise DataError(
+                        f"{run.path / name}, a model's file, is missing, and {self.place} has no copy of it"
+                    )
+            lost = tuple(name for name in named if name not in files and any(name in one.files for one in past))
             total = sum(source.stat().st_size for source in sources.values())
             for name, source in sources.items():
-                if name.startswith("blobs/") and name in before:
-                    files[name] = before[name]  # immutable, and named by its content
+                if name in before:
+                    files[name] = before[name]
                 else:
                     files[name], new = self._send(source, there)
                     sent += new
@@ -145,7 +175,7 @@ class BackupStore:
                 f"{self.place}: older backups were deleted during this one, and pieces with them: repeat it"
             )
         size_bytes = sum(file.size_bytes for file in files.values())
-        return BackedUp(name, len(files), size_bytes, sent, time.monotonic() - began)
+        return BackedUp(name, len(files), size_bytes, sent, time.monotonic() - began, lost)
 
     def restore(
         self, manifest: Manifest, path: Path, progress: Callable[[int, int], object] = lambda d, t: None
@@ -168,13 +198,17 @@ class BackupStore:
             progress(done, manifest.size_bytes)
 
     def check(self, manifest: Manifest, progress: Callable[[int, int], object] = lambda done, total: None) -> list[str]:
-        """What of a backup is missing or damaged; every piece is read."""
+        """What of a backup is missing or damaged; every piece is read.
+
+        Damaged pieces are deleted, so that the next backup sends them again.
+        """
         found, done = [], 0
         for name, file in manifest.files.items():
             try:
                 self._fetch(file, None)
             except CorruptBlob as error:
                 found.append(f"{name}: {error}")
+                self._drop_damaged(file)
             done += file.size_bytes
             progress(done, manifest.size_bytes)
         return found
@@ -214,10 +248,8 @@ class BackupStore:
         whole = hashlib.sha256()
         with (target or Path(os.devnull)).open("wb") as out:
             for chunk in file.chunks:
-                try:
-                    piece = self._get(_place(chunk))
-                except FileNotFoundError as error:
-                    raise CorruptBlob(f"{self.place}/{_place(chunk)} is missing: take another backup") from error
+                if (piece := self._piece(chunk)) is None:
+                    raise CorruptBlob(f"{self.place}/{_place(chunk)} is missing: take another backup")
                 if hashlib.sha256(piece).hexdigest() != chunk:
                     raise CorruptBlob(f"{self.place}/{_place(chunk)} is damaged: take another backup")
                 whole.update(piece)
@@ -229,6 +261,19 @@ class BackupStore:
             raise CorruptBlob("its pieces do not make the file that was stored: take another backup")
         if target is not None:
             sync_directory(target.parent)
+
+    def _piece(self, chunk: str) -> bytes | None:
+        """A piece, not compared; none where there is none."""
+        try:
+            return self._get(_place(chunk))
+        except FileNotFoundError:
+            return None
+
+    def _drop_damaged(self, file: Stored) -> None:
+        """Deletes those pieces of a file that are damaged, also when read once more."""
+        for chunk in file.chunks:
+            if (piece := self._piece(chunk)) is not None and hashlib.sha256(piece).hexdigest() != chunk:
+                self._delete(_place(chunk))
 
     # -- the object store ----------------------------------------------------------------------------------------------
 
@@ -292,6 +337,14 @@ def _snapshots(run: RunDirectory) -> Iterator[dict[str, Path]]:
     finally:
         for path in found.values():
             path.unlink(missing_ok=True)
+
+
+def _model_files(snapshot: Path) -> list[tuple[str, bool]]:
+    """The blobs that models name, as paths in the run, and whether they were pruned."""
+    query = "SELECT {0}, pruned IS NOT NULL FROM models WHERE {0} IS NOT NULL"
+    with closing(sqlite3.connect(snapshot)) as connection:
+        rows = connection.execute(f"{query.format('checkpoint')} UNION {query.format('onnx')} ORDER BY 2 DESC")
+        return [(f"blobs/{blob[:2]}/{blob}", bool(pruned)) for blob, pruned in rows]  # not pruned by one: that counts
 
 
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:
