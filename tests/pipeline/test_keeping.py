@@ -91,6 +91,46 @@ def test_full_disk_costs_only_models_that_have_a_copy(ctx: Context) -> None:
     assert steps(full) == []
 
 
+def test_without_the_backups_everything_else_is_still_deleted(ctx: Context, tmp_path: Path) -> None:
+    for number in range(4):
+        model(ctx, number)
+    (due,) = backup.plan(ctx)
+    due.do()
+    (job,) = ctx.run.fabric.jobs.claim("w", {})
+    jobs.run_job(ctx.run, job, "test")
+    orphan, full = store_blob(ctx, b"orphan"), replace(ctx, services=FULL, state={})
+    (tmp_path / "copies").rename(tmp_path / "away")
+    (step,) = steps(full)
+    assert "delete 1 files that nothing names" in step.what and "0 old models" in step.what
+    step.do()
+    assert orphan not in blobs(ctx)
+    assert steps(full) == []
+    (tmp_path / "away").rename(tmp_path / "copies")
+    (step,) = steps(full)
+    (tmp_path / "copies").rename(tmp_path / "away")  # between the plan and its step
+    step.do()
+    assert not any(found.pruned for found in ModelStore(ctx.run).ls())
+
+
+def test_backups_are_asked_once_a_backup(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, copied = [0], BackupStore.copied
+
+    def counted(self: BackupStore, identity: str) -> set[str]:
+        asked[0] += 1
+        return copied(self, identity)
+
+    monkeypatch.setattr(BackupStore, "copied", counted)
+    full = replace(ctx, services=FULL)
+    for backups in (1, 2):
+        (due,) = backup.plan(replace(ctx, clock=VirtualClock(SYSTEM_CLOCK.now() + 3700 * backups)))
+        due.do()
+        (job,) = ctx.run.fabric.jobs.claim("w", {})
+        ctx.run.fabric.jobs.finish(job, jobs.run_job(ctx.run, job, "test"))
+        for _ in range(3):
+            steps(full)
+        assert asked == [backups]
+
+
 def tick_janitor(ctx: Context) -> int:
     return tick(janitor.SERVICE, ctx)
 
@@ -105,11 +145,14 @@ def test_old_jobs_and_heard_events_are_forgotten_and_no_others() -> None:
         run.fabric.jobs.fail(dead, "no")
         for number in range(5):
             ctx.publish(GamesValidated(job=str(number), valid=1, quarantined=0))
+        run.fabric.registry.set("node/a", {}, ttl=5)
+        run.fabric.leases.acquire("replay/log/1", ttl=5).release()
         clock.advance(8 * 86400)
         ctx.publish(GamesValidated(job="new", valid=1, quarantined=0))
         for effect in ("log", "webhook"):
             run.fabric.registry.set(f"effect/{effect}", {"cursor": 4 if effect == "webhook" else 6, "held": {}})
         assert tick_janitor(ctx) == 1
+        assert run.fabric.registry.purge() == run.fabric.leases.purge() == 0  # done
         assert {job.id for job in run.fabric.jobs.ls()} == {"dead", "waits"}
         assert [entry.sequence for entry in run.fabric.log.read()] == [5, 6, 7]
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import time
+from typing import cast
 
 import psutil
 
+from ringrift.errors import DataError
 from ringrift.fabric.files import sweep
-from ringrift.pipeline.breakers import BREAKERS
+from ringrift.pipeline.breakers import BREAKERS, Unavailable
 from ringrift.pipeline.effects import EFFECTS, purge_events
 from ringrift.pipeline.events import BackupFinished, CleanedUp
 from ringrift.pipeline.health import disk_share
+from ringrift.pipeline.logs import log
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.settings import KeepingSettings
 from ringrift.store import ModelStore
@@ -22,6 +25,7 @@ from ringrift.store.check import needed_blobs
 DAY = 86400.0
 YOUNG = 3600.0  #: what was stored less than this ago may be about to be named
 KEY = "janitor"  #: when it was last done, in the registry
+COPIED = "janitor/copied"  #: in the state: the blobs that a backup has, and which backup
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def find_waste(ctx: Context, keeping: KeepingSettings, *, models: bool) -> Waste
     old: dict[str, tuple[str, ...]] = {}
     if models and keeping.backup_to:
         copied = _copied(ctx, keeping.backup_to)
-        for config in ctx.configs:
+        for config in ctx.configs if copied else ():
             gone = ModelStore(ctx.run).prune(config, keeping.models, copied=copied, dry_run=True)
             if gone:
                 old[config] = tuple(model.id for model in gone)
@@ -75,6 +79,7 @@ def clean(ctx: Context, keeping: KeepingSettings, waste: Waste) -> None:
     free = psutil.disk_usage(str(run.path)).free
     pruned = 0
     if waste.models:
+        ctx.state.pop(COPIED, None)  # pieces may be gone since: asked again before anything is deleted
         copied = _copied(ctx, keeping.backup_to)
         for config in waste.models:
             ctx.checkpoint()
@@ -84,6 +89,8 @@ def clean(ctx: Context, keeping: KeepingSettings, waste: Waste) -> None:
     limit = ctx.clock.now() - keeping.days * DAY
     jobs = run.fabric.jobs.purge(limit)
     ctx.checkpoint()
+    run.fabric.registry.purge()
+    run.fabric.leases.purge()
     events = purge_events(run.fabric, EFFECTS, limit)
     run.fabric.registry.set(KEY, {"at": ctx.clock.now(), "disk": before})
     freed = max(0, psutil.disk_usage(str(run.path)).free - free)
@@ -92,12 +99,19 @@ def clean(ctx: Context, keeping: KeepingSettings, waste: Waste) -> None:
 
 
 def _copied(ctx: Context, place: str) -> set[str]:
-    """The blobs that the last backup of this run has."""
-    if ctx.bus.last(BackupFinished) is None:
+    """The blobs that the last backup of this run has, asked for once a backup; none while the place is down."""
+    if (last := ctx.bus.last(BackupFinished)) is None:
         return set()
-    with BREAKERS.guard("backups"):
-        mine = [one for one in BackupStore(place).ls() if one.identity == ctx.run.identity]
-    return {name.rpartition("/")[2] for name in mine[-1].files if name.startswith("blobs/")} if mine else set()
+    asked, known = cast("tuple[tuple[int, str], set[str]]", ctx.state.get(COPIED, ((0, ""), set())))
+    if asked != (last.sequence, place):
+        try:
+            with BREAKERS.guard("backups"):
+                known = BackupStore(place).copied(ctx.run.identity)
+        except (DataError, Unavailable) as error:
+            log.warning("no old model is deleted: its copy cannot be looked for", place=place, error=str(error))
+            return set()
+        ctx.state[COPIED] = (last.sequence, place), known
+    return known
 
 
 SERVICE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0, required=False)
