@@ -181,6 +181,8 @@ class BackupFinished(Event):
     """Of the whole run."""
     sent_bytes: int
     """That were not there yet."""
+    lost: list[str]
+    """Files of pruned models that neither the run nor any backup has any more."""
     seconds: float
 
 

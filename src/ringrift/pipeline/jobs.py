@@ -184,7 +184,7 @@ def _backup(at: Work, wanted: BackupTo) -> Event:
         place.prune(wanted.keep)
     return BackupFinished(
         job=at.job.id, to=wanted.place, name=made.manifest, files=made.files, size_bytes=made.size_bytes,
-        sent_bytes=made.sent_bytes, seconds=round(made.seconds, 2),
+        sent_bytes=made.sent_bytes, lost=list(made.lost), seconds=round(made.seconds, 2),
     )  # fmt: skip
 
 
