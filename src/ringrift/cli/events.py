@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import threading
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,21 +56,20 @@ def events_tail(
     """Show the last events, and the next ones as they come, until Ctrl-C; with --json a line of JSON each."""
     import json as writer
 
-    types = _types(type_)
+    types, ended = _types(type_), threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: ended.set())  # not an exception in the midst of a query
     with opened(run, config) as directory:
         log = directory.fabric.log
-        found, after = log.tail(limit, types=types, key=config), log.last()
-        try:
-            while True:
-                for entry in found:
-                    typer.echo(writer.dumps(dataclasses.asdict(entry)) if json else line(entry))
-                while not log.wait(after, FOLLOW_SECONDS):
-                    pass
-                last = log.last()
-                found = log.read(after, types=types, key=config)
-                after = max(after, found[-1].sequence) if len(found) == 1000 else max(after, last)
-        except KeyboardInterrupt:
-            return
+        after = log.last()
+        found = [entry for entry in log.tail(limit, types=types, key=config) if entry.sequence <= after]
+        while not ended.is_set():
+            for entry in found:
+                typer.echo(writer.dumps(dataclasses.asdict(entry)) if json else line(entry))
+            while not ended.is_set() and not log.wait(after, FOLLOW_SECONDS):
+                pass
+            last = log.last()
+            found = log.read(after, types=types, key=config)
+            after = max(after, found[-1].sequence) if len(found) == 1000 else max(after, last)
 
 
 @events_app.command("trace")
