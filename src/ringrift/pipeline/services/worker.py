@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-import structlog
-
 from ringrift.fabric import JobState
 from ringrift.pipeline.health import disk_share
+from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Profile, Service, Step
 from ringrift.pipeline.standing import wake_service
 from ringrift.pipeline.worker import Crew, Held
 
-_log = structlog.get_logger()
 STATE = "crew"  #: where `Context.state` has the crew
 
 
@@ -41,9 +39,9 @@ def plan(ctx: Context) -> Iterator[Step]:
 
 
 def _settle(ctx: Context, crew: Crew, held: Held) -> None:
-    with structlog.contextvars.bound_contextvars(job=held.job.id):
+    with bound(job=held.job.id):
         left = crew.settle(held)
-        _log.info("job ended", state=left.state.value if left else "lost", error=left.error if left else "")
+        log.info("job ended", state=left.state.value if left else "lost", error=left.error if left else "")
     wake_service(ctx, held.job)
 
 
