@@ -59,6 +59,7 @@ def plan(ctx: Context) -> Iterator[Step]:
     share, entry = disk_share(ctx.run.path), ctx.run.fabric.registry.get(KEY)
     full = share >= mark
     ago = ctx.clock.now() - float(str(entry.value["at"])) if entry else float("inf")
+    ago = ago if ago >= 0 else float("inf")  # the date was set back
     if not full and ago < DAY:
         return
     waste = find_waste(ctx, keeping, models=full)
