@@ -31,7 +31,7 @@ from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Lease
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, TreeSettings
-from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, selfplay_tasks
+from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards, window
 from ringrift.store.validate import Validated, validate
@@ -192,7 +192,11 @@ def selfplay_stage(
     if isinstance(player.search, TreeSettings):
         player = replace(player, search=replace(player.search, simulations=budget))
     done = store.work_ids(f"{name}/")
-    tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done))
+    restarts: list[tuple[int, ...]] = []
+    if settings.restart_share:
+        recent = store.iter_valid(config, store.flow(config).newest - settings.restart_games)
+        restarts = list(filter(None, (regretted(game.read()) for game in recent)))
+    tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done, restarts=restarts))
     players, tasks = drawn_seats(player, tasks)
     new = plies = 0
     with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:

@@ -1,4 +1,5 @@
-"""Seeds, and the random plies that games start with.
+"""Seeds, and the plies that games start with: random ones, or those of an earlier game that went another way than
+its search believed.
 
 A game of a match never starts where a training game may: positions fall into two halves by `held_for_matches`, and
 each side draws its openings from its own.
@@ -10,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from ringrift.rules import Game, Options, config_info
+from ringrift.rules import Game, Options, Record, config_info
 
 
 def derive_seed(seed: int, *words: int | str) -> int:
@@ -41,3 +42,22 @@ def random_opening(
             game._push(played[-1])
         if not game.is_over and (plies == 0 or held_for_matches(game) == of_match):
             return tuple(played)
+
+
+def regretted(record: Record, least: float = 0.5) -> tuple[int, ...]:
+    """The packed moves of a game up to the decision whose search gave the later winner the least chance.
+
+    Empty where no chance was below 1 - `least`, where nothing was searched, and where the position is held for matches.
+    """
+    search = record.search
+    if search is None or not len(search.ply) or not record.winner or record.start:
+        return ()
+    regret = 1.0 - search.root_value[:, record.winner - 1].astype(np.float32)
+    worst = int(regret.argmax())
+    moves = tuple(record.moves[: search.ply[worst]].tolist())
+    if regret[worst] < least or not moves:
+        return ()
+    game = Game(record.config, record.options)
+    for move in moves:
+        game._push(move)
+    return () if held_for_matches(game) else moves

@@ -27,18 +27,23 @@ def selfplay_tasks(
     seed: int = 0,
     options: Options | None = None,
     done: Container[str] = (),
+    restarts: Sequence[tuple[int, ...]] = (),
 ) -> Iterator[Task]:
     """The games 0 … `games` - 1 of the batch `name` whose work ids are not in `done`.
 
     Everything random in a game comes from (`seed`, config, `name`, index): asked again, the missing ones come out as
-    they would have been.
+    they would have been, if `restarts`, the openings that `restart_share` of the games draw from, are the same.
     """
     seats = (0,) * config_info(config).players
     for index in range(games):
         if (work := work_id(name, index)) not in done:
             game_seed = derive_seed(seed, "selfplay", config, name, index)
-            plies = int(np.random.default_rng(game_seed).integers(settings.opening_plies + 1))
-            opening = random_opening(config, plies, derive_seed(game_seed, "opening"), options)
+            rng = np.random.default_rng(game_seed)
+            plies = int(rng.integers(settings.opening_plies + 1))
+            if restarts and rng.random() < settings.restart_share:
+                opening = restarts[int(rng.integers(len(restarts)))]
+            else:
+                opening = random_opening(config, plies, derive_seed(game_seed, "opening"), options)
             yield Task(work, game_seed, seats, opening)
 
 

@@ -44,6 +44,11 @@ class SelfplaySettings:
     """The search of an engine that has one."""
     opening_plies: int = 8
     """A game starts with 0 to so many random plies, so that no two are alike; they are no samples."""
+    restart_share: float = 0.0
+    """Share of the games that start where an earlier game went another way than its search believed, in place of random
+    plies (RGSC, arXiv 2602.20809)."""
+    restart_games: int = 2000
+    """The newest valid games, in which such positions are looked for."""
     temperature_decisions: int = 0
     """For so many decisions after the opening, the move is drawn from the search's policy; then it is its choice."""
     temperature: TemperatureSettings = field(default_factory=TemperatureSettings)
@@ -64,6 +69,8 @@ class SelfplaySettings:
             raise ValueError(unknown("engine", self.engine, ENGINES))
         if self.opening_plies < 0 or self.temperature_decisions < 0:
             raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")
+        if not 0.0 <= self.restart_share <= 1.0 or self.restart_games < 1:
+            raise ValueError("restart_share is a share, 0 to 1, and restart_games 1 or more")
         if self.progressive_simulations < 0 or self.progressive_models < 1:
             raise ValueError("progressive_simulations is 0 or more, progressive_models 1 or more")
 
