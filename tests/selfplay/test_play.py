@@ -21,6 +21,7 @@ from ringrift.selfplay import (
     held_for_matches,
     play,
     random_opening,
+    regretted,
     selfplay_tasks,
 )
 
@@ -65,6 +66,35 @@ def test_matches_and_training_start_from_other_positions(config: str) -> None:
         for move in task.opening:
             game.push(game.move(move))
         assert not task.opening or not held_for_matches(game)
+
+
+def test_restarts_begin_where_a_search_was_most_wrong() -> None:
+    uniform = choose("gumbel", "square8_2p", GumbelSettings(simulations=4))
+    records = [Record.from_bytes(one) for one in played(uniform, 6).values()]
+    found = []
+    for record in records:
+        search = record.search
+        assert search is not None
+        chance = np.full_like(search.root_value, 0.9)
+        believed = dataclasses.replace(record, search=dataclasses.replace(search, root_value=chance.copy()))
+        assert regretted(believed) == ()
+        worst = len(chance) // 2
+        chance[worst, record.winner - 1] = 0.1
+        if restart := regretted(dataclasses.replace(record, search=dataclasses.replace(search, root_value=chance))):
+            assert list(restart) == record.moves[: search.ply[worst]].tolist()
+            game = Game("square8_2p")
+            for move in restart:
+                game._push(move)
+            assert not held_for_matches(game)
+            found.append(restart)
+    assert 0 < len(found) < 6, "about half of the positions are held for matches"
+
+    half = dataclasses.replace(SETTINGS, restart_share=0.5)
+    openings = [task.opening for task in selfplay_tasks("square8_2p", "batch", 200, half, restarts=found)]
+    assert 70 <= sum(opening in found for opening in openings) <= 130
+    assert not any(
+        task.opening in found for task in selfplay_tasks("square8_2p", "batch", 50, SETTINGS, restarts=found)
+    )
 
 
 @pytest.mark.parametrize("engine", ["random", "heuristic"])
