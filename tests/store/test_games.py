@@ -317,6 +317,14 @@ def test_shard_says_what_the_games_say(run: RunDirectory, config: str) -> None:
         assert np.roll(held.rank_target[row], seat).tolist() == list(record.ranks)
         assert np.allclose(np.roll(held.root_value[row], seat), search.root_value[at])
         assert held.policy_weight[row] == search.full[at]
+        won = np.eye(game.num_seats)[record.winner - 1]
+        for place, horizon in enumerate((6, 20)):
+            later = [*search.root_value[at + 1 :].astype(np.float64), won]
+            weights = (1 - 1 / horizon) ** np.arange(len(later))
+            weights[:-1] /= horizon
+            ahead = np.roll(held.short_term_value[row, place], seat)
+            assert np.allclose(ahead, weights @ later, atol=1e-3)
+        assert held.surprise[row] == 0
         final = record.replay()
         owners = dict.fromkeys(cells(final.transform(g)), 0) | territory(final.transform(g))
         rotated = [owner and (owner - 1 - seat) % game.num_seats + 1 for owner in owners.values()]
@@ -474,16 +482,16 @@ def test_damaged_shards_are_named_and_made_again(run: RunDirectory) -> None:
 
 def test_shards_of_another_release(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(run, range(2))
-    monkeypatch.setattr(samples, "FORMAT", 3)
+    monkeypatch.setattr(samples, "FORMAT", 4)
     (newer,) = export(run, CONFIG).shards
     monkeypatch.undo()
-    with pytest.raises(FormatTooNew, match="format 3"):
+    with pytest.raises(FormatTooNew, match="format 4"):
         read_shard(run.fabric.blobs.path(newer.blob))
     assert window(run, CONFIG, 10) == []
     monkeypatch.setattr(samples, "FORMAT", 1)
     (first,) = export(run, CONFIG).shards
     monkeypatch.undo()
-    with pytest.raises(EncodingMismatch, match="format 1, this release reads 2"):
+    with pytest.raises(EncodingMismatch, match="format 1, this release reads 3"):
         read_shard(run.fabric.blobs.path(first.blob))
     assert not [problem for problem in check(run) if problem.what.startswith("shard")]
     (older,) = export(run, CONFIG).shards
@@ -492,7 +500,7 @@ def test_shards_of_another_release(run: RunDirectory, monkeypatch: pytest.Monkey
         read_shard(run.fabric.blobs.path(older.blob))
     assert window(run, CONFIG, 10) == []
     (again,) = export(run, CONFIG).shards
-    assert again.encoding_hash == "f" * 16 + "/2"
+    assert again.encoding_hash == "f" * 16 + "/3"
     assert [path.name for path in window(run, CONFIG, 10)] == [again.blob]
 
 

@@ -34,7 +34,8 @@ def shard(path: Path, config: str = "square8_2p", samples: int = 300, seed: int 
         ownership = rng.integers(0, info.players + 1, (info.height, info.width), np.uint8)
         shares, left_over = rng.random((2, info.players), np.float32), int(rng.integers(300))
         ending = (ownership, shares, left_over)
-        made.append(Sample(planes, globals_, addresses, target, 1.0, value, value, ranks, *ending, number, 1, 0))
+        values = (value, value, np.stack([value, value]), ranks)
+        made.append(Sample(planes, globals_, addresses, target, 1.0, *values, *ending, number, 1, 0))
     builder.add(1, made)
     path.write_bytes(builder.content())
     return path

@@ -36,10 +36,11 @@ from ringrift.rules import Game, Record, config_info
 from ringrift.store.games import GameStore
 from ringrift.store.run import RunDirectory
 
-FORMAT = 2
+FORMAT = 3
 SHARD_SAMPLES = 8192
 SHARD_BYTES = 1 << 26  #: of its planes, unpacked
 SUFFIX = ".npz"
+HORIZONS = (6, 20)  #: decisions over which `short_term_value` reaches, on average
 PROBED = 32  #: every so many samples, all symmetries are tried, for the report
 Number = TypeVar("Number", bound=np.generic)
 _TERRITORY = feature_slice(PLANE_TABLE, "territory")
@@ -82,6 +83,11 @@ class Samples:
     """1 for the winner; mover first"""
     root_value: NDArray[np.float16]  # [N, P]
     """the search's winning probabilities, without a search the value target; mover first"""
+    short_term_value: NDArray[np.float16]  # [N, 2, P]
+    """winning probabilities over about the next 6 and the next 20 decisions: the root values after this one, each with
+    1 - 1/6 (1 - 1/20) of the weight of the one before, ending in the outcome; mover first"""
+    surprise: NDArray[np.float16]  # [N]
+    """KL divergence in nats of the policy target from the prior of the network that played; 0 where unknown"""
     rank_target: NDArray[np.uint8]  # [N, P]
     """final ranks, 1 is best; mover first"""
     ownership: NDArray[np.uint8]  # [N, H, W]
@@ -150,8 +156,17 @@ def read_shard(path: Path) -> Samples:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CorruptBlob(f"{path} is corrupt ({error}): `ringrift data check --repair` has it made again") from error
     samples = Samples(**arrays | {name: str(arrays[name]) for name in ("config", "encoding_hash")})
-    per_sample = {"planes_packed", "globals", "policy_weight", "value_target", "root_value", "rank_target", "ply"}
-    per_sample |= {"ownership", "territory_share", "eliminated_share", "plies_left", "weight", "game_id", "symmetry"}
+    alone = {
+        "config",
+        "encoding_hash",
+        "games",
+        "box",
+        "plane_bits",
+        "policy_offsets",
+        "policy_address",
+        "policy_target",
+    }
+    per_sample = {field.name for field in fields(Samples)} - alone
     lengths = {len(arrays[name]) for name in per_sample}
     if lengths != {len(samples)} or len(samples.policy_offsets) != len(samples) + 1:
         raise CorruptBlob(f"{path} is corrupt (its arrays have different lengths)")
@@ -278,6 +293,7 @@ class Sample:
     policy_weight: float
     value: NDArray[np.float32]
     root_value: NDArray[np.float32]
+    short_term: NDArray[np.float32]  # [2, P]
     ranks: NDArray[np.uint8]
     ownership: NDArray[np.uint8]
     shares: NDArray[np.float32]  # [2, P]: of territory, of eliminated rings
@@ -310,6 +326,17 @@ class Ending:
         return np.roll(self._shares, 1 - mover, axis=1)
 
 
+def short_terms(values: NDArray[np.floating], won: NDArray[np.floating]) -> NDArray[np.float32]:  # [D, 2, P]
+    """`short_term_value` by absolute seat of decisions with the root values [D, P], in a game with that outcome [P]."""
+    out = np.empty((len(values), 2, len(won)), np.float32)
+    for place, horizon in enumerate(HORIZONS):
+        ahead = np.array(won, np.float64)
+        for row in range(len(values) - 1, -1, -1):
+            out[row, place] = ahead
+            ahead += (values[row] - ahead) / horizon
+    return out
+
+
 def decisions(record: Record) -> Iterator[tuple[Game, NDArray[np.uint32], int]]:
     """Every position of a record in which something was decided: the game (a live one: copy it to keep it), its packed
     playable moves [A], and the index of the played one."""
@@ -330,13 +357,15 @@ def game_samples(id_: int, record: Record, settings: ExportSettings, probe: Prob
     ranks = np.array(record.ranks, np.uint8)
     won = np.eye(len(ranks), dtype=np.float32)[record.winner - 1]
     ending = Ending(record)
+    ahead = short_terms(search.root_value.astype(np.float64), won) if search is not None else won[None, None]
     for game, playable, played in decisions(record):
-        root_value, policy_weight = won, 1.0
+        root_value, policy_weight, short_term = won, 1.0, np.stack([won, won])
         if search is None:
             target = np.eye(len(playable), dtype=np.float32)[played]
         elif (row := searched.get(game.ply)) is not None:
             target = search.policy[search.offsets[row] : search.offsets[row + 1]].astype(np.float32)
             root_value, policy_weight = search.root_value[row].astype(np.float32), float(search.full[row])
+            short_term = ahead[row]
         else:
             continue
         symmetry = _choose_symmetry(game, rng, settings, probe)
@@ -354,6 +383,7 @@ def game_samples(id_: int, record: Record, settings: ExportSettings, probe: Prob
             policy_weight=policy_weight,
             value=np.roll(won, turn),
             root_value=np.roll(root_value, turn),
+            short_term=np.roll(short_term, turn, axis=1),
             ranks=np.roll(ranks, turn),
             ownership=ending.ownership(symmetry, game.to_move),
             shares=ending.shares(game.to_move),
@@ -433,6 +463,8 @@ class ShardBuilder:
             policy_weight=stacked("policy_weight", np.float32),
             value_target=stacked("value", np.float32).reshape(-1, seats),
             root_value=stacked("root_value", np.float16).reshape(-1, seats),
+            short_term_value=stacked("short_term", np.float16).reshape(-1, 2, seats),
+            surprise=np.zeros(len(self.samples), np.float16),
             rank_target=stacked("ranks", np.uint8).reshape(-1, seats),
             ownership=stacked("ownership", np.uint8).reshape(-1, *self._box[1:]),
             territory_share=shares[:, 0],

@@ -31,6 +31,8 @@ class Batch(NamedTuple):
     shares: Tensor  # float32 [B, 2, P]: of territory and of eliminated rings at the end
     plies_left: Tensor  # float32 [B]: to the end of the game
     weight: Tensor  # float32 [B]
+    short_term: Tensor  # float32 [B, 2, P]: winning probabilities over about the next 6 and the next 20 decisions
+    index: Tensor  # type: ignore[assignment]  # int64 [B]: the sample's place in the window
 
     def to(self, device: str) -> Self:
         return type(self)(*(tensor.to(device) for tensor in self))
@@ -72,6 +74,8 @@ class Window:
             shares=tensor(np.stack([s.territory_share[rows], s.eliminated_share[rows]], 1).astype(np.float32)),
             plies_left=tensor(s.plies_left[rows].astype(np.float32)),
             weight=tensor(s.weight[rows]),
+            short_term=tensor(s.short_term_value[rows].astype(np.float32)),
+            index=tensor(rows),
         )
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator[Batch]:
