@@ -24,7 +24,7 @@ ROUNDS, GAMES = 2, 250
 def main(directory: str = "runs/example") -> None:
     play = SelfplaySettings(search=GumbelSettings(simulations=16))
     learn = TrainSettings(architecture="nano")
-    compare = MatchSettings(games=40)
+    gate = GateSettings(gates={"random": 0.85}, games=100)
     with RunDirectory.open_or_create(Path(directory)) as run, run.loop_lease() as lease:
         for number in range(1, ROUNDS + 1):
             # Self-play: the heuristic to begin with, then the newest network; every finished game is stored at once.
@@ -36,10 +36,8 @@ def main(directory: str = "runs/example") -> None:
             exported = stages.export_stage(run, CONFIG, ExportSettings())
             # Training starts from the newest network and makes a candidate.
             candidate = stages.train_stage(run, CONFIG, learn)
-            # The candidate plays the promoted model, or the untrained weights, and takes its place if it is better.
-            opponent = stages.gate_opponent(run, CONFIG)
-            match = stages.match_stage(run, CONFIG, candidate.id, opponent, compare)
-            verdict = stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), match, lease=lease)
+            # The candidate plays its gauntlet, ending with the promoted model, and takes its place if it is better.
+            verdict = stages.gate_stage(run, CONFIG, candidate.id, gate, MatchSettings(), lease=lease)
             print(
                 f"round {number}: {played.new} games, {replayed.quarantined} quarantined, {exported.samples} samples,"
                 f" loss {candidate.metrics['loss_before']:.3f} → {candidate.metrics['loss_after']:.3f};"

@@ -1,4 +1,4 @@
-"""Intervals, Elo and the rule of promotion."""
+"""Intervals and Elo."""
 
 from __future__ import annotations
 
@@ -7,30 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from ringrift.evaluation import GateSettings, MatchResult, elo, judge, score_interval
+from ringrift.evaluation import elo, score_interval
 from ringrift.evaluation.match import SEATINGS
-
-
-def result(wins: int, games: int, interval: tuple[float, float]) -> MatchResult:
-    return MatchResult(
-        "square8_2p",
-        "m-1",
-        "best",
-        wins,
-        games - wins,
-        0,
-        games,
-        wins / games,
-        interval,
-        0,
-        (0, 0),
-        1,
-        0,
-        1,
-        {},
-        0,
-        0.95,
-    )
 
 
 def test_independent_games_give_wilsons_interval() -> None:
@@ -76,14 +54,3 @@ def test_elo() -> None:
     for seatings in SEATINGS.values():
         assert elo(0.5, seatings) == 0
         assert elo(0.7, seatings) == pytest.approx(-elo(0.3, seatings), abs=0.1)
-
-
-def test_the_rule_of_promotion() -> None:
-    assert judge(result(62, 100, (0.52, 0.71)), GateSettings()).passes
-    assert not judge(result(57, 100, (0.47, 0.66)), GateSettings()).passes
-    assert judge(result(57, 100, (0.47, 0.66)), GateSettings(above=0)).passes
-    verdict = judge(result(540, 1000, (0.51, 0.57)), GateSettings())
-    assert not verdict.passes
-    assert "below 0.55" in verdict.reason
-    with pytest.raises(ValueError, match="shares from 0 to 1"):
-        GateSettings(score=55)

@@ -30,7 +30,8 @@ from ringrift.store.check import check
 CONFIG = "square8_2p"
 LOOP = [sys.executable, "-m", "ringrift", "loop", "--config", CONFIG, "--games", "12", "--simulations", "4"]
 LOOP += ["--engine", "gumbel", "--steps", "20", "--set", "training.architecture=nano", "--set", "match.games=4"]
-LOOP += ["--set", "gate.games=4", "--set", 'loop.opponents=["random"]', "--set", "loop.precision=float32"]
+LOOP += ["--set", "gate.games=4", "--set", "gate.gates={random=0.01}", "--set", "loop.precision=float32"]
+LOOP += ["--set", "gate.gate_games=4"]
 LOOP += ["--set", "match.search.simulations=2", "--set", "services.port=0"]
 
 

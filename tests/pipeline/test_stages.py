@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ringrift.errors import DataError, RulesError
-from ringrift.evaluation import GateSettings, MatchSettings
+from ringrift.evaluation import GateSettings, Hurdle, MatchResult, MatchSettings, decide
 from ringrift.pipeline import stages
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
@@ -42,20 +43,61 @@ def test_from_self_play_to_promotion(tmp_path: Path) -> None:
         assert candidate.parents == (store.resolve(CONFIG, "initial").id,)
         assert stages.newest_model(run, CONFIG, LEARN).id == candidate.id
 
-        assert stages.gate_opponent(run, CONFIG) == "initial"
-        result = stages.match_stage(run, CONFIG, candidate.id, "initial", COMPARE)
-        assert result.games == 4
-        assert len(list((run.path / "matches").iterdir())) == 1  # for ratings
-        lost = dataclasses.replace(result, score=0.25, interval=(0.1, 0.5))
-        assert not stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), lost).passes
+        easy = GateSettings(gates={"random": 0.1}, gate_games=4, games=4)
+        lost = stages.gate_stage(run, CONFIG, candidate.id, easy, COMPARE)
+        assert not lost.passes and list(lost.matches) == ["random", "initial"]
         assert store.promoted(CONFIG) is None
-        won = dataclasses.replace(result, score=1.0, interval=(0.6, 1.0))
-        assert stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), won, promote=False).passes
-        assert store.promoted(CONFIG) is None
-        assert stages.gate_stage(run, CONFIG, candidate.id, GateSettings(), won).passes
-        assert store.promoted(CONFIG) == candidate.id
-        assert stages.gate_opponent(run, CONFIG) == "best"
-        assert stages.choose_player(run, CONFIG, "best").name == candidate.id
+        kept = store.show(candidate.id).metrics
+        assert kept["gate"] == {"passes": False, "reason": lost.reason}
+        assert [one["name"] for one in kept["gauntlet"]] == ["random", "initial"]  # type: ignore[attr-defined]
+        assert len(list((run.path / "matches").iterdir())) == 2  # for ratings
+
+
+def won(run: RunDirectory, model: str, plan: Sequence[Hurdle]) -> dict[str, MatchResult | None]:
+    """Every match of a gauntlet, won altogether."""
+    return {
+        one.name: MatchResult(
+            config=CONFIG, a=model, b=one.opponent, wins=400, losses=0, draws=0, games=400, score=1.0,
+            interval=(0.99, 1.0), elo=1200, elo_interval=(800, 1200), openings=200, duplicates=0, plies=50,
+            simulations={}, seed=0, confidence=0.95, pentanomial=(0, 0, 0, 0, 200),
+            openings_sha256=one.openings_sha256,
+        )
+        for one in plan
+    }  # fmt: skip
+
+
+def test_what_is_stated_holds_until_another_is_promoted(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        store, blobs = ModelStore(run), run.fabric.blobs
+        one, two, three = (
+            store.register(CONFIG, blobs.put(name, ".safetensors"), None, {}) for name in (b"1", b"2", b"3")
+        )
+        models = {name: store.show(name) for name in (one, two, three)}
+        plan = stages.state_gauntlet(run, models[one], GateSettings(), COMPARE)
+        assert [hurdle.name for hurdle in plan] == ["random", "heuristic", "initial"]
+        assert stages.state_gauntlet(run, store.show(one), GateSettings(gates={}), COMPARE) == plan
+        verdict = decide(plan, won(run, one, plan))
+        stages.promote_candidate(run, CONFIG, one, verdict)
+        (entry,) = store.history(CONFIG)
+        assert entry.model == one and entry.previous is None
+        evidence: Any = entry.evidence
+        assert [hurdle["openings_sha256"] for hurdle in evidence["gauntlet"]] == [one.openings_sha256 for one in plan]
+        assert evidence["matches"]["initial"]["games"] == 400
+        with pytest.raises(DataError, match="is promoted for square8_2p: name a candidate"):
+            stages.state_gauntlet(run, store.show(one), GateSettings(), COMPARE)
+
+        before = stages.state_gauntlet(run, models[two], GateSettings(), COMPARE)
+        assert [hurdle.opponent for hurdle in before] == ["random", "heuristic", one]
+        late = decide(before, won(run, two, before))
+        assert store.promote(three, over=one)
+        with pytest.raises(DataError, match=f"{three} was promoted while {two} was measured with {one}"):
+            stages.promote_candidate(run, CONFIG, two, late)
+        after = stages.state_gauntlet(run, store.show(two), GateSettings(), COMPARE)
+        assert [(hurdle.name, hurdle.opponent) for hurdle in after[2:]] == [("best", three), ("former-1", one)]
+        assert decide(after, late.matches).next == after[2]  # what was played against another does not count
+        assert store.champions(CONFIG) == [three, one]
+        store.rollback(CONFIG)
+        assert store.champions(CONFIG) == [one]
 
 
 def test_a_match_that_was_killed_keeps_its_games(tmp_path: Path) -> None:

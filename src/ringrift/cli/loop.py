@@ -139,7 +139,12 @@ def gate(
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Let a candidate play the promoted model, and promote it if it is better by the rule; status 1 if it is not."""
+    """Let a candidate run its gauntlet, and promote it if it passes; status 1 if it does not.
+
+    \b
+    ringrift gate --run runs/square8_2p
+    ringrift gate m-20 --games 800 --set gate.early=[0,35] --set 'gate.gates={random=0.85}' --no-promote
+    """
     from ringrift.pipeline import stages
     from ringrift.pipeline.display import Bars
     from ringrift.store import ModelStore, RunDirectory
@@ -148,10 +153,9 @@ def gate(
     with RunDirectory.open(directory_of(run, config, given)) as opened:
         newest = stages.newest_model(opened, config, given.training, given.loop.seed)
         model = newest if candidate == "newest" else ModelStore(opened).resolve(config, candidate)
-        opponent = stages.gate_opponent(opened, config)
-        rule = dataclasses.replace(given.match, games=given.gate.games)
-        result = stages.match_stage(opened, config, model.id, opponent, rule, seed=given.loop.seed, show=Bars())
-        verdict = stages.gate_stage(opened, config, model.id, given.gate, result, promote=promote)
+        verdict = stages.gate_stage(
+            opened, config, model.id, given.gate, given.match, seed=given.loop.seed, promote=promote, show=Bars()
+        )
     if json:
         print_json({"model": model.id, "promoted": verdict.passes and promote, **verdict.to_dict()})
     else:

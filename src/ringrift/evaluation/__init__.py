@@ -1,6 +1,6 @@
 """How strong: matches with seats and openings shared, sequential tests, ratings, and the rule of promotion."""
 
-from ringrift.evaluation.gate import Verdict, judge
+from ringrift.evaluation.gauntlet import Hurdle, Verdict, decide, gauntlet
 from ringrift.evaluation.kept import GameResult
 from ringrift.evaluation.match import MatchResult, Plan, Tally, match, planned_games
 from ringrift.evaluation.ratings import Played, Pool, Rating, next_pairs, rate, read_anchors, read_pool
@@ -11,6 +11,7 @@ from ringrift.evaluation.statistics import elo, score_interval
 __all__ = [
     "GameResult",
     "GateSettings",
+    "Hurdle",
     "MatchResult",
     "MatchSettings",
     "Plan",
@@ -20,8 +21,9 @@ __all__ = [
     "Sprt",
     "Tally",
     "Verdict",
+    "decide",
     "elo",
-    "judge",
+    "gauntlet",
     "match",
     "next_pairs",
     "planned_games",

@@ -83,6 +83,11 @@ class MatchResult:
     spent: tuple[Mapping[str, float], ...] = field(default=(), compare=False)
     """Of A and of B, in the games that count: decisions, mean_seconds and max_seconds of one, nodes of all."""
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Openings by how many of their games A won."""
+        return self.pentanomial[::2] if len(self.pentanomial) == 5 else self.pentanomial
+
     def to_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
@@ -113,10 +118,20 @@ def player_label(choice: PlayerChoice) -> str:
     return f"{choice.name}@{choice.simulations}" if choice.simulations else choice.name
 
 
+def openings_needed(config: str, settings: MatchSettings) -> int:
+    """How many openings a match has, or at most so many of a test: `settings.games`, rounded up to whole openings."""
+    return math.ceil(settings.games / len(SEATINGS[config_info(config).players]))
+
+
 def planned_games(config: str, settings: MatchSettings) -> int:
-    """The games of a match, or at most so many of a test: whole openings, at least `settings.games`."""
-    size = len(SEATINGS[config_info(config).players])
-    return math.ceil(settings.games / size) * size
+    """The games of a match, or at most so many of a test."""
+    return openings_needed(config, settings) * len(SEATINGS[config_info(config).players])
+
+
+def openings_hash(openings: Iterable[Iterable[int]]) -> str:
+    """SHA-256 of openings, in their order."""
+    text = "\n".join(" ".join(map(str, opening)) for opening in openings)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Plan:
@@ -129,7 +144,7 @@ class Plan:
         self.players = tuple(replace(choice, limit=limit or choice.limit) for choice in (a, b))
         self.config, self.settings, self.seed, self.options = a.config, settings, seed, options
         self.rows = SEATINGS[config_info(a.config).players]
-        self.wanted = planned_games(a.config, settings) // len(self.rows)
+        self.wanted = openings_needed(a.config, settings)
         self.test: Sprt | None = None
         if settings.sprt:
             s0, s1 = (expected_score(difference, self.rows) for difference in settings.sprt)
@@ -137,8 +152,7 @@ class Plan:
         self._source = openings(a.config, seed, settings, options)
         self._openings: list[tuple[int, ...]] = []
         self.opening(self.wanted - 1)
-        text = "\n".join(" ".join(map(str, opening)) for opening in self._openings)
-        self.openings_sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.openings_sha256 = openings_hash(self._openings)
 
     def opening(self, index: int) -> tuple[int, ...]:
         """The packed moves of one opening."""

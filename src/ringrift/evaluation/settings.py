@@ -57,15 +57,45 @@ class MatchSettings:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """When a candidate becomes the promoted model."""
+    """When a candidate becomes the promoted model. All differences are Elo per seat; see docs/evaluation.md."""
 
-    games: int = 100
-    """Games of the match against the promoted model, or against the initial weights while there is none."""
-    score: float = 0.55
-    """Smallest share of the games that the candidate must win."""
-    above: float = 0.5
-    """The lower end of the interval of the score must lie above this; 0 for no such condition."""
+    gates: dict[str, float] = field(default_factory=lambda: {"random": 0.85, "heuristic": 0.6})
+    """Whom a candidate must beat, in this order, and with which share of the games between two; with more seats, with
+    the same odds per seat: 85 % of two are 74 % of three and 65 % of four for one seat against all others. Any players,
+    also models that serve as anchors."""
+    margin: float = 75.0
+    """A candidate better or worse than a gate asks by so much is misjudged as rarely as `alpha` and `beta` say."""
+    gate_games: int = 100
+    """Games against each of them, at most; at the end the share decides."""
+    early: tuple[float, float] = (0.0, 50.0)
+    """Hypotheses of the sequential test against the promoted model, or the initial weights while there is none …"""
+    games: int = 400
+    """… and its games, at most; undecided, it is not passed."""
+    mature: tuple[float, float] = (0.0, 20.0)
+    """The same, once there were `mature_after` promotions …"""
+    mature_games: int = 2000
+    """… and its games."""
+    mature_after: int = 10
+    """Promotions of the config after which a smaller gain is looked for."""
+    former: int = 2
+    """How many models that were promoted before must not win either …"""
+    worse: float = 50.0
+    """… in a test, of at most `games`, of being so much worse than they against being as good."""
+    alpha: float = 0.05
+    """Chance of a test to find the greater difference where the smaller one is true."""
+    beta: float = 0.05
+    """Chance of a test to find the smaller difference where the greater one is true."""
+    voids: float = 0.05
+    """Share of the games that a candidate may make void by its own fault."""
 
     def __post_init__(self) -> None:
-        if self.games < 1 or not 0 <= self.score <= 1 or not 0 <= self.above <= 1:
-            raise ValueError("games is 1 or more, score and above are shares from 0 to 1")
+        if wrong := {name: share for name, share in self.gates.items() if not 0 < share < 1}:
+            raise ValueError(f"gates are {wrong}; shares above 0 and below 1 are right, such as 0.6")
+        if min(self.games, self.gate_games, self.mature_games) < 1 or min(self.former, self.mature_after) < 0:
+            raise ValueError("games, gate_games and mature_games are 1 or more, former and mature_after 0 or more")
+        if not self.early[0] < self.early[1] or not self.mature[0] < self.mature[1]:
+            raise ValueError("early and mature are two differences in Elo, the smaller one first: 0 and 20")
+        if self.margin <= 0 or self.worse <= 0 or not 0 <= self.voids <= 1:
+            raise ValueError("margin and worse are more than 0, voids is a share from 0 to 1")
+        if not (0 < self.alpha < 0.5 and 0 < self.beta < 0.5):
+            raise ValueError("alpha and beta are above 0 and below 0.5, such as 0.05")

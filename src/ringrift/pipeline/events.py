@@ -86,10 +86,10 @@ class MatchFinished(Event):
 
     job: str
     a: str
-    """The candidate."""
+    """A candidate, or the promoted model."""
     b: str
     opponent: str
-    """What `b` was called: `best`, `initial`, `random`, …"""
+    """What the match was: `match/best`, `match/random`, … of a candidate, `check/3/previous` of the promoted model."""
     games: int
     score: float
     """Share of the games that A won."""

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ringrift.errors import DataError, SettingsError, unknown
+from ringrift.evaluation import Plan
 from ringrift.fabric import Job, Lease, Registry
 from ringrift.pipeline import stages
 from ringrift.pipeline.bus import Bus
@@ -32,7 +33,7 @@ from ringrift.pipeline.events import (
 )
 from ringrift.pipeline.settings import Recipe
 from ringrift.pipeline.stages import Show
-from ringrift.selfplay import PlaySettings, derive_seed
+from ringrift.selfplay import PlaySettings
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.backup import BackupStore
 
@@ -79,17 +80,22 @@ class Training(Payload):
 
 
 class MatchPair(Payload):
-    """Let a candidate play somebody."""
+    """Let a model play somebody, as it was stated beforehand."""
 
     a: str
-    """The candidate."""
     b: str
     """A player as `players` names it, `initial`, or the id of a model."""
-    opponent: str
-    """What `b` is to the candidate: `best`, or its own name."""
+    name: str
+    """What keeps the result among the figures of A: `match/heuristic`."""
     games: int
-    number: int
-    """Of the candidate; other openings for each."""
+    """At most."""
+    sprt: tuple[float, float] | None = None
+    """Hypotheses of the sequential test; none: all games are played."""
+    alpha: float = 0.05
+    beta: float = 0.05
+    seed: int
+    openings_sha256: str
+    """Of the openings; a match with others is not played."""
 
 
 class BackupTo(Payload):
@@ -167,12 +173,21 @@ def _match(at: Work, pair: MatchPair) -> Event:
     for name in (pair.a, pair.b):
         if name == "initial" or name.startswith("m-"):
             stages.check_model(run, ModelStore(run).resolve(config, name).id)
-    settings = replace(settings, games=pair.games, play=_alone(settings.play))
-    seed = derive_seed(at.recipe.loop.seed, "match", pair.number)
-    result = stages.match_stage(run, config, pair.a, pair.b, settings, seed=seed, show=at.show)
-    ModelStore(run).annotate(pair.a, **{f"match/{pair.b}": {"opponent": pair.opponent, **result.to_dict()}})
+    settings = replace(
+        settings, games=pair.games, sprt=pair.sprt, alpha=pair.alpha, beta=pair.beta, play=_alone(settings.play)
+    )
+
+    def planned(plan: Plan) -> None:
+        if plan.openings_sha256 != pair.openings_sha256:
+            raise DataError(
+                f"the openings of {at.job.id} have SHA-256 {plan.openings_sha256}, and {pair.openings_sha256} was"
+                " stated: settings of matches are to stay as they are while a candidate is measured"
+            )
+
+    result = stages.match_stage(run, config, pair.a, pair.b, settings, seed=pair.seed, planned=planned, show=at.show)
+    stages.note_match(run, pair.a, pair.name, result, time.time())
     return MatchFinished(
-        config=config, job=at.job.id, a=pair.a, b=pair.b, opponent=pair.opponent, games=result.games,
+        config=config, job=at.job.id, a=pair.a, b=pair.b, opponent=pair.name, games=result.games,
         score=result.score, low=result.interval[0], high=result.interval[1],
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from ringrift.errors import DataError, SettingsError, unknown
 from ringrift.evaluation import MatchResult, Rating, rate, read_anchors, read_pool
 from ringrift.pipeline.events import MatchFinished
 from ringrift.pipeline.settings import Recipe
+from ringrift.pipeline.stages import noted_matches
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
 
 
@@ -37,7 +38,7 @@ class Round:
     loss_after: float = 0.0
     """… and with the candidate's."""
     matches: dict[str, MatchResult] = field(default_factory=dict)
-    """Its matches by opponent: `random`, `initial`, `heuristic`, `best` (of that time)."""
+    """Its matches, by name of the hurdle."""
     verdict: str = ""
     finished: bool = False
     """It was judged …"""
@@ -78,15 +79,12 @@ def _round(number: int, model: ModelInfo, parent: ModelInfo | None, promoted: bo
     def new(name: str) -> int:
         return int(_number(figures, name) - _number(before, name))
 
-    matches = {}
-    for name, kept in figures.items():
-        if name.startswith("match/") and isinstance(kept, dict):
-            matches[str(kept["opponent"])] = MatchResult.from_dict({k: v for k, v in kept.items() if k != "opponent"})
     gate = figures.get("gate")
     return Round(
         config=model.config, round=number, candidate=model.id, parent=parent.id if parent else "",
         games=new("games_total"), samples=new("samples_total"), steps=_number(figures, "steps"),
-        loss_before=_number(figures, "loss_before"), loss_after=_number(figures, "loss_after"), matches=matches,
+        loss_before=_number(figures, "loss_before"), loss_after=_number(figures, "loss_after"),
+        matches=noted_matches(model, "match/"),
         verdict=str(gate.get("reason", "")) if isinstance(gate, dict) else "", finished=gate is not None,
         promoted=promoted,
     )  # fmt: skip

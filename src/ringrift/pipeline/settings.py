@@ -36,8 +36,6 @@ class LoopSettings:
     """Optimiser steps of a training; 0 for as many as the new samples are worth (training.passes)."""
     epochs: float = 0.0
     """Passes over the replay window, where `steps` is 0; 0 for as many steps as the new samples are worth."""
-    opponents: tuple[str, ...] = ("random", "initial", "heuristic")
-    """Whom every candidate plays besides the promoted model."""
     promote: bool = True
     """Promote a candidate that passes the gate; false: only say so."""
     precision: str = "int8"
@@ -162,7 +160,7 @@ def smoke(recipe: Recipe, rounds: int = 1) -> Recipe:
         selfplay=replace(recipe.selfplay, search=GumbelSettings(simulations=2, considered=2), play=few),
         training=replace(recipe.training, architecture="nano", batch_size=64, warmup_steps=4, average=0.9),
         match=replace(recipe.match, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=few),
-        gate=replace(recipe.gate, games=SMOKE_GAMES),
+        gate=replace(recipe.gate, gates={}, games=SMOKE_GAMES),
         loop=replace(
             recipe.loop,
             rounds=rounds,
@@ -170,7 +168,6 @@ def smoke(recipe: Recipe, rounds: int = 1) -> Recipe:
             games=SMOKE_GAMES,
             first_engine="",
             steps=SMOKE_STEPS,
-            opponents=(),
             promote=False,
             precision="float32",
         ),

@@ -22,10 +22,10 @@ import numpy as np
 
 from ringrift.clock import VirtualClock
 from ringrift.errors import JobError, LeaseLost, NodeUnreachable
-from ringrift.evaluation import MatchResult
+from ringrift.evaluation import GateSettings, MatchResult, score_interval
 from ringrift.fabric import OPEN, Blobs, Fabric, Job, Jobs, JobState, Leases, Log, MemoryFabric, Registry
 from ringrift.fabric.memory import MemoryJobs
-from ringrift.pipeline import jobs
+from ringrift.pipeline import jobs, stages
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
     Event,
@@ -62,7 +62,8 @@ OF_MACHINES = ("janitor", "backup")  #: services that look at a real disk
 SHOWN = 20  #: violations that the text names
 SECONDS = {jobs.INGEST: 90.0, jobs.EXPORT: 120.0, jobs.TRAIN: 1800.0, jobs.MATCH: 600.0}
 RECIPE = Recipe(
-    loop=LoopSettings(minutes=0, games=300, first_engine="", batch_seconds=600.0, opponents=("random",)),
+    gate=GateSettings(gates={"random": 0.85}, games=100),
+    loop=LoopSettings(minutes=0, games=300, first_engine="", batch_seconds=600.0),
 )
 
 
@@ -613,17 +614,19 @@ def _train(at: Simulation, job: Job, wanted: jobs.Training, spoilt: bool) -> Eve
 
 def _match(at: Simulation, job: Job, pair: jobs.MatchPair, _spoilt: bool) -> Event:
     expected = 1 / (1 + 10 ** ((at.strength[pair.b] - at.strength[pair.a]) / 400))
-    score = min(1.0, max(0.0, at.rng.gauss(expected, 0.5 / pair.games**0.5)))
-    low, high = score - 0.98 / pair.games**0.5, score + 0.98 / pair.games**0.5
-    wins = round(score * pair.games)
+    openings = pair.games // 2
+    points = [sum(at.rng.random() < expected for _ in range(2)) for _ in range(openings)]
+    wins, games = sum(points), 2 * openings
+    low, high = score_interval([[1.0] * won + [0.0] * (2 - won) for won in points])
     result = MatchResult(
-        config=job.config, a=pair.a, b=pair.b, wins=wins, losses=pair.games - wins, draws=0, games=pair.games,
-        score=score, interval=(low, high), elo=0.0, elo_interval=(0.0, 0.0), openings=pair.games // 2, duplicates=0,
+        config=job.config, a=pair.a, b=pair.b, wins=wins, losses=games - wins, draws=0, games=games,
+        score=wins / games, interval=(low, high), elo=0.0, elo_interval=(0.0, 0.0), openings=openings, duplicates=0,
         plies=50.0, simulations={}, seed=0, confidence=0.95,
+        pentanomial=(points.count(0), 0, points.count(1), 0, points.count(2)), openings_sha256=pair.openings_sha256,
     )  # fmt: skip
-    at.models.annotate(pair.a, **{f"match/{pair.b}": {"opponent": pair.opponent, **result.to_dict()}})
+    stages.note_match(at.run_directory, pair.a, pair.name, result, at.clock.now())
     return MatchFinished(
-        config=job.config, job=job.id, a=pair.a, b=pair.b, opponent=pair.opponent, games=pair.games, score=score,
+        config=job.config, job=job.id, a=pair.a, b=pair.b, opponent=pair.name, games=games, score=result.score,
         low=low, high=high,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ selfplay → ingest → export → train → match → gate
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +18,14 @@ import numpy as np
 from ringrift.errors import DataError
 from ringrift.evaluation import (
     GateSettings,
+    Hurdle,
     MatchResult,
     MatchSettings,
     Plan,
     Tally,
     Verdict,
-    judge,
+    decide,
+    gauntlet,
     match,
     planned_games,
 )
@@ -332,9 +335,50 @@ def match_stage(
         return match(first, second, settings, seed=seed, save=save, planned=planned, progress=progress)
 
 
-def gate_opponent(run: RunDirectory, config: str) -> str:
-    """Whom a candidate has to beat: the promoted model, or the initial weights while there is none."""
-    return "best" if ModelStore(run).promoted(config) else "initial"
+def state_gauntlet(
+    run: RunDirectory, model: ModelInfo, settings: GateSettings, match: MatchSettings, seed: int = 0
+) -> tuple[Hurdle, ...]:
+    """The matches of a candidate, kept with it before the first of them; anew where another model is promoted by now.
+
+    Raises `DataError` where it is promoted itself.
+    """
+    store = ModelStore(run)
+    if (kept := stated_gauntlet(run, model)) is not None:
+        return kept
+    champions = store.champions(model.config)
+    if model.id in champions[:1]:
+        raise DataError(f"{model.id} is promoted for {model.config}: name a candidate, or see `ringrift models ls`")
+    promotions = sum(entry.action == "promote" for entry in store.history(model.config))
+    plan = gauntlet(
+        model.config, settings, match, champions=champions, promotions=promotions, seed=derive_seed(seed, model.id)
+    )
+    store.annotate(model.id, gauntlet=[asdict(hurdle) for hurdle in plan])
+    return plan
+
+
+def stated_gauntlet(run: RunDirectory, model: ModelInfo) -> tuple[Hurdle, ...] | None:
+    """What `state_gauntlet` kept with a candidate, if it was stated against what is promoted now."""
+    if (kept := model.metrics.get("gauntlet")) is None:
+        return None
+    assert isinstance(kept, list)
+    plan = tuple(Hurdle.from_dict(one) for one in kept)
+    return plan if decide(plan, {}).over == ModelStore(run).promoted(model.config) else None
+
+
+def note_match(run: RunDirectory, model: str, name: str, result: MatchResult, at: float) -> None:
+    """Keeps a match with the model that was A in it."""
+    ModelStore(run).annotate(model, **{name: {**result.to_dict(), "at": at}})
+
+
+def noted_matches(model: ModelInfo, prefix: str) -> dict[str, MatchResult]:
+    """The matches kept with a model under names that begin so, by the rest of the name."""
+    return {
+        name.removeprefix(prefix): MatchResult.from_dict(
+            {key: value for key, value in kept.items() if key not in ("at", "opponent")}
+        )
+        for name, kept in model.metrics.items()
+        if name.startswith(prefix) and isinstance(kept, dict)
+    }
 
 
 def gate_stage(
@@ -342,13 +386,23 @@ def gate_stage(
     config: str,
     candidate: str,
     settings: GateSettings,
-    result: MatchResult,
+    match: MatchSettings,
     *,
+    seed: int = 0,
     promote: bool = True,
     lease: Lease | None = None,
+    show: Show = quiet,
 ) -> Verdict:
-    """Judges the candidate by its match against `gate_opponent`, and promotes it if it passes."""
-    verdict = judge(result, settings)
+    """Plays the candidate's gauntlet until it has a verdict, and promotes it if it passes."""
+    model = ModelStore(run).show(candidate)
+    plan, results = state_gauntlet(run, model, settings, match, seed), dict[str, MatchResult | None]()
+    while hurdle := decide(plan, results).next:
+        result = match_stage(
+            run, config, candidate, hurdle.opponent, hurdle.settings(match), seed=hurdle.seed, show=show
+        )
+        note_match(run, candidate, f"match/{hurdle.name}", result, time.time())
+        results[hurdle.name] = result
+    verdict = decide(plan, results, settings.voids)
     if verdict.passes and promote:
         promote_candidate(run, config, candidate, verdict, lease=lease)
     note_verdict(run, candidate, verdict.passes, verdict.reason)
@@ -358,12 +412,12 @@ def gate_stage(
 def promote_candidate(
     run: RunDirectory, config: str, candidate: str, verdict: Verdict, lease: Lease | None = None
 ) -> None:
-    """Promotes a candidate over the one it has beaten. Raises `DataError` where that one is not the promoted one."""
-    store, beaten = ModelStore(run), verdict.match.b
-    over = store.promoted(config)
-    fair = over in (None, beaten, candidate)
-    if not fair or not store.promote(candidate, over=over, evidence=verdict.to_dict(), lease=lease):
-        raise DataError(f"{over} was promoted while {candidate} played against {beaten}: play against it again")
+    """Promotes a candidate over the model that it was measured with. Raises `DataError` where that is not promoted."""
+    store = ModelStore(run)
+    if not store.promote(candidate, over=verdict.over, evidence=verdict.to_dict(), lease=lease):
+        raise DataError(
+            f"{store.promoted(config)} was promoted while {candidate} was measured with {verdict.over}: gate it again"
+        )
 
 
 def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -> None:

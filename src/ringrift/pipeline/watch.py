@@ -52,7 +52,7 @@ def _trained(e: TrainingFinished) -> str:
 
 
 def _played(e: MatchFinished) -> str:
-    return f"{e.a} won {e.score:.2f} ({e.low:.2f}–{e.high:.2f}) of {e.games} games against {e.opponent}"
+    return f"{e.a} won {e.score:.2f} ({e.low:.2f}–{e.high:.2f}) of {e.games} games against {e.b} ({e.opponent})"
 
 
 #: What a person wants to hear at once, as a phrase.

@@ -178,8 +178,27 @@ class ModelStore:
         config = self.show(model).config
         return self._change(config, model, over, over, "promote", evidence or {}, lease)
 
-    def rollback(self, config: str, to: str | None = None, lease: Lease | None = None) -> str:
-        """The id of the model that is promoted now: `to`, or what the promoted one had replaced."""
+    def champions(self, config: str) -> list[str]:
+        """The promoted model, what it had replaced, and so on; none twice, none that was rolled back since."""
+        history, found = self.history(config), list[str]()
+        model = history[-1].model if history else None
+        while model and model not in found:
+            found.append(model)
+            model = next((entry.previous for entry in reversed(history) if entry.model == model), None)
+        return found
+
+    def rollback(
+        self,
+        config: str,
+        to: str | None = None,
+        *,
+        evidence: Mapping[str, object] | None = None,
+        lease: Lease | None = None,
+    ) -> str:
+        """The id of the model that is promoted now: `to`, or what the promoted one had replaced.
+
+        Raises `DataError` where there is no such model, or another process changes what is promoted.
+        """
         history = self.history(config)
         current = history[-1] if history else None
         target = to or (current.previous if current else None)
@@ -187,8 +206,8 @@ class ModelStore:
             raise DataError(f"nothing to roll back to: {config} has had {'one' if current else 'no'} promoted model")
         before = [entry.previous for entry in history if entry.model == target and entry.action == "promote"]
         previous = before[-1] if before else None
-        evidence = {"rolled_back_from": current.model}
-        if not self._change(config, target, current.model, previous, "rollback", evidence, lease):
+        why = {**(evidence or {}), "rolled_back_from": current.model}
+        if not self._change(config, target, current.model, previous, "rollback", why, lease):
             raise DataError(f"the promoted model of {config} was changed by another process: look, and try again")
         return target
 
