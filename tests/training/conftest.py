@@ -15,7 +15,7 @@ def make_shard():
     return shard
 
 
-def shard(path: Path, config: str = "square8_2p", samples: int = 300, seed: int = 0) -> Path:
+def shard(path: Path, config: str = "square8_2p", samples: int = 300, seed: int = 0, games: int = 1) -> Path:
     rng, info = np.random.default_rng(seed), config_info(config)
     builder = ShardBuilder(config)
     made = []
@@ -33,9 +33,10 @@ def shard(path: Path, config: str = "square8_2p", samples: int = 300, seed: int 
         globals_ = rng.random(GLOBALS).astype(np.float32)
         ownership = rng.integers(0, info.players + 1, (info.height, info.width), np.uint8)
         shares, left_over = rng.random((2, info.players), np.float32), int(rng.integers(300))
-        ending = (ownership, shares, left_over)
+        ending, game = (ownership, shares, left_over), 1 + number % games
         values = (value, value, np.stack([value, value]), ranks)
-        made.append(Sample(planes, globals_, addresses, target, 1.0, *values, *ending, number, 1, 0))
-    builder.add(1, made)
+        made.append(Sample(planes, globals_, addresses, target, 1.0, *values, *ending, number, game, 0))
+    for game in range(games):
+        builder.add(game + 1, made[game::games])
     path.write_bytes(builder.content())
     return path

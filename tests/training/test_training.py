@@ -6,13 +6,19 @@ import torch
 
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.nets import initial_checkpoint, initial_network, load_checkpoint
-from ringrift.nets.network import MAX_SEATS, Outputs
+from ringrift.nets.network import MAX_SEATS, TRAINING_HEADS, Outputs
 from ringrift.rules import CONFIGS
-from ringrift.training import TrainSettings, train
-from ringrift.training.data import Window
+from ringrift.store.window import window_of
+from ringrift.training import TrainSettings
+from ringrift.training import train as train_windows
+from ringrift.training.data import SampleStream
 from ringrift.training.loss import losses
 
 FAST = TrainSettings(architecture="nano", batch_size=64, threads=1, warmup_steps=5, average=0.9, save_every_s=0)
+
+
+def train(shards, config, settings, **options):
+    return train_windows({config: window_of(shards)}, settings, **options)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +103,7 @@ def test_next_round_goes_on_with_the_optimiser(shards, tmp_path):
 
 
 def test_policy_loss_against_a_plain_computation(shards):
-    window = Window(shards, "square8_2p")
+    window = SampleStream(window_of(shards), "square8_2p", 5)
     batch = window.batch(np.array([3, 250, 7]))
     logits = torch.randn(3, 3141, generator=torch.Generator().manual_seed(0))
     seats = torch.zeros(3, MAX_SEATS)
@@ -124,19 +130,19 @@ def test_policy_loss_against_a_plain_computation(shards):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_losses_and_gradients_are_finite_on_every_config(tmp_path, make_shard, config):
-    batch = Window([make_shard(tmp_path / "shard", config, 6)], config).batch(np.arange(6))
+    batch = SampleStream(window_of([make_shard(tmp_path / "shard", config, 6)]), config, 0).batch(np.arange(6))
     network = initial_network("nano", config).train()
     found = losses(network(batch.planes, batch.globals), batch, TrainSettings())
     found.total.backward()
-    assert torch.isfinite(torch.stack(list(found))).all()
-    gradients = [p.grad for p in network.parameters()]
+    assert torch.isfinite(torch.stack(list(found[:-1]))).all()
+    gradients = [p.grad for name, p in network.named_parameters() if name.partition(".")[0] not in TRAINING_HEADS]
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_window_merges_shards_and_shows_each_sample_once_a_turn(shards):
+def test_stream_merges_shards_and_shows_each_sample_once_a_turn(shards):
     from ringrift.store.samples import read_shard
 
-    window, parts = Window(shards, "square8_2p"), [read_shard(path) for path in shards]
+    window, parts = SampleStream(window_of(shards), "square8_2p", 5), [read_shard(path) for path in shards]
     rows = np.array([0, 199, 200, 400])
     batch = window.batch(rows)
     expected = np.concatenate([parts[0].planes(np.array([0, 199])), parts[1].planes(np.array([0, 200]))])
@@ -144,9 +150,9 @@ def test_window_merges_shards_and_shows_each_sample_once_a_turn(shards):
     np.testing.assert_array_equal(batch.globals[3].numpy(), parts[1].globals[200])
     one = parts[1].policy(np.array([200]))
     np.testing.assert_array_equal(batch.address[batch.row == 3].numpy(), one[1])
-    seen = torch.cat([b.globals[:, 0] for b in window.batches(100, 5, 0, 9)])[:802].view(2, 401)
+    seen = torch.cat([b.globals[:, 0] for b in window.batches(100, 0, 9)])[:802].view(2, 401)
     assert (seen.sort(1).values[0] == seen.sort(1).values[1]).all()
-    resumed = next(iter(window.batches(100, 5, 6, 7)))
+    resumed = next(iter(window.batches(100, 6, 7)))
     torch.testing.assert_close(resumed.globals[:, 0], seen.flatten()[600:700])
 
 
@@ -168,7 +174,16 @@ def test_bad_input(shards, tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch_size", 0), ("passes", -1.0), ("average", 1.0), ("precision", "int8"), ("device", "tpu"), ("clip", -1.0)],
+    [
+        ("batch_size", -1),
+        ("passes", -1.0),
+        ("schedule", "linear"),
+        ("patience", 1),
+        ("average", 1.0),
+        ("precision", "int8"),
+        ("device", "tpu"),
+        ("clip", -1.0),
+    ],
 )
 def test_settings_out_of_range(field, value):
     with pytest.raises(ValueError, match=field):

@@ -6,6 +6,7 @@ from ringrift.nets.evaluator import TorchEvaluator
 from ringrift.nets.export import ExportReport, export_onnx
 from ringrift.nets.network import Network, cost, initial_network
 from ringrift.nets.positions import Positions, random_positions
+from ringrift.nets.transfer import fill_seats, known_seats
 
 __all__ = [
     "ARCHITECTURES",
@@ -17,8 +18,10 @@ __all__ = [
     "architecture",
     "cost",
     "export_onnx",
+    "fill_seats",
     "initial_checkpoint",
     "initial_network",
+    "known_seats",
     "load_checkpoint",
     "random_positions",
     "save_checkpoint",

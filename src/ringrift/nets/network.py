@@ -15,8 +15,10 @@ from ringrift.nets.architectures import Architecture, architecture
 from ringrift.rules import config_info
 
 MAX_SEATS = 4
+#: Heads that are there to learn from alone (`Network.training_heads`).
+TRAINING_HEADS = ("soft_policy", "soft_policy_pooled", "short_term")
 #: Heads that the first checkpoints lack; they are read with these at zero.
-LATER_HEADS = ("ownership", "ownership_pooled", "shares", "plies_left")
+LATER_HEADS = ("ownership", "ownership_pooled", "shares", "plies_left", *TRAINING_HEADS)
 
 
 class Outputs(NamedTuple):
@@ -28,6 +30,8 @@ class Outputs(NamedTuple):
     ownership: Tensor  # [B, 5, H, W]: who owns the cell as territory when the game ends: nobody, or which seat
     shares: Tensor  # [B, 2, 4]: of a seat's territory and eliminated rings at the end (`store.samples`)
     plies_left: Tensor  # [B]: no logit but ln(1 + plies to the end)
+    soft_policy: Tensor | None = None  # [B, L]: as policy, of the softened target; with `Network.training_heads`
+    short_term: Tensor | None = None  # [B, 2, 4]: who wins, as it looks some decisions later; likewise
 
 
 def pooled(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -68,9 +72,8 @@ class Network(nn.Module):
 
     def __init__(self, row: Architecture, config: str) -> None:
         super().__init__()
-        info = config_info(config)
-        self.architecture, self.config, self.seats = row, config, info.players
-        self.masked = info.cells != info.height * info.width
+        self.architecture = row
+        self.turn_to(config)
         self.register_buffer("plane_scale", torch.tensor(PLANE_SCALES, dtype=torch.float32), persistent=False)
         self.stem = nn.Conv2d(PLANES, row.channels, 3, padding=1, bias=False)
         self.stem_globals = nn.Linear(GLOBALS, row.channels)
@@ -84,9 +87,19 @@ class Network(nn.Module):
         self.ownership_pooled = nn.Linear(2 * row.channels, 1 + MAX_SEATS, bias=False)
         self.shares = nn.Linear(row.value_hidden, 2 * MAX_SEATS)
         self.plies_left = nn.Linear(row.value_hidden, 1)
+        self.soft_policy = nn.Conv2d(row.channels, POLICY_PLANES, 1)
+        self.soft_policy_pooled = nn.Linear(2 * row.channels, POLICY_PLANES + POLICY_GLOBALS)
+        self.short_term = nn.Linear(row.value_hidden, 2 * MAX_SEATS)
+        self.training_heads = False
         for last in (self.policy, self.policy_pooled, self.value, self.rank, *(getattr(self, n) for n in LATER_HEADS)):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
+
+    def turn_to(self, config: str) -> None:
+        """From now on, the positions are of `config`."""
+        info = config_info(config)
+        self.config, self.seats = config, info.players
+        self.masked = info.cells != info.height * info.width
 
     def forward(self, planes: Tensor, globals_: Tensor) -> Outputs:
         """`planes` uint8 [B, C, H, W] and `globals_` float32 [B, G], as `encoding.encode` gives them."""
@@ -99,17 +112,26 @@ class Network(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
         pool = pooled(x, mask)
-        everywhere, alone = self.policy_pooled(pool).split([POLICY_PLANES, POLICY_GLOBALS], 1)
-        policy = self.policy(x) + everywhere[:, :, None, None]
         hidden = F.relu(self.hidden(torch.cat([pool, globals_], 1)))
+        soft_policy = short_term = None
+        if self.training_heads:
+            soft_policy = _policy(self.soft_policy(x), self.soft_policy_pooled(pool))
+            short_term = self.short_term(hidden).unflatten(1, (2, MAX_SEATS))
         return Outputs(
-            policy=torch.cat([policy.flatten(1), alone], 1),
+            policy=_policy(self.policy(x), self.policy_pooled(pool)),
             value=self.value(hidden),
             rank=self.rank(hidden).unflatten(1, (MAX_SEATS, MAX_SEATS)),
             ownership=self.ownership(x) + self.ownership_pooled(pool)[:, :, None, None],
             shares=self.shares(hidden).unflatten(1, (2, MAX_SEATS)),
             plies_left=self.plies_left(hidden).squeeze(1),
+            soft_policy=soft_policy,
+            short_term=short_term,
         )
+
+
+def _policy(planes: Tensor, pooled: Tensor) -> Tensor:
+    everywhere, alone = pooled[:, :POLICY_PLANES], pooled[:, POLICY_PLANES:]
+    return torch.cat([(planes + everywhere[:, :, None, None]).flatten(1), alone], 1)
 
 
 class Inference(nn.Module):
@@ -142,7 +164,8 @@ def initial_network(name: str, config: str, seed: int = 0) -> Network:
 
 
 def cost(name: str, config: str) -> tuple[int, int]:
-    """Parameters, and floating-point operations per position (a multiply-add counts two), on the config's board."""
+    """Parameters without those of the training heads, and floating-point operations per position (a multiply-add
+    counts two), on the config's board."""
     network = initial_network(name, config).eval()
     info = config_info(config)
     operations = 0
@@ -159,4 +182,5 @@ def cost(name: str, config: str) -> tuple[int, int]:
     with torch.no_grad():
         network(torch.ones(1, PLANES, info.height, info.width, dtype=torch.uint8), torch.zeros(1, GLOBALS))
     stem = 2 * network.stem.weight.numel() * info.height * info.width
-    return sum(p.numel() for p in network.parameters()), operations + stem
+    kept = (p for name, p in network.named_parameters() if name.partition(".")[0] not in TRAINING_HEADS)
+    return sum(p.numel() for p in kept), operations + stem

@@ -38,6 +38,7 @@ from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards, window
 from ringrift.store.validate import Validated, validate
+from ringrift.store.window import replay_window
 from ringrift.training.settings import TrainSettings
 
 if TYPE_CHECKING:  # the stages that need no torch do not load it
@@ -101,6 +102,13 @@ def samples_seen(model: ModelInfo) -> int:
 def games_seen(model: ModelInfo | None) -> int:
     """How many games the run had in shards when the model was trained; 0 without one."""
     return int(str(model.metrics.get("games_total", 0))) if model else 0
+
+
+def rejected_in_a_row(run: RunDirectory, config: str) -> int:
+    """How many of the newest candidates, one after the other, the gate has rejected."""
+    verdicts = [model.metrics.get("gate") for model in reversed(ModelStore(run).ls(config, "candidate"))]
+    judged = [bool(verdict["passes"]) for verdict in verdicts if isinstance(verdict, dict)]
+    return [*judged, True].index(True)
 
 
 def check_model(run: RunDirectory, model: str) -> None:
@@ -270,6 +278,7 @@ def train_stage(
     parent = parent or newest_model(run, config, settings, seed)
     known = shards(run, config, up_to)
     files = window(run, config, settings.window, up_to)
+    settings = settings.sized(min(sum(shard.samples for shard in known), settings.window))
     total = sum(shard.samples for shard in known)
     if not files:
         raise DataError(f"{run.path} has no samples of {config}: play games and export them first")
@@ -280,16 +289,18 @@ def train_stage(
     with show("training", steps) as advance:
 
         def tell(now: TrainProgress) -> None:
-            advance(now.step, f"loss {now.loss:.3f}, policy {now.policy_loss:.3f}, value {now.value_loss:.3f}")
+            outside = "" if now.held_out is None else f", held out {now.held_out:.3f}"
+            advance(now.step, f"loss {now.loss:.3f}, policy {now.policy_loss:.3f}, value {now.value_loss:.3f}{outside}")
 
         result = train(
-            files,
-            config,
+            {config: replay_window(run, config, settings.window, up_to)},
             settings,
             steps=steps,
             seed=derive_seed(seed, "training", config, parent.id) & 0xFFFFFFFF,
             parent=run.fabric.blobs.path(parent.checkpoint),
+            rejected=rejected_in_a_row(run, config),
             state_path=run.path / "training" / f"{config}.state",
+            track=run.path,
             progress=tell,
         )
     games = sum(shard.games for shard in known)

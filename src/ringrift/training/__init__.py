@@ -1,4 +1,4 @@
-"""Training: from sample shards to a checkpoint. `TrainSettings` is importable without torch."""
+"""Training: from sample shards to a checkpoint. Settings and `tracking` are importable without torch."""
 
 from typing import TYPE_CHECKING, Any
 

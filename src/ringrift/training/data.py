@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ringrift.errors import DataError
 from ringrift.store.samples import Samples, read_shard
+from ringrift.store.window import ReplayWindow
 
 
 class Batch(NamedTuple):
@@ -38,22 +38,31 @@ class Batch(NamedTuple):
         return type(self)(*(tensor.to(device) for tensor in self))
 
 
-class Window:
-    """The samples of the given shards, addressed 0 … len - 1.
+class SampleStream:
+    """The samples of a window in an order that depends on `seed` alone; of `world` processes, each has its own share.
 
     Raises: CorruptBlob, FormatTooNew, EncodingMismatch; DataError where there is no sample or another config's.
     """
 
-    def __init__(self, paths: Sequence[Path], config: str) -> None:
-        shards = [shard for shard in map(read_shard, paths) if len(shard)]
+    def __init__(self, window: ReplayWindow, config: str, seed: int, *, rank: int = 0, world: int = 1) -> None:
+        shards = [read_shard(part.path) for part in window.parts]
+        kept = [np.isin(s.game_id, s.games[p.game_weight > 0]) for s, p in zip(shards, window.parts, strict=True)]
+        self._seed, self._rank, self._world = seed, rank, world
         if other := {shard.config for shard in shards} - {config}:
             raise DataError(f"the shards hold samples of {', '.join(sorted(other))}; {config} is being trained")
         if not shards:
             raise DataError(f"there is no sample of {config} to train on; play games and export them first")
         self.samples = merged(shards)
+        self._rows = np.flatnonzero(np.concatenate(kept))
+        if not len(self._rows):
+            raise DataError(f"there is no sample of {config} to train on; play games and export them first")
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self._rows)
+
+    def fixed(self, count: int) -> Batch:
+        """Evenly spaced samples, always the same."""
+        return self.batch(self._rows[np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64)])
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """The samples at `rows`, in that order."""
@@ -78,15 +87,15 @@ class Window:
             index=tensor(rows),
         )
 
-    def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, size: int, start: int, stop: int) -> Iterator[Batch]:
         """Batches `start` to `stop` - 1 of an endless sequence: one random permutation of the window after another."""
 
         @lru_cache(2)
         def permutation(turn: int) -> NDArray[np.int64]:
-            return np.random.default_rng((seed, turn)).permutation(len(self))
+            return self._rows[np.random.default_rng((self._seed, turn)).permutation(len(self))]
 
         for number in range(start, stop):
-            places = np.arange(number * size, (number + 1) * size)
+            places = np.arange(number * size, (number + 1) * size) * self._world + self._rank
             turns = places // len(self)
             yield self.batch(
                 np.concatenate([permutation(int(t))[places[turns == t] % len(self)] for t in np.unique(turns)])

@@ -1,6 +1,17 @@
 """What can be set about training."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+CHOICES = {
+    "optimiser": ("adamw", "sgd"),
+    "schedule": ("constant", "cosine", "one-cycle", "plateau", "feedback"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "device": ("auto", "cpu", "cuda"),
+}
+#: Up to so many samples in the window: the batch size and the passes that suit them (`TrainSettings.sized`).
+SIZES = ((20_000, 64, 1.0), (100_000, 128, 1.5), (2_000_000, 256, 1.5), (1 << 62, 512, 2.0))
 
 
 @dataclass(frozen=True)
@@ -12,20 +23,50 @@ class TrainSettings:
     window: int = 250_000
     """Newest samples that are trained on."""
     batch_size: int = 256
-    """Samples per optimiser step."""
+    """Samples per optimiser step, over all devices; 0: by the samples in the window (up to 20,000: 64, 100,000: 128,
+    2 million: 256, above: 512)."""
+    parts: int = 1
+    """A batch is worked through in so many parts, whose gradients add up to one step; 0: as few as half of the free
+    memory holds. Where memory runs out all the same, in twice as many. Batch normalisation sees a part at a time."""
     passes: float = 1.5
-    """How often a sample is seen on average over its life: steps = passes × new samples / batch_size. The outcome of a
-    game is one number for all its samples: more than 2 passes learn the games by heart (held-out value loss)."""
+    """How often a sample is seen on average over its life: steps = passes × new samples / batch_size; 0: by the samples
+    in the window (up to 20,000: 1, 2 million: 1.5, above: 2). The outcome of a game is one number for all its samples:
+    more than 2 passes learn the games by heart (held-out value loss)."""
+    optimiser: str = "adamw"
+    """`adamw`, or `sgd` (Nesterov momentum; takes a learning rate about 20 times as high)."""
+    momentum: float = 0.9
+    """Of `sgd`."""
     learning_rate: float = 2e-3
-    """Of AdamW, after the warm-up."""
+    """The highest of the schedule, after the warm-up."""
+    schedule: str = "constant"
+    """Of the learning rate: `constant`; `cosine` falls to `last_rate`; `one-cycle` first rises for 0.3 of the steps;
+    `plateau` falls by `drop` after `plateau` checks without a better held-out loss; `feedback` by `drop` for each
+    candidate in a row that the gate has rejected."""
+    last_rate: float = 0.1
+    """The lowest of the schedule, as a share of `learning_rate`."""
+    drop: float = 0.5
+    """What `plateau` and `feedback` multiply the rate with."""
+    plateau: int = 2
+    """Checks in a row without a better held-out loss that are a plateau."""
     warmup_steps: int = 50
-    """Steps over which the learning rate rises from zero, counted from the initial weights."""
+    """Steps over which the learning rate rises from zero, counted from the initial weights or from a transfer."""
     weight_decay: float = 1e-4
-    """Of AdamW; its pull per step is learning_rate × weight_decay."""
+    """Its pull per step is learning_rate × weight_decay."""
     clip: float = 5.0
     """Largest norm of the gradient; 0 for no limit."""
     average: float = 0.99
     """Decay per step of the averaged weights, which are the ones that play; 0 for none."""
+    swa_from: float = 0.0
+    """After this share of the steps, the plain mean of the weights of all further steps takes the place of `average`
+    (stochastic weight averaging, arXiv 1803.05407); 0 for never."""
+    hard_examples: float = 0.0
+    """A sample's weight in its batch is multiplied by (its loss / mean loss) to this power, at most 4; 0 for none."""
+    held_out: float = 0.0
+    """Share of the games that are not trained on; the loss on them is shown. The same games in every training."""
+    check_every: int = 100
+    """Steps between two looks at the held-out loss."""
+    patience: int = 0
+    """Checks in a row without a better held-out loss after which training ends, with its best weights; 0: no end."""
     value_weight: float = 1.0
     """Of the value loss, beside the policy's 1."""
     rank_weight: float = 0.1
@@ -37,10 +78,18 @@ class TrainSettings:
     """Of the loss of each seat's territory and eliminated rings at the end, as shares of what wins; 0 for none."""
     plies_left_weight: float = 0.05
     """Of the loss of ln(1 + plies left); 0 for none."""
+    soft_policy_weight: float = 0.0
+    """Of the loss of a second policy head, which learns the policy target to the power 1 / soft_policy_temperature and
+    is not used in play (8 in KataGoMethods.md); 0 for none."""
+    soft_policy_temperature: float = 4.0
+    """Of that target."""
+    short_term_weight: float = 0.0
+    """Of the loss of winning probabilities over about the next 6 and 20 decisions, not used in play; 0 for none."""
     root_value_share: float = 0.5
     """Share of the search's root value in the value target; the rest is the game's outcome."""
     precision: str = "auto"
-    """`float32`, `bfloat16`, or `auto`: bfloat16 where the processor multiplies matrices of it (AMX) or on a GPU."""
+    """`float32`, `bfloat16`, `float16` (with a scaled loss), or `auto`: bfloat16 where the processor multiplies
+    matrices of it (AMX) or on a GPU."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
     threads: int = 1
@@ -49,19 +98,33 @@ class TrainSettings:
     """Seconds between saves of the state that a killed run goes on from."""
 
     def __post_init__(self) -> None:
-        for name in ("window", "batch_size", "passes", "learning_rate", "warmup_steps"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; more than 0 is right")
+        self._check(
+            ("window", "learning_rate", "warmup_steps", "plateau", "check_every", "soft_policy_temperature"),
+            lambda value: value > 0, "more than 0",
+        )  # fmt: skip
         weights = [f.name for f in fields(self) if f.name.endswith("_weight")]
-        for name in (*weights, "weight_decay", "clip", "threads", "save_every_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; 0 or more is right")
-        if not 0 <= self.average < 1 or not 0 <= self.root_value_share <= 1:
-            raise ValueError("average must be in [0, 1) and root_value_share in [0, 1]")
-        for name, known in (("precision", ("auto", "float32", "bfloat16")), ("device", ("auto", "cpu", "cuda"))):
+        self._check(
+            (*weights, "batch_size", "parts", "passes", "weight_decay", "clip", "hard_examples", "patience", "threads",
+             "save_every_s"), lambda value: value >= 0, "0 or more",
+        )  # fmt: skip
+        self._check(("average", "momentum", "swa_from", "held_out"), lambda value: 0 <= value < 1, "0 to below 1")
+        self._check(("root_value_share", "last_rate", "drop"), lambda value: 0 <= value <= 1, "0 to 1")
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; one of {', '.join(known)} is right")
+        if not self.held_out and (self.patience or self.schedule == "plateau"):
+            raise ValueError("held_out is 0; patience and the schedule plateau need a share of the games held out")
+
+    def _check(self, names: tuple[str, ...], right: Callable[[float], bool], what: str) -> None:
+        for name in names:
+            if not right(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}; {what} is right")
+
+    def sized(self, samples: int) -> Self:
+        """These settings for a window of so many samples: what is to follow from their number is set."""
+        size, passes = next((size, passes) for most, size, passes in SIZES if samples <= most)
+        return replace(self, batch_size=self.batch_size or size, passes=self.passes or passes)
 
     def steps(self, new_samples: int) -> int:
-        """Optimiser steps that so many new samples are worth, at least 1."""
+        """Optimiser steps that so many new samples are worth, at least 1; of settings that are `sized`."""
         return max(1, round(self.passes * new_samples / self.batch_size))
