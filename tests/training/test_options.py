@@ -283,7 +283,8 @@ def test_one_network_for_several_configs(window, tmp_path, make_shard):
     assert (one.config, two.config) == (CONFIG, "hex8_3p")
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, second.get_parameter(name))
-    assert not torch.equal(first.blocks[0].norm1.running_mean, second.blocks[0].norm1.running_mean)
+    running = "blocks.0.norm1.running_mean"
+    assert not torch.equal(first.get_buffer(running), second.get_buffer(running))
 
 
 # -- transfer ----------------------------------------------------------------------------------------------------------
