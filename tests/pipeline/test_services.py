@@ -10,7 +10,7 @@ from random_play import random_game
 
 from ringrift.clock import VirtualClock
 from ringrift.errors import LeaseLost
-from ringrift.evaluation import GateSettings, MatchResult
+from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings
 from ringrift.fabric import OPEN, Job, JobState
 from ringrift.pipeline import Recipe, jobs, smoke, stages
 from ringrift.pipeline.bus import Bus
@@ -36,7 +36,8 @@ from ringrift.store import GameStore, ModelStore, RunDirectory
 A, B = "square8_2p", "hex8_2p"
 DECIDING = [service for service in SERVICES if service.name not in ("worker", "report")]
 GATE = GateSettings(gates={"random": 0.85})
-RECIPE = Recipe(gate=GATE, loop=replace(smoke(Recipe()).loop, games=20, rounds=0, promote=True))
+WATCHED = RegressionSettings(checks=0)
+RECIPE = Recipe(gate=GATE, regression=WATCHED, loop=replace(smoke(Recipe()).loop, games=20, rounds=0, promote=True))
 
 
 @pytest.fixture

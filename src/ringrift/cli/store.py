@@ -100,6 +100,21 @@ def models_show(model: Model, run: Run = None, config: AnyConfig = None, json: J
             typer.echo(f"{name:12} {value}")
 
 
+@models_app.command("history")
+def models_history(run: Run = None, config: AnyConfig = None, json: Json = False) -> None:
+    """Every change of the promoted model, with the whole record of why in --json.
+
+    Example: ringrift models history --run runs/square8_2p --json
+    """
+    with opened(run, config) as directory:
+        models = _store(directory)
+        rows = [dataclasses.asdict(entry) for entry in models.history(one_config(models, config))]
+    if json:
+        print_json({"rows": rows})
+    else:
+        print_table([row | {"evidence": row["evidence"].get("reason", "")} for row in rows], "nothing promoted yet")
+
+
 @models_app.command("promote")
 def models_promote(model: Model, run: Run = None, config: AnyConfig = None) -> None:
     """Make a model the one that plays, whatever its score."""

@@ -4,13 +4,17 @@ from ringrift.evaluation.gauntlet import Hurdle, Verdict, decide, gauntlet
 from ringrift.evaluation.kept import GameResult
 from ringrift.evaluation.match import MatchResult, Plan, Tally, match, planned_games
 from ringrift.evaluation.ratings import Played, Pool, Rating, next_pairs, rate, read_anchors, read_pool
-from ringrift.evaluation.settings import GateSettings, MatchSettings
+from ringrift.evaluation.regression import Check, Finding, Grade, assess
+from ringrift.evaluation.settings import GateSettings, MatchSettings, RegressionSettings
 from ringrift.evaluation.sprt import Sprt
 from ringrift.evaluation.statistics import elo, score_interval
 
 __all__ = [
+    "Check",
+    "Finding",
     "GameResult",
     "GateSettings",
+    "Grade",
     "Hurdle",
     "MatchResult",
     "MatchSettings",
@@ -18,9 +22,11 @@ __all__ = [
     "Played",
     "Pool",
     "Rating",
+    "RegressionSettings",
     "Sprt",
     "Tally",
     "Verdict",
+    "assess",
     "decide",
     "elo",
     "gauntlet",

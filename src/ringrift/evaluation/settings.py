@@ -99,3 +99,43 @@ class GateSettings:
             raise ValueError("margin and worse are more than 0, voids is a share from 0 to 1")
         if not (0 < self.alpha < 0.5 and 0 < self.beta < 0.5):
             raise ValueError("alpha and beta are above 0 and below 0.5, such as 0.05")
+
+
+@dataclass(frozen=True)
+class RegressionSettings:
+    """How the promoted model is watched, and when it is rolled back; see docs/evaluation.md."""
+
+    minutes: float = 30.0
+    """Between two checks; while a regression is suspected they follow each other at once."""
+    games: int = 40
+    """Games of a check."""
+    checks: int = 20
+    """After so many a model is no longer watched; 0: no model is."""
+    alpha: float = 0.001
+    """Chance that a regression against an opponent is ever established where there is none."""
+    drops: tuple[float, float, float, float] = (20.0, 35.0, 50.0, 75.0)
+    """Elo per seat from which a regression is minor, moderate, severe, critical."""
+    escalate: int = 2
+    """So many checks in a row that find one raise its grade …"""
+    force: int = 3
+    """… and so many make it severe."""
+    voids: float = 0.05
+    """Share of void games by the model's own fault, above which that is a moderate regression …"""
+    voids_least: int = 5
+    """… if they are so many at least."""
+    rollback: bool = True
+    """Go back to the model before, when a regression is severe or critical."""
+    cooldown_minutes: float = 60.0
+    """Between two rollbacks."""
+    rollbacks_a_day: int = 3
+    """At most."""
+
+    def __post_init__(self) -> None:
+        if self.games < 1 or min(self.checks, self.minutes, self.cooldown_minutes, self.rollbacks_a_day) < 0:
+            raise ValueError("games is 1 or more; checks, minutes, cooldown_minutes, rollbacks_a_day 0 or more")
+        if not 0 < self.alpha < 0.5 or not 0 <= self.voids <= 1:
+            raise ValueError("alpha is above 0 and below 0.5, voids a share from 0 to 1")
+        if sorted(set(self.drops)) != list(self.drops) or self.drops[0] <= 0:
+            raise ValueError(f"drops are {self.drops}; four rising differences above 0 are right")
+        if not 1 < self.escalate <= self.force:
+            raise ValueError("escalate is 2 or more, and at most force")

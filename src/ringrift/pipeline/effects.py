@@ -17,7 +17,15 @@ from ringrift.errors import DataError, JobError, SettingsError, unknown
 from ringrift.fabric import Fabric, LogEntry, Registry
 from ringrift.pipeline.breakers import BREAKERS, Unavailable
 from ringrift.pipeline.bus import event_of
-from ringrift.pipeline.events import EVENTS, AlertCleared, AlertRaised, Event, ModelPromoted
+from ringrift.pipeline.events import (
+    EVENTS,
+    AlertCleared,
+    AlertRaised,
+    Event,
+    ModelPromoted,
+    ModelRolledBack,
+    RegressionDetected,
+)
 from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Service, Step, Stopped
 
@@ -309,5 +317,5 @@ def _post(delivery: Delivery, ctx: Context) -> None:
 
 EFFECTS = (
     Effect("log", _write_log, tuple(EVENTS.values()), looks_on=True),
-    Effect("webhook", _post, (AlertRaised, AlertCleared, ModelPromoted)),
+    Effect("webhook", _post, (AlertRaised, AlertCleared, ModelPromoted, RegressionDetected, ModelRolledBack)),
 )

@@ -113,6 +113,33 @@ class ModelRejected(Event):
     reason: str
 
 
+class RegressionDetected(Event):
+    """Later matches have shown that the promoted model is worse than it was taken for, in another grade than before."""
+
+    model: str
+    grade: str
+    """`minor`, `moderate`, `severe` or `critical`."""
+    opponent: str
+    """Against whom it shows most; empty where void games are the reason."""
+    drop: float
+    """Elo per seat below what was claimed."""
+    games: int
+    """Of all its checks."""
+    reason: str
+
+
+class ModelRolledBack(Event):
+    """The promoted model was taken back; what it had replaced plays again."""
+
+    model: str
+    to: str
+    reason: str
+    automatic: bool
+    """Because of a regression, not by hand."""
+    retracted: int
+    """Its games, which nothing learns from any more; those of a model rolled back by hand stay."""
+
+
 class JobDied(Event):
     """A job failed at its last attempt, and is kept as a dead letter."""
 

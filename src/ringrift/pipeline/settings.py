@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ringrift.errors import unknown
-from ringrift.evaluation import GateSettings, MatchSettings
+from ringrift.evaluation import GateSettings, MatchSettings, RegressionSettings
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.selfplay.settings import ENGINES
@@ -142,6 +142,7 @@ class Recipe:
     training: TrainSettings = field(default_factory=TrainSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
     gate: GateSettings = field(default_factory=GateSettings)
+    regression: RegressionSettings = field(default_factory=RegressionSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     keeping: KeepingSettings = field(default_factory=KeepingSettings)
     services: SupervisionSettings = field(default_factory=SupervisionSettings)
@@ -161,6 +162,7 @@ def smoke(recipe: Recipe, rounds: int = 1) -> Recipe:
         training=replace(recipe.training, architecture="nano", batch_size=64, warmup_steps=4, average=0.9),
         match=replace(recipe.match, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=few),
         gate=replace(recipe.gate, gates={}, games=SMOKE_GAMES),
+        regression=replace(recipe.regression, checks=0),
         loop=replace(
             recipe.loop,
             rounds=rounds,

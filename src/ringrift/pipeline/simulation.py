@@ -22,7 +22,7 @@ import numpy as np
 
 from ringrift.clock import VirtualClock
 from ringrift.errors import JobError, LeaseLost, NodeUnreachable
-from ringrift.evaluation import GateSettings, MatchResult, score_interval
+from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings, score_interval
 from ringrift.fabric import OPEN, Blobs, Fabric, Job, Jobs, JobState, Leases, Log, MemoryFabric, Registry
 from ringrift.fabric.memory import MemoryJobs
 from ringrift.pipeline import jobs, stages
@@ -63,6 +63,7 @@ SHOWN = 20  #: violations that the text names
 SECONDS = {jobs.INGEST: 90.0, jobs.EXPORT: 120.0, jobs.TRAIN: 1800.0, jobs.MATCH: 600.0}
 RECIPE = Recipe(
     gate=GateSettings(gates={"random": 0.85}, games=100),
+    regression=RegressionSettings(checks=0),
     loop=LoopSettings(minutes=0, games=300, first_engine="", batch_seconds=600.0),
 )
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,9 +91,22 @@ def initial_model(run: RunDirectory, config: str, training: TrainSettings, seed:
 
 
 def newest_model(run: RunDirectory, config: str, training: TrainSettings, seed: int = 0) -> ModelInfo:
-    """The model trained last, promoted or not: self-play and training go on from it."""
-    initial = initial_model(run, config, training, seed)
-    return ModelStore(run).newest(config, "candidate")[1] or initial
+    """The model trained last, promoted or not: self-play and training go on from it, see `sound_model`."""
+    newest = ModelStore(run).newest(config, "candidate")[1]
+    return sound_model(run, newest) if newest else initial_model(run, config, training, seed)
+
+
+def sound_model(run: RunDirectory, newest: ModelInfo) -> ModelInfo:
+    """`newest`, or the promoted model where `newest` or what it descends from was rolled back."""
+    store, one = ModelStore(run), newest
+    promoted = store.promoted(newest.config)
+    while promoted and one.id != promoted and one.config == newest.config:
+        if "rolled_back" in one.metrics:
+            return store.show(promoted)
+        if not one.parents:
+            break
+        one = store.show(one.parents[0])
+    return newest
 
 
 def samples_seen(model: ModelInfo) -> int:
@@ -434,3 +449,11 @@ def promote_candidate(
 def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -> None:
     """Keeps with the candidate that it was judged."""
     ModelStore(run).annotate(candidate, gate={"passes": passes, "reason": reason})
+
+
+def retract_model(run: RunDirectory, model: str, reason: str, *, by: str) -> int:
+    """Takes the games of a model out of what is learned from; how many."""
+    if find_spec("ringrift.store.provenance") is None:  # a release whose games do not say whose they are
+        return 0
+    retract = import_module("ringrift.store.provenance").retract
+    return int(retract(run, model=model, reason=reason, by=by).games)

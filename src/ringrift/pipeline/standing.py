@@ -28,7 +28,10 @@ class Standing:
     trained: int
     """Candidates so far."""
     newest: ModelInfo | None
-    """The last of them; self-play and training go on from it, promoted or not."""
+    """The last of them."""
+    base: ModelInfo | None
+    """What self-play and training go on from: the newest, promoted or not; the promoted one while the newest learned
+    from a model that was rolled back."""
 
     @property
     def judged(self) -> bool:
@@ -64,7 +67,8 @@ class Standing:
 def standing(ctx: Context, config: str) -> Standing:
     """Read from the store."""
     trained, newest = ModelStore(ctx.run).newest(config, "candidate")
-    return Standing(config, ctx.recipes[config].loop, GameStore(ctx.run).flow(config), trained, newest)
+    base = newest and stages.sound_model(ctx.run, newest)
+    return Standing(config, ctx.recipes[config].loop, GameStore(ctx.run).flow(config), trained, newest, base)
 
 
 def open_jobs(ctx: Context, kind: str, config: str | None = None) -> list[Job]:

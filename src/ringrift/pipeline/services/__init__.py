@@ -1,7 +1,18 @@
 """The services, one file each: what is wanted of the store, and the missing part of it."""
 
 from ringrift.pipeline.service import Service
-from ringrift.pipeline.services import backup, evaluate, export, gate, ingest, janitor, selfplay, train, worker
+from ringrift.pipeline.services import (
+    backup,
+    evaluate,
+    export,
+    gate,
+    ingest,
+    janitor,
+    regression,
+    selfplay,
+    train,
+    worker,
+)
 
 SERVICES: tuple[Service, ...] = (
     selfplay.SERVICE,
@@ -10,6 +21,7 @@ SERVICES: tuple[Service, ...] = (
     train.SERVICE,
     evaluate.SERVICE,
     gate.SERVICE,
+    regression.SERVICE,
     janitor.SERVICE,
     backup.SERVICE,
     worker.SERVICE,

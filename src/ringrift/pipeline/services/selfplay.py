@@ -10,7 +10,13 @@ from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job
 from ringrift.pipeline import jobs, stages
 from ringrift.pipeline.bus import read
-from ringrift.pipeline.events import ModelPromoted, PressureChanged, SelfplayFinished, TrainingFinished
+from ringrift.pipeline.events import (
+    ModelPromoted,
+    ModelRolledBack,
+    PressureChanged,
+    SelfplayFinished,
+    TrainingFinished,
+)
 from ringrift.pipeline.service import Context, Level, Service, Step
 from ringrift.pipeline.standing import Standing, died_lately, model_cause, open_jobs, putting, standing
 
@@ -36,7 +42,7 @@ def plan(ctx: Context) -> Iterator[Step]:
         config = min(missing, key=lambda config: (spent.get(config, 0.0), config))
         now, recipe = standing(ctx, config), ctx.recipes[config]
         engine = recipe.loop.first_engine if now.first else recipe.selfplay.engine
-        model = now.newest.id if now.newest else ""
+        model = now.base.id if now.base else ""
         player = _kind(stages.engine_name(engine, model or "m-"))
         quick = rates.get((config, player), 0.0) * recipe.loop.batch_seconds
         games = int(min(missing[config], max(FEWEST, min(quick, ceil(now.wanted / 2)))))
@@ -101,4 +107,7 @@ def _count(ctx: Context, config: str, number: int) -> None:
     ctx.run.fabric.registry.set(f"batch/{config}", {"number": number}, lease=ctx.lease)
 
 
-SERVICE = Service("selfplay", plan, every=5.0, on=(SelfplayFinished, TrainingFinished, ModelPromoted, PressureChanged))
+SERVICE = Service(
+    "selfplay", plan, every=5.0,
+    on=(SelfplayFinished, TrainingFinished, ModelPromoted, ModelRolledBack, PressureChanged),
+)  # fmt: skip

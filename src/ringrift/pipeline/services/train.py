@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ringrift.pipeline import jobs
-from ringrift.pipeline.events import ModelPromoted, ModelRejected, SamplesExported
+from ringrift.pipeline.events import ModelPromoted, ModelRejected, ModelRolledBack, SamplesExported
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import blocked, cause, putting, standing, unattended
 
@@ -16,7 +16,7 @@ def plan(ctx: Context) -> Iterator[Step]:
     for now in (standing(ctx, config) for config in ctx.configs if not blocked(ctx, jobs.TRAIN, config)):
         enough = now.flow.last_shard > 0 and now.fresh >= now.wanted
         if enough and now.judged and not now.finished:
-            parent = now.newest.id if now.newest else ""
+            parent = now.base.id if now.base else ""
             job = jobs.make_job(
                 jobs.TRAIN, f"{parent or 'initial'}/{now.flow.last_shard}",
                 jobs.Training(parent=parent, up_to=now.flow.last_shard), now.config,
@@ -30,6 +30,6 @@ def plan(ctx: Context) -> Iterator[Step]:
 
 
 SERVICE = Service(
-    "train", plan, every=10.0, on=(SamplesExported, ModelPromoted, ModelRejected),
+    "train", plan, every=10.0, on=(SamplesExported, ModelPromoted, ModelRejected, ModelRolledBack),
     backlog=unattended(jobs.TRAIN, lambda now: now.fresh if now.judged and now.fresh >= now.wanted > 0 else 0),
 )  # fmt: skip
