@@ -55,7 +55,10 @@ def test_an_empty_run_has_nothing_to_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["data", "ls", "{}"], "is not a run directory (it has no run.json): give a directory made by `ringrift loop"),
+        (
+            ["data", "ls", "{}/run/blobs"],
+            "is not a run directory (it has no run.json): give a directory made by `ringrift loop",
+        ),
         (["data", "check", "{}/nowhere"], "does not exist"),
         (["models", "ls", "--run", "{}"], "is not a run directory"),
         (["models", "ls"], "give --run DIR"),

@@ -10,7 +10,8 @@
 | `loop` | `selfplay`, `export`, `train`, `gate`, `loop`, `worker` |
 | `jobs` | `jobs …` |
 | `match` | `match`, `rate` |
-| `store` | `data …`, `models …` |
+| `data` | `data …` |
+| `store` | `models …` |
 | `events` | `events …` |
 | `services` | `services …` |
 | `simulate` | `simulate` |
@@ -35,6 +36,7 @@ from ringrift.cli import (
     backup,
     bench,
     benchmark,
+    data,
     events,
     ground,
     jobs,
@@ -64,6 +66,7 @@ for group in (
     loop,
     jobs,
     match,
+    data,
     store,
     events,
     services,

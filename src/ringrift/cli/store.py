@@ -1,4 +1,4 @@
-"""`ringrift data` and `ringrift models`: what a run directory holds."""
+"""`ringrift models`: the models of a run directory."""
 
 import dataclasses
 from pathlib import Path
@@ -13,63 +13,11 @@ if TYPE_CHECKING:
     from ringrift.store import ModelInfo, ModelStore, RunDirectory
 
 app = typer.Typer()
-data_app = typer.Typer(help="Games and samples of a run.", no_args_is_help=True)
 models_app = typer.Typer(help="Models of a run, and which one is promoted.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="best, initial, or the beginning of a model's id.")]
-
-
-@data_app.command("ls")
-def data_ls(directory: Directory, json: Json = False) -> None:
-    """Games, plies and samples of each config."""
-    from ringrift.store import GameStore, RunDirectory
-
-    with RunDirectory.open(directory) as run:
-        rows = [dataclasses.asdict(row) for row in GameStore(run).counts()]
-    if json:
-        print_json({"rows": rows})
-    else:
-        print_table(rows, "no games yet")
-
-
-@data_app.command("check")
-def data_check(
-    directory: Directory,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Quarantine unsound games; forget unsound shards, to be exported again.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Replay every game, and compare every shard and model with its hash; status 1 where anything is unsound."""
-    from ringrift.pipeline.display import Bars
-    from ringrift.store import GameStore, RunDirectory
-    from ringrift.store.check import check, things
-
-    looked: list[str] = []
-    with RunDirectory.open(directory) as run:
-        with Bars()(f"checking {directory}", things(run)) as advance:
-
-            def progress(what: str) -> None:
-                looked.append(what)
-                advance(len(looked), what)
-
-            problems = check(run, repair=repair, progress=progress)
-        quarantined = GameStore(run).quarantined()
-    if json:
-        rows = [dataclasses.asdict(problem) for problem in problems]
-        apart = [{"game": game, "work_id": work_id, "reason": reason} for game, work_id, reason in quarantined]
-        print_json({"checked": len(looked), "problems": rows, "quarantined": apart, "ok": not problems})
-    else:
-        for problem in problems:
-            typer.echo(f"{problem.what}: {problem.reason}")
-        for game, work_id, reason in quarantined:
-            typer.echo(f"quarantined earlier: game {game} (work {work_id}): {reason}")
-        typer.echo(f"{len(looked)} things checked, {len(problems)} unsound")
-    if problems:
-        raise typer.Exit(1)
 
 
 @models_app.command("ls")

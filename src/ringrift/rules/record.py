@@ -8,14 +8,14 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ringrift.errors import CorruptBlob, FormatTooNew, IllegalMove, InvalidNotation, RulesError
-from ringrift.rules.game import Game, Options, config_info
+from ringrift.rules.game import Game, Options, Outcome, config_info
 
 FORMAT = 1
 MAGIC = b"RRGAME"
@@ -31,6 +31,7 @@ COMMON = (
     b'"final_hash":"","seed":,"players":["",""],"meta":{},"plies":,"decisions":0,"policy":0}'
 )
 Meta = Mapping[str, str | int | float]
+EARLY = "early_"  #: before the reason of a game that ended at a move within a turn, by the rule of the earlier service
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class Record:
     winner: int
     """seat, from 1; 0 when the game was not finished"""
     reason: str
-    """as in `Outcome`; empty when the game was not finished"""
+    """as in `Outcome`; empty when the game was not finished; with `early_` before it where it ended within a turn"""
     ranks: tuple[int, ...]  # [P]
     """as in `Outcome`; empty when the game was not finished"""
     final_hash: str
@@ -135,7 +136,7 @@ class Record:
             raise CorruptBlob(f"the record does not replay: {error}") from error
         if (found := game.canonical_hash()) != self.final_hash:
             raise CorruptBlob(f"the record replays to the state {found}, not to {self.final_hash}")
-        outcome = game.outcome()
+        outcome = early_outcome(game) if self.reason.startswith(EARLY) else game.outcome()
         ours = (outcome.winner, outcome.reason, outcome.ranks) if outcome else (0, "", ())
         if ours != (self.winner, self.reason, self.ranks):
             raise CorruptBlob(f"the record says {(self.winner, self.reason, self.ranks)}, its moves end with {ours}")
@@ -297,6 +298,40 @@ class Record:
 
     def __hash__(self) -> int:
         return hash((self.config, self.seed, self.final_hash))
+
+
+def early_outcome(game: Game) -> Outcome | None:
+    """How a game that is not over ended for the earlier service, which looked after every move and not only when a
+    turn ends: by the counters, or else as the turn would end if nothing is left in it but moves without action.
+
+    Seats other than the winner that have equal territory, eliminated rings and markers share a rank.
+    """
+    if game.is_over:
+        return None
+    info, scores, seats = config_info(game.config), game.scores(), range(game.num_seats)
+    rings = game.options.rings_per_player
+    needed = info.victory_threshold if rings is None else (2 * rings * (info.players + 1) + 3) // 6
+    ends: list[tuple[str, list[int]]] = [
+        ("ring_elimination", [seat for seat in seats if scores[seat].elim >= needed]),
+        (
+            "territory_control",
+            [s for s in seats if scores[s].terr >= max(info.territory_minimum, sum(r.terr for r in scores) // 2 + 1)],
+        ),
+    ]
+    alive = [seat for seat in seats if scores[seat].hand or scores[seat].rings]
+    if len(alive) == 1 and scores[alive[0]].stacks:
+        ends.append(("last_player_standing", alive))
+    for reason, winners in ends:
+        if winners:
+            winner = winners[0]
+            order = [(seat != winner, -scores[seat].terr, -scores[seat].elim, -scores[seat].markers) for seat in seats]
+            ranks = tuple(1 + sum(other < own for other in order) for own in order)
+            return Outcome(winner + 1, EARLY + reason, "threshold", ranks)
+    ahead, seat = game.copy(), game.to_move
+    while ahead.to_move == seat and (moves := ahead._texts(True)) in (["NM"], ["NL"], ["NT"]):
+        ahead.push(moves[0])
+    outcome = ahead.outcome()
+    return None if outcome is None else replace(outcome, reason=EARLY + outcome.reason)
 
 
 def split_moves(moves: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

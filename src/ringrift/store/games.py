@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from ringrift.errors import CorruptBlob, DataError
+from ringrift.fabric.database import Patience
 from ringrift.rules import Record
 from ringrift.store.run import RunDirectory
 
@@ -36,6 +40,35 @@ class StoredGame:
             return Record.from_bytes(self.record)
         except CorruptBlob as error:
             raise CorruptBlob(f"game {self.id} ({self.work_id}): {error}") from error
+
+
+class JudgedGame(NamedTuple):
+    """A row of the table of games, as it is inserted."""
+
+    work_id: str
+    config: str
+    record: bytes
+    plies: int
+    winner: int
+    reason: str
+    added: float
+    played_by: str
+    validated_by: str | None
+    """None: still to be judged"""
+    problem: str | None
+    """None: sound"""
+
+    @classmethod
+    def of(cls, record: Record, work_id: str, played_by: str, problem: str | None = None) -> Self:
+        """A game that this process has judged."""
+        header = (record.config, record.to_bytes(), len(record.moves), record.winner, record.reason)
+        return cls(work_id, *header, time.time(), played_by, process_name(), problem)
+
+
+def content_id(record: Record) -> str:
+    """32 hex digits that two records share if they are the same game with the same end, whoever played or kept it."""
+    about = json.dumps([record.config, record.options.to_dict(), record.start, record.winner, record.reason])
+    return hashlib.sha256(about.encode() + record.moves.tobytes()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -103,6 +136,28 @@ class GameStore:
                 rows,
             )
             return connection.total_changes - before
+
+    def add_judged(self, games: Iterable[JudgedGame]) -> list[bool]:
+        """Stores games that were judged already, all or none; which of them were new."""
+        with self._database.transaction(Patience.LONG) as connection:
+            return [
+                connection.execute(
+                    "INSERT INTO games (work_id, config, record, plies, winner, reason, added, played_by, validated_by,"
+                    " state, problem) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
+                    " CASE WHEN ?9 IS NULL THEN 'received' WHEN ?10 IS NULL THEN 'valid' ELSE 'quarantined' END, ?10)"
+                    " ON CONFLICT (work_id) DO NOTHING",
+                    game,
+                ).rowcount
+                == 1
+                for game in games
+            ]
+
+    def known(self, work_ids: Sequence[str]) -> set[str]:
+        """Which of these work ids are stored."""
+        rows = self._database.rows(
+            "SELECT work_id FROM games WHERE work_id IN (SELECT value FROM json_each(?))", [json.dumps(work_ids)]
+        )
+        return {row["work_id"] for row in rows}
 
     def find(self, name: str) -> StoredGame:
         """The game with that id or work id. Raises `DataError` where there is none."""

@@ -101,7 +101,8 @@ def problem(game: StoredGame) -> str | None:
 
 
 def _problem(record: Record) -> str | None:
-    if not record.replay().is_over:
+    record.replay()
+    if not record.winner:
         return f"the game is not over after its {len(record.moves)} plies"
     if (search := record.search) is None:
         return None

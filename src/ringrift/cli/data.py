@@ -1,0 +1,178 @@
+"""`ringrift data`: which games there are, where, and whether they are sound; and games from elsewhere."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringrift.cli.options import Json, print_json
+from ringrift.cli.store import Directory, print_table
+from ringrift.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ringrift.pipeline.stages import Advance
+    from ringrift.store.importing import FileReport
+
+app = typer.Typer()
+data_app = typer.Typer(help="Games and samples: of runs, and of the earlier service.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SHOWN = 20  #: reasons printed for each file
+Into = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run that gets them; made if it is new.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and judge everything, store nothing.")]
+
+
+@data_app.command("ls")
+def data_ls(
+    places: Annotated[list[Path], typer.Argument(metavar="PLACE…", help="Runs, databases, or directories of them.")],
+    json: Json = False,
+) -> None:
+    """Every store under some places: games, plies, samples, quality and age of each config."""
+    from ringrift.store.discover import Found, find
+
+    found = list(find(places))
+    rows = [dataclasses.asdict(one) for one in found if isinstance(one, Found)]
+    unreadable = [dataclasses.asdict(one) for one in found if not isinstance(one, Found)]
+    if json:
+        print_json({"rows": rows} | ({"unreadable": unreadable} if unreadable else {}))
+    else:
+        print_table(rows, "no games yet")
+        for one in unreadable:
+            typer.echo(f"unreadable: {one['reason']}")
+
+
+@data_app.command("check")
+def data_check(
+    directory: Directory,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Quarantine unsound games; forget unsound shards, to be exported again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Replay every game, and compare every shard and model with its hash; status 1 where anything is unsound."""
+    from ringrift.pipeline.display import Bars
+    from ringrift.store import GameStore, RunDirectory
+    from ringrift.store.check import check, things
+
+    looked: list[str] = []
+    with RunDirectory.open(directory) as run:
+        with Bars()(f"checking {directory}", things(run)) as advance:
+
+            def progress(what: str) -> None:
+                looked.append(what)
+                advance(len(looked), what)
+
+            problems = check(run, repair=repair, progress=progress)
+        quarantined = GameStore(run).quarantined()
+    if json:
+        rows = [dataclasses.asdict(problem) for problem in problems]
+        apart = [{"game": game, "work_id": work_id, "reason": reason} for game, work_id, reason in quarantined]
+        print_json({"checked": len(looked), "problems": rows, "quarantined": apart, "ok": not problems})
+    else:
+        for problem in problems:
+            typer.echo(f"{problem.what}: {problem.reason}")
+        for game, work_id, reason in quarantined:
+            typer.echo(f"quarantined earlier: game {game} (work {work_id}): {reason}")
+        typer.echo(f"{len(looked)} things checked, {len(problems)} unsound")
+    if problems:
+        raise typer.Exit(1)
+
+
+@data_app.command("import")
+def data_import(
+    places: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Databases, JSON lines, or directories.")],
+    directory: Into = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that play games again; default: one a core.")
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Take in games of the earlier service: each is played again, and quarantined where it differs.
+
+    Status 1 where a file could not be read. Repeat it after a stop: what is there is not added again.
+    """
+    from contextlib import ExitStack
+
+    from ringrift.evaluators.machine import usable_cores
+    from ringrift.pipeline.display import Bars
+    from ringrift.store import GameStore, RunDirectory
+    from ringrift.store.importing import import_files, sources
+
+    files = sources(places)
+    with ExitStack() as stack:
+        store = None
+        if directory is None and not dry_run:
+            raise SettingsError("which run gets the games? give --run DIR, or --dry-run to store nothing")
+        if directory is not None and (not dry_run or directory.exists()):
+            opened = RunDirectory.open(directory) if dry_run else RunDirectory.open_or_create(directory)
+            store = GameStore(stack.enter_context(opened))
+        advance = stack.enter_context(Bars()(f"importing {len(files)} files", 100))
+        reports = import_files(
+            files, store, processes=processes or usable_cores(), dry_run=dry_run, progress=_percent(advance)
+        )
+    if json:
+        print_json({"files": [dataclasses.asdict(report) for report in reports], "dry_run": dry_run})
+    else:
+        for report in reports:
+            print_report(report)
+        done = sum(report.imported for report in reports)
+        typer.echo(f"{done} new games {'would be ' if dry_run else ''}imported from {len(reports)} files")
+    if any(report.error for report in reports):
+        raise typer.Exit(1)
+
+
+def _percent(advance: "Advance") -> Callable[[int, int], None]:
+    """Progress in games, of a number that grows from file to file, as a bar of 100."""
+    return lambda done, total: advance(100 * done // max(total, 1), f"{done} of {total} games")
+
+
+def print_report(report: "FileReport") -> None:
+    """What came of one file, in a few lines."""
+    typer.echo(
+        f"{report.path}: {report.games} games, {report.plies} plies: {report.imported} new ({report.early} of them"
+        f" ended within a turn), {report.known} known, {report.quarantined} quarantined ({report.unfinished} of them"
+        f" not played to their end), {report.refused} refused"
+    )
+    for problem in report.problems[:SHOWN]:
+        typer.echo(f"  {problem.game}: {problem.reason}" if problem.game else f"  {problem.reason}")
+    if len(report.problems) > SHOWN:
+        typer.echo(f"  … and {len(report.problems) - SHOWN} more: see --json")
+    if report.error:
+        typer.echo(f"  not read to its end: {report.error}" if report.games else f"  not read: {report.error}")
+
+
+@data_app.command("merge")
+def data_merge(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Runs whose games are taken.")],
+    into: Into = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Merge nothing where a single game is unsound.")] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Put the games of several runs into one, each once; shards and models stay where they are."""
+    from contextlib import ExitStack
+
+    from ringrift.pipeline.display import Bars
+    from ringrift.store import RunDirectory
+    from ringrift.store.merge import merge
+
+    if into is None:
+        raise SettingsError("which run gets the games? give --run DIR")
+    with ExitStack() as stack:
+        runs = [stack.enter_context(RunDirectory.open(directory)) for directory in directories]
+        target = stack.enter_context(RunDirectory.open(into) if dry_run else RunDirectory.open_or_create(into))
+        advance = stack.enter_context(Bars()(f"merging {len(runs)} runs", 100))
+        reports = merge(target, runs, strict=strict, dry_run=dry_run, progress=_percent(advance))
+    if json:
+        print_json({"runs": [dataclasses.asdict(report) for report in reports], "dry_run": dry_run})
+        return
+    for report in reports:
+        typer.echo(
+            f"{report.path}: {report.games} games: {report.merged} {'would be ' if dry_run else ''}merged"
+            f" ({report.quarantined} of them quarantined), {report.known} known, {len(report.left_out)} left out"
+        )
+        for work_id, reason in report.left_out[:SHOWN]:
+            typer.echo(f"  {work_id}: {reason}")

@@ -1,0 +1,153 @@
+"""`ringrift data ls`: every run, and every database and file of games of the earlier service, under some places."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ringrift.errors import DataError, RingRiftError
+from ringrift.store.earlier import EarlierDatabase, Refused, kind_of, line_chunks, read_line, unpacked
+from ringrift.store.games import GameStore
+from ringrift.store.importing import is_source
+from ringrift.store.run import RunDirectory
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one place holds of one config."""
+
+    place: str
+    kind: str
+    """`run`, `database` or `json lines`"""
+    config: str
+    games: int
+    plies: int
+    waiting: int = 0
+    """not validated yet"""
+    samples: int = 0
+    quarantined: int = 0
+    quality: float | None = None
+    """mean of what the earlier service gave its games"""
+    age_hours: float | None = None
+    """of the newest game"""
+    source: str = ""
+    """where its games come from, by their own word"""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that looks like a store and cannot be read."""
+
+    place: str
+    reason: str
+
+
+def find(places: Iterable[Path]) -> Iterator[Found | Unreadable]:
+    """What is there, place by place; a run of which nothing is stored has no row.
+
+    Raises `DataError` for a place that does not exist, or that holds nothing of the kind.
+    """
+    for place in places:
+        if not place.exists():
+            raise DataError(f"{place} does not exist: give run directories, databases, or directories of them")
+        stores = list(_stores(place))
+        if not stores:
+            what = "is not a run directory (it has no run.json)" if place.is_dir() else "holds no games"
+            raise DataError(
+                f"{place} {what}: give a directory made by `ringrift loop --run DIR`, a database or JSON lines of the"
+                " earlier service, or a directory with such in it"
+            )
+        for store in stores:
+            try:
+                yield from _run(store) if store.is_dir() else _file(store)
+            except RingRiftError as error:
+                yield Unreadable(str(store), str(error))
+
+
+def _stores(place: Path) -> Iterator[Path]:
+    """Run directories, which are not looked into, and files of games."""
+    if place.is_file():
+        if kind_of(place):
+            yield place
+        return
+    for directory, inner, files in os.walk(place):
+        here = Path(directory)
+        if "run.json" in files:
+            inner.clear()
+            yield here
+            continue
+        inner.sort()
+        yield from (here / name for name in sorted(files) if is_source(here / name))
+
+
+def _run(path: Path) -> Iterator[Found]:
+    with RunDirectory.open(path) as run:
+        about = {
+            row["config"]: (row["newest"], row["source"])
+            for row in run.database.rows(
+                "SELECT config, max(added) AS newest, group_concat(DISTINCT substr(played_by, 1,"
+                " instr(played_by || ':', ':') - 1)) AS source FROM games GROUP BY config"
+            )
+        }
+        for row in GameStore(run).counts():
+            newest, source = about[row.config]
+            yield Found(
+                str(path),
+                "run",
+                row.config,
+                row.games,
+                row.plies,
+                row.waiting,
+                row.samples,
+                row.quarantined,
+                age_hours=_age(newest),
+                source=source,
+            )
+
+
+def _file(path: Path) -> Iterator[Found]:
+    kind = str(kind_of(path))
+    with tempfile.TemporaryDirectory(prefix="ringrift-ls-") as into, unpacked(path, Path(into)) as source:
+        if kind == "database":
+            database = EarlierDatabase(source, str(path))
+            rows = database.summary()
+            database.close()
+        else:
+            rows = _lines(source, str(path))
+        written = path.stat().st_mtime
+        for row in rows:
+            newest = row.pop("newest", None)
+            given = row | {"source": row["source"] or ""}
+            yield Found(str(path), kind, age_hours=_age(newest, written), **given)
+
+
+def _lines(path: Path, name: str) -> list[dict[str, Any]]:
+    """Games and plies of each config of a file of JSON lines."""
+    rows: dict[str, dict[str, Any]] = {}
+    for chunk in line_chunks(path):
+        for number, line in chunk:
+            game = read_line(number, line, name)
+            if not isinstance(game, Refused):
+                row = rows.setdefault(game.config, {"config": game.config, "games": 0, "plies": 0, "source": ""})
+                row["games"] += 1
+                row["plies"] += len(game.moves)
+    return [rows[config] for config in sorted(rows)]
+
+
+def _age(newest: object, otherwise: float | None = None) -> float | None:
+    """Hours since a time: Unix seconds or ISO text; else since the other one."""
+    seconds = otherwise
+    if isinstance(newest, int | float):
+        seconds = float(newest)
+    elif isinstance(newest, str):
+        try:
+            seconds = datetime.fromisoformat(newest).timestamp()
+        except ValueError:
+            seconds = otherwise
+    return None if seconds is None else max(0.0, (time.time() - seconds) / 3600)

@@ -1,0 +1,490 @@
+"""Games of the earlier service: whole, of other shapes, with planted differences, twice, killed, garbage; merge; ls."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from earlier_games import add_games, initial_state, insert, packed, random_game, wire_moves, write_database
+from recorded import FILES, VECTORS, recorded
+from typer.testing import CliRunner
+
+from ringrift.cli import app
+from ringrift.errors import CorruptBlob, DataError
+from ringrift.rules import CONFIGS, Game, Options, Record
+from ringrift.rules.record import EARLY, early_outcome
+from ringrift.store import GameStore, RunDirectory
+from ringrift.store.check import check
+from ringrift.store.discover import Found, Unreadable, find
+from ringrift.store.importing import FileReport, import_files, sources
+from ringrift.store.merge import merge
+from ringrift.store.validate import problem
+
+CONFIG = "square8_2p"
+EXAMPLE = VECTORS.parents[1] / "earlier" / "square8_2p.db.gz"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    with RunDirectory.create(tmp_path / "run") as opened:
+        yield opened
+
+
+def imported(run: RunDirectory, *paths: Path, **given: Any) -> FileReport:
+    """The report of the last file."""
+    return import_files(paths, GameStore(run), **given)[-1]
+
+
+def numbers(report: FileReport) -> tuple[int, int, int, int, int]:
+    return (report.games, report.imported, report.known, report.quarantined, report.refused)
+
+
+def reasons(report: FileReport) -> list[str]:
+    return [one.reason for one in report.problems]
+
+
+def few(count: int, config: str = CONFIG) -> list[Game]:
+    return [random_game(config, seed) for seed in range(count)]
+
+
+def change(path: Path, statement: str, *values: object) -> Path:
+    with sqlite3.connect(path) as connection:
+        assert connection.execute(statement, values).rowcount
+    connection.close()
+    return path
+
+
+def change_move(path: Path, number: int, **fields: object) -> Path:
+    """Other fields in the JSON of one move of the first game."""
+    with sqlite3.connect(path) as connection:
+        (text,) = connection.execute("SELECT move_json FROM game_moves WHERE move_number = ?", [number]).fetchone()
+    connection.close()
+    text = json.dumps(json.loads(text) | fields)
+    return change(path, "UPDATE game_moves SET move_json = ? WHERE move_number = ?", text, number)
+
+
+@pytest.mark.skipif(not EXAMPLE.is_file(), reason="the example database is not there")
+def test_the_example_is_read_to_the_last_move(run: RunDirectory) -> None:
+    report = imported(run, EXAMPLE)
+    assert (report.games, report.plies, report.unfinished, report.refused, report.error) == (2, 66, 2, 0, "")
+    assert sorted(reasons(report)) == [f"the game is not over after its {plies} plies" for plies in (28, 38)]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("pays", [True, False], ids=["stacks named", "stacks left open"])
+def test_whole_games_of_every_config(run: RunDirectory, tmp_path: Path, config: str, pays: bool) -> None:
+    games = few(4 if config.startswith(("square8", "hex8")) else 1, config)
+    path = write_database(tmp_path / "games.db", games, moves=lambda game: wire_moves(game, pays=pays))
+    report = imported(run, path)
+    assert (report.imported, report.problems) == (len(games), [])
+    for stored, game in zip(GameStore(run).iter_valid(config), games, strict=True):
+        record = stored.read()
+        if pays:
+            assert record.moves.tolist() == game._moves().tolist()
+        assert (record.winner, record.players[0]) == (record.replay().outcome().winner, "random:1")  # type: ignore[union-attr]
+        assert record.meta["file"] == "games.db" and str(record.meta["game"]).startswith("game-")
+    assert not check(run)
+
+
+def test_again_adds_nothing_also_from_a_copy_under_another_name(run: RunDirectory, tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", [*few(3), Game(CONFIG), random_game(CONFIG, 9, lambda g: g.ply == 20)])
+    assert numbers(imported(run, path)) == (5, 3, 0, 1, 1)
+    again = imported(run, path, packed(path))
+    assert numbers(again) == (5, 0, 4, 0, 1)
+    change(path, "UPDATE games SET game_id = 'other-' || game_id")
+    for table in ("game_moves", "game_players", "game_initial_state"):
+        change(path, f"UPDATE {table} SET game_id = 'other-' || game_id")
+    assert imported(run, path).imported == 0
+
+
+def early_games(config: str, count: int) -> list[Game]:
+    """Games cut at the very move on which they are decided, inside a turn."""
+    found: list[Game] = []
+    for seed in range(10_000):
+        game = random_game(config, seed, early_outcome)
+        if not game.is_over:
+            found.append(game)
+        if len(found) == count:
+            return found
+    raise AssertionError
+
+
+@pytest.mark.parametrize("config", ["square8_2p", "hex8_3p"])
+def test_games_ended_at_the_deciding_move_are_kept_and_marked(run: RunDirectory, tmp_path: Path, config: str) -> None:
+    games = early_games(config, 4)
+    with sqlite3.connect(write_database(tmp_path / "games.db", [])) as connection:
+        for number, game in enumerate(games):
+            outcome = early_outcome(game)
+            assert outcome is not None
+            said = [outcome.winner, None, outcome.winner, outcome.winner % game.num_seats + 1][number]
+            add_games(connection, [game], first=number, game_status="completed", winner=said)
+    connection.close()
+    report = imported(run, tmp_path / "games.db")
+    assert (report.imported, report.early, report.quarantined) == (3, 3, 1)
+    assert "but its file says that seat" in reasons(report)[0]
+    for stored, game in zip(GameStore(run).iter_valid(config), games, strict=False):
+        record, outcome = stored.read(), early_outcome(game)
+        assert outcome is not None and record.reason.startswith(EARLY)
+        assert (record.winner, record.ranks) == (outcome.winner, outcome.ranks)
+        assert record.ranks[record.winner - 1] == 1 and problem(stored) is None
+        with pytest.raises(CorruptBlob, match="its moves end with"):
+            replace(record, winner=record.winner % game.num_seats + 1).replay()
+    assert not check(run)
+
+
+def plant_move(path: Path) -> None:
+    change_move(path, 1, to={"x": 7, "y": 7}, **{"from": {"x": 0, "y": 0}})
+
+
+def plant_seat(path: Path) -> None:
+    change_move(path, 4, player=1)
+
+
+def plant_column(path: Path) -> None:
+    change(path, "UPDATE game_moves SET player = 1 WHERE move_number = 4")
+
+
+def plant_winner(path: Path) -> None:
+    change(path, "UPDATE games SET winner = 3 - winner")
+
+
+def plant_reason(path: Path) -> None:
+    change(path, "UPDATE games SET termination_reason = iif(termination_reason LIKE 'ring%', 'territory', 'ring')")
+
+
+def plant_counter(path: Path) -> None:
+    change(path, "UPDATE game_players SET final_territory_spaces = final_territory_spaces + 1 WHERE player_number = 2")
+
+
+def plant_gap(path: Path) -> None:
+    change(path, "DELETE FROM game_moves WHERE move_number = 10")
+
+
+def plant_end(path: Path) -> None:
+    change(path, "DELETE FROM game_moves WHERE move_number > 60")
+
+
+def plant_more(path: Path) -> None:
+    last = "(SELECT max(move_number) FROM game_moves)"
+    columns = f"game_id, {last} + 1, turn_number, player, phase, move_type, move_json, timestamp, think_time_ms"
+    change(path, f"INSERT INTO game_moves SELECT {columns} FROM game_moves WHERE move_number = {last}")
+
+
+def plant_type(path: Path) -> None:
+    change_move(path, 2, type="teleport")
+
+
+def plant_text(path: Path) -> None:
+    change(path, "UPDATE game_moves SET move_json = '{\"type\":' WHERE move_number = 5")
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (plant_move, "ply 1: M0,0>7,7 is not legal there"),
+        (plant_seat, "ply 4: place_ring to "),
+        (plant_column, "is of seat 1, but seat 2 is to move"),
+        (plant_winner, "but its file says that seat"),
+        (plant_reason, "but its file says"),
+        (plant_counter, "as its territory, but its file says"),
+        (plant_gap, "the move of the number 10 is missing"),
+        (plant_end, "the game is not over after its 61 plies of the"),
+        (plant_more, "had won by"),
+        (plant_type, "a move of the unknown type 'teleport'"),
+        (plant_text, "ply 5: the move is not JSON"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_planted_difference_is_quarantined_with_its_reason(
+    run: RunDirectory, tmp_path: Path, plant: Any, said: str
+) -> None:
+    seed = next(
+        s
+        for s in range(99)
+        if (o := random_game(CONFIG, s).outcome()) and o.detail == "threshold" and o.reason != "lps_rounds"
+    )
+    path = write_database(tmp_path / "games.db", [random_game(CONFIG, seed)])
+    plant(path)
+    report = imported(run, path)
+    assert numbers(report) == (1, 0, 0, 1, 0)
+    assert said in reasons(report)[0]
+    ((_, work_id, reason),) = GameStore(run).quarantined()
+    assert work_id.startswith(f"import/{CONFIG}/") and reason == reasons(report)[0]
+    assert numbers(imported(run, path)) == (1, 0, 1, 0, 0)
+
+
+def snake(text: str) -> str:
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in text)
+
+
+def other_shapes(tmp_path: Path, games: list[Game]) -> Iterator[tuple[str, Path]]:
+    """Databases and files of the same games in other shapes."""
+    bare = tmp_path / "square8_2p.db"  # the config only in the name; other spellings; moves in the table of games
+    with sqlite3.connect(bare) as connection:
+        connection.execute("CREATE TABLE games (gameId TEXT, boardType TEXT, gameStatus TEXT, moves TEXT)")
+        for number, game in enumerate(games):
+            moves = [{snake(key): value for key, value in move.items() if value} for move in wire_moves(game)]
+            row = {"gameId": str(number), "gameStatus": "finished", "moves": json.dumps(moves)}
+            insert(connection, "games", row)
+    connection.close()
+    yield "inline", bare
+    split = write_database(
+        tmp_path / "split.db", games
+    )  # moves in two tables, without index, some in both, numbered from 1
+    with sqlite3.connect(split) as connection:
+        connection.executescript(
+            "CREATE TABLE late (gameId TEXT, ply INTEGER, move TEXT);"
+            "INSERT INTO late SELECT game_id, move_number + 1, move_json FROM game_moves WHERE move_number >= 30;"
+            "CREATE TABLE early (gameId TEXT, ply INTEGER, move TEXT);"
+            "INSERT INTO early SELECT game_id, move_number + 1, move_json FROM game_moves WHERE move_number < 35"
+            " ORDER BY move_json; DROP TABLE game_moves; DROP TABLE game_players; DROP TABLE game_initial_state;"
+            "ALTER TABLE games DROP COLUMN winner; ALTER TABLE games DROP COLUMN source"
+        )
+    connection.close()
+    yield "two tables", split
+    without = tmp_path / "without.db"  # the moves that only say that nothing can be done were not recorded
+    write_database(without, games, moves=lambda game: [m for m in wire_moves(game) if not m["type"].startswith("no_")])
+    yield "without forced moves", without
+    log = write_database(tmp_path / "log.db", [])  # a writer was killed: the games are in the log beside
+    source = sqlite3.connect(log)
+    source.execute("PRAGMA journal_mode = WAL")
+    add_games(source, games)
+    source.commit()
+    left = tmp_path / "left"
+    left.mkdir()
+    for suffix in ("", "-wal"):
+        (left / f"log.db{suffix}").write_bytes((tmp_path / f"log.db{suffix}").read_bytes())
+    source.close()
+    yield "log left over", left / "log.db"
+    yield "packed", packed(split)
+    lines = tmp_path / "games.jsonl"
+    bodies = [
+        {"gameId": n, "initialState": initial_state(g), "moves": wire_moves(g), "metadata": {"victoryReason": "x"}}
+        for n, g in enumerate(games)
+    ]
+    lines.write_text("".join(json.dumps(body) + "\n" for body in bodies))
+    yield "json lines", lines
+    yield "packed lines", packed(lines)
+    records = tmp_path / "records.jsonl"
+    records.write_text("".join(Record.from_game(g, seed=1, players=("a", "b")).to_json() + "\n\n" for g in games))
+    yield "records", records
+
+
+def test_databases_of_other_shapes_hold_the_same_games(run: RunDirectory, tmp_path: Path) -> None:
+    games = few(6)
+    before = {}
+    for name, path in other_shapes(tmp_path, games):
+        before[path] = path.read_bytes()
+        report = imported(run, path)
+        assert (report.games, report.imported + report.known, report.error, report.problems) == (6, 6, "", []), name
+        assert GameStore(run).counts()[0].games == 6, name
+    assert all(path.read_bytes() == content for path, content in before.items())  # sources are never changed
+
+
+def test_options_and_other_boards_are_read_from_the_state(run: RunDirectory, tmp_path: Path) -> None:
+    game = Game(CONFIG, Options(swap_rule=True, rings_per_player=5, lps_rounds=2))
+    for text in ("P0,0*1", "M0,0>3,3", "NL", "NT", "SW"):
+        game.push(text)
+    while not game.is_over:
+        game.push(game.playable_moves()[0])
+    report = imported(run, write_database(tmp_path / "games.db", [game], board_type="BoardType.SQUARE8"))
+    assert (report.imported, report.problems) == (1, [])
+    (stored,) = GameStore(run).iter_valid(CONFIG)
+    assert stored.read().options == game.options
+
+
+def test_files_that_are_no_databases_are_refused_with_a_sentence(run: RunDirectory, tmp_path: Path) -> None:
+    whole = write_database(tmp_path / "whole.db", few(40))
+    sqlite3.connect(tmp_path / "else.db").execute("CREATE TABLE t (a)").connection.close()
+    (tmp_path / "garbage.db").write_bytes(os.urandom(5000))
+    (tmp_path / "header.db").write_bytes(whole.read_bytes()[:16] + os.urandom(9000))
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "cut.db.gz").write_bytes(packed(whole).read_bytes()[:-5000])
+    for name, said in (
+        ("else.db", "holds no games"),
+        ("garbage.db", "neither an SQLite database nor JSON lines"),
+        ("header.db", "is not a sound database"),
+        ("empty.db", "neither"),
+        ("cut.db.gz", "is a damaged or truncated gzip file"),
+    ):
+        report = imported(run, tmp_path / name)
+        assert report.games == 0 and said in report.error and "\n" not in report.error, name
+    with pytest.raises(DataError, match="does not exist"):
+        sources([tmp_path / "nowhere.db"])
+    (tmp_path / "lines.jsonl").write_text('{"a": 1}\n[]\n{\n{"board": "square8", "players": 9, "moves": ["P0,0*1"]}\n')
+    report = imported(run, tmp_path / "lines.jsonl")
+    assert numbers(report) == (4, 0, 0, 0, 4) and all(reasons(report))
+
+
+def test_a_truncated_database_gives_what_it_has(run: RunDirectory, tmp_path: Path) -> None:
+    whole = write_database(tmp_path / "whole.db", few(40))
+    for share in (3, 2, 1.2):
+        cut = tmp_path / "cut.db"
+        cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size / share)])
+        report = imported(run, cut)
+        assert report.games == report.imported + report.known + report.quarantined + report.refused
+        assert report.error or report.problems
+    assert not check(run)
+
+
+def test_duplicate_ids_orphans_and_disagreeing_tables(run: RunDirectory, tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", few(3))
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            "DELETE FROM games WHERE game_id = 'game-0000001';"
+            "CREATE TABLE more AS SELECT game_id, move_number, move_json FROM game_moves"
+            " WHERE game_id = 'game-0000002';"
+            "UPDATE more SET move_json = '{}' WHERE move_number = 7"
+        )
+    connection.close()
+    report = imported(run, path)
+    assert numbers(report) == (2, 1, 0, 1, 1)
+    assert sorted(reasons(report)) == [
+        "1 games have moves, but no row in the table of games",
+        "there are two different moves of the number 7",
+    ]
+
+
+def test_a_dry_run_counts_and_stores_nothing(run: RunDirectory, tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", few(3))
+    assert numbers(imported(run, path, path, dry_run=True)) == (3, 0, 3, 0, 0)
+    assert GameStore(run).counts() == []
+    assert import_files([path], None)[0].imported == 3
+    imported(run, path)
+    assert numbers(imported(run, path, dry_run=True)) == (3, 0, 3, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_killed_import_goes_on(tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", few(400))
+    command = [
+        sys.executable,
+        "-m",
+        "ringrift",
+        "data",
+        "import",
+        str(path),
+        "--run",
+        str(tmp_path / "run"),
+        "--processes",
+        "2",
+    ]
+    seen = 0
+    for _ in range(2):
+        process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if (tmp_path / "run" / "run.json").exists():
+                with RunDirectory.open(tmp_path / "run") as run:
+                    now = sum(row.games for row in GameStore(run).counts())
+                if now > seen:
+                    break
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        with RunDirectory.open(tmp_path / "run") as run:
+            assert sum(row.games for row in GameStore(run).counts()) >= seen
+            seen = sum(row.games for row in GameStore(run).counts())
+    report = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True).stdout)["files"][0]
+    assert (report["games"], report["imported"] + report["known"], report["problems"]) == (400, 400, [])
+    with RunDirectory.open(tmp_path / "run") as run:
+        assert GameStore(run).counts()[0].games == 400 and not check(run)
+
+
+def test_merge_takes_each_game_once(run: RunDirectory, tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", few(4))
+    imported(run, path)
+    records = [Record.from_game(game, seed=7, players=("x", "y")).to_bytes() for game in few(6)]
+    with RunDirectory.create(tmp_path / "other") as other:
+        GameStore(other).add_many([(content, f"{CONFIG}/0/{n}") for n, content in enumerate(records)], "somebody")
+        GameStore(other).judge([(1, None), (5, None), (6, "planted")])
+        (report,) = merge(run, [other], dry_run=True)
+        assert (report.games, report.merged, report.known, report.quarantined) == (6, 2, 4, 1)
+        assert GameStore(run).counts()[0].games == 4
+        (report,) = merge(run, [other], strict=True)
+        assert (report.merged, report.known, report.left_out) == (2, 4, [])
+        assert GameStore(run).work_ids("merged/") == {f"merged/{other.identity}/{CONFIG}/0/{n}" for n in (4, 5)}
+        assert [reason for *_, reason in GameStore(run).quarantined()] == ["planted"]
+        assert merge(run, [other])[0].merged == 0
+        GameStore(other).judge([(2, "planted too")])
+        with pytest.raises(DataError, match=r"quarantined here only: planted too; nothing was merged"):
+            merge(run, [other], strict=True)
+        assert merge(run, [other])[0].left_out == [
+            (f"{CONFIG}/0/1", "the same game is quarantined here only: planted too")
+        ]
+        with pytest.raises(DataError, match="is the run to merge into"):
+            merge(run, [run])
+
+
+def test_a_game_that_does_not_replay_is_not_merged(run: RunDirectory, tmp_path: Path) -> None:
+    good, bad = (Record.from_game(game, seed=7, players=("x", "y")) for game in few(2))
+    bad = replace(bad, final_hash="0" * 16)
+    with RunDirectory.create(tmp_path / "other") as other:
+        GameStore(other).add_many([(good.to_bytes(), "a"), (bad.to_bytes(), "b")])
+        with pytest.raises(DataError, match="nothing was merged"):
+            merge(run, [other], strict=True)
+        assert GameStore(run).counts() == []
+        (report,) = merge(run, [other])
+        assert (report.merged, [work_id for work_id, _ in report.left_out]) == (1, ["b"])
+
+
+def test_ls_finds_every_store(run: RunDirectory, tmp_path: Path) -> None:
+    write_database(tmp_path / "deep.db", few(2))
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    packed(tmp_path / "deep.db").rename(tmp_path / "a" / "b" / "two.db.gz")
+    (tmp_path / "broken.db").write_bytes(b"SQLite format 3\0" + b"x" * 100)
+    (tmp_path / "records.jsonl").write_text(Record.from_game(few(1)[0], seed=1, players=("a", "b")).to_json() + "\n")
+    imported(run, tmp_path / "deep.db")
+    found = list(find([tmp_path]))
+    rows = {Path(one.place).name: one for one in found if isinstance(one, Found)}
+    assert {name: (one.kind, one.games) for name, one in rows.items()} == {
+        "run": ("run", 2),
+        "deep.db": ("database", 2),
+        "two.db.gz": ("database", 2),
+        "records.jsonl": ("json lines", 1),
+    }
+    assert len({one.plies for name, one in rows.items() if name != "records.jsonl"}) == 1
+    assert (rows["deep.db"].quality, rows["deep.db"].source) == (0.5, "selfplay")
+    assert rows["deep.db"].age_hours is not None and rows["run"].source == "import"
+    assert [Path(one.place).name for one in found if isinstance(one, Unreadable)] == ["broken.db"]
+
+
+def test_commands(tmp_path: Path) -> None:
+    write_database(tmp_path / "games.db", few(3))
+
+    def tell(status: int, *arguments: object) -> Any:
+        told = CliRunner().invoke(app, ["data", *map(str, arguments), "--json"])
+        assert told.exit_code == status, told.output
+        return json.loads(told.stdout)
+
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert tell(0, "import", tmp_path, "--dry-run", "--processes", 1)["files"][0]["imported"] == 3
+    assert tell(0, "import", tmp_path, "--run", run, "--processes", 2)["files"][0]["imported"] == 3
+    assert tell(0, "merge", run, "--run", other)["runs"][0]["merged"] == 3
+    assert [row["games"] for row in tell(0, "ls", run, other)["rows"]] == [3, 3]
+    (tmp_path / "bad.jsonl.gz").write_bytes(b"\x1f\x8b")
+    assert tell(1, "import", tmp_path / "bad.jsonl.gz", tmp_path / "games.db", "--run", run)["files"][1]["known"] == 3
+    said = CliRunner().invoke(app, ["data", "import", str(tmp_path / "games.db"), "--run", str(run)]).stdout
+    assert "0 new games imported from 1 files" in said
+
+
+@recorded
+@pytest.mark.slow
+def test_recorded_games_of_the_rules_import(run: RunDirectory) -> None:
+    for path in FILES:
+        if path.name in ("square8_2p.jsonl.gz", "hex8_3p.jsonl.gz", "square8_4p.jsonl.gz"):
+            report = imported(run, path, processes=2)
+            assert report.imported > 0 and report.refused == 0
+            assert report.imported + report.unfinished + report.known == report.games, report.problems[:3]
