@@ -1,5 +1,7 @@
 """Random play for the tests of the rules."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -13,6 +15,12 @@ def random_game(config="square8_2p", plies=10_000, seed=0, options=None):
         playable = game._playable()
         game._push(int(playable[rng.integers(len(playable))]))
     return game
+
+
+def numbered(record, *numbers):
+    """The binary form of a record that is no other one's by its content; it does not replay."""
+    moves = np.append(record.moves, np.array(numbers, np.uint32))
+    return replace(record, moves=moves).to_bytes()
 
 
 OPTIONS = st.builds(

@@ -37,7 +37,7 @@ from ringrift.pipeline.supervisor import Supervisor, start_order
 from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, milestone
 from ringrift.pipeline.worker import Child, Crew, give_back_orphans
 from ringrift.store import ModelStore, RunDirectory
-from ringrift.store.games import process_name
+from ringrift.store.provenance import process_name
 from ringrift.store.run import LOOP_LEASE
 from ringrift.web.operations import listen, operations, serve
 

@@ -39,7 +39,7 @@ def test_games_that_nobody_trains_on_stay_bounded() -> None:
                 for job in run.fabric.jobs.claim("test", {"cores": 9, "memory": 1e12}, kinds=[jobs.SELFPLAY], limit=9):
                     batch = jobs.SelfplayBatch.model_validate(job.payload)
                     name = f"{CONFIG}/batch-{batch.number:06d}"
-                    store.add_many(((record, f"{name}/{game:06d}") for game in range(batch.games)), "elsewhere")
+                    store.add_many((record, f"{name}/{game:06d}") for game in range(batch.games))
                     run.fabric.jobs.finish(job, {})
                     ctx.publish(
                         SelfplayFinished(

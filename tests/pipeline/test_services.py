@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from random_play import random_game
+from random_play import numbered, random_game
 
 from ringrift.clock import VirtualClock
 from ringrift.errors import LeaseLost
@@ -32,6 +32,7 @@ from ringrift.pipeline.standing import PAUSE_SECONDS, standing
 from ringrift.pipeline.supervisor import tick
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.provenance import Provenance
 
 A, B = "square8_2p", "hex8_2p"
 DECIDING = [service for service in SERVICES if service.name not in ("worker", "report")]
@@ -78,7 +79,8 @@ def play(ctx: Context, job: Job, _: float, seconds: float) -> SelfplayFinished:
     batch = jobs.SelfplayBatch.model_validate(job.payload)
     record = Record.from_game(random_game(job.config, seed=1), seed=1, players=("random", "random"))
     name = f"{job.config}/batch-{batch.number:06d}"
-    GameStore(ctx.run).add_many(((record.to_bytes(), f"{name}/{i:06d}") for i in range(batch.games)), "elsewhere")
+    games = ((numbered(record, batch.number, i), f"{name}/{i:06d}") for i in range(batch.games))
+    GameStore(ctx.run).add_many(games, Provenance("elsewhere"))
     player = batch.model or batch.engine
     return SelfplayFinished(
         config=job.config, job=job.id, batch=name, player=player, games=batch.games, plies=9, seconds=seconds

@@ -13,47 +13,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stored import CONFIG, finished
 from typer.testing import CliRunner
 
 from ringrift.cli import app
 from ringrift.encoding import ENCODING_HASH, encode, policy_addresses
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
 from ringrift.evaluators import ModelMetadata
-from ringrift.rules import CONFIGS, Game, Options, Record, SearchStats, config_info
+from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.store import GameStore, ModelStore, RunDirectory, samples
 from ringrift.store.check import check
+from ringrift.store.provenance import Provenance
 from ringrift.store.samples import ExportSettings, export, pack, read_shard, shards, window
 from ringrift.store.validate import validate
-
-CONFIG = "square8_2p"
-
-
-@cache
-def finished(seed: int, config: str = CONFIG, searched: bool = True, rings: int = 5) -> Record:
-    """A short random game, with made-up search results for two of three decisions."""
-    rng = np.random.default_rng(seed)
-    game = Game(config, Options(rings_per_player=rings))
-    plies, policies, full = [], [], []
-    while not game.is_over:
-        playable = game.playable_moves()
-        if len(playable) > 1 and rng.random() < 0.67:
-            plies.append(game.ply)
-            policies.append(rng.dirichlet(np.ones(len(playable))).astype(np.float16))
-            full.append(rng.random() < 0.5)
-        game.push(playable[rng.integers(len(playable))])
-    search = SearchStats(
-        ply=np.array(plies, np.int32),
-        offsets=np.cumsum([0, *map(len, policies)], dtype=np.int32),
-        policy=np.concatenate(policies),
-        root_value=rng.dirichlet(np.ones(game.num_seats), len(plies)).astype(np.float16),
-        full=np.array(full, np.uint8),
-    )
-    return Record.from_game(game, seed=seed, players=("random",) * game.num_seats, search=search if searched else None)
 
 
 def decided(seed: int, config: str = CONFIG) -> int:
@@ -83,9 +59,15 @@ def test_adding_twice_is_a_no_op_and_another_process_validates(run: RunDirectory
     store, content = GameStore(run), finished(0).to_bytes()
     assert store.add(content, "a")
     assert not store.add(content, "a")
-    assert store.add_many([(content, "a"), (content, "b"), (content, "b")]) == 1
+    other = finished(1).to_bytes()
+    assert store.add_many([(content, "a"), (other, "b"), (other, "b")]) == 1
     (row,) = store.counts()
-    assert (row.config, row.games, row.waiting, row.plies) == (CONFIG, 2, 2, 2 * len(finished(0).moves))
+    assert (row.config, row.games, row.waiting, row.plies) == (
+        CONFIG,
+        2,
+        2,
+        len(finished(0).moves) + len(finished(1).moves),
+    )
     assert not list(store.iter_valid(CONFIG))
     done = validate(run)
     assert (done.valid, done.quarantined) == (2, 0)
@@ -96,6 +78,21 @@ def test_adding_twice_is_a_no_op_and_another_process_validates(run: RunDirectory
         assert f":{os.getpid()}:" in played_by
         assert f":{os.getpid()}:" not in validated_by
     assert validate(run).valid == 0
+
+
+def test_the_same_game_is_valid_once(run: RunDirectory) -> None:
+    store = GameStore(run)
+    again = dataclasses.replace(finished(0), seed=5, players=("x", "y"), search=None)
+    store.add_many([(finished(0).to_bytes(), "a"), (again.to_bytes(), "b"), (finished(1).to_bytes(), "c")])
+    done = validate(run)
+    assert (done.valid, done.quarantined) == (2, 1)
+    assert store.quarantined() == [(2, "b", "the same game as game 1 (work a)")]
+    with pytest.raises(sqlite3.IntegrityError, match="content"), run.database.transaction() as connection:
+        connection.executescript(
+            "UPDATE games SET state = 'received', problem = NULL, validated_by = NULL, quarantined_at = NULL,"
+            " quarantined_by = NULL WHERE id = 2; UPDATE games SET state = 'valid', validated_by = 'me',"
+            " evidence = ringrift_evidence(record, 'me', plies, winner, reason) WHERE id = 2"
+        )
 
 
 def test_work_ids_reads_only_those_with_the_prefix(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +182,8 @@ for n in itertools.count():
         player.communicate()
         stored = GameStore(run).counts()[0].games
         assert promised <= stored <= promised + attempt + 1
-    assert validate(run).valid == stored
+    done = validate(run)
+    assert (done.valid, done.valid + done.quarantined) == (1, stored), "they are all the same game"
     assert not check(run)
 
 
@@ -198,9 +196,9 @@ def test_kill_9_of_the_validator_loses_nothing(run: RunDirectory) -> None:
     judge.stdout.readline()
     judge.kill()
     judge.communicate()
-    done = store.counts()[0].games - store.counts()[0].waiting
+    done = 300 - store.counts()[0].waiting
     assert done > 0
-    assert validate(run).valid == 300 - done
+    assert done + sum(dataclasses.astuple(validate(run))) == 300
 
 
 def full_disk(directory: Path) -> Callable[[], None]:
@@ -230,7 +228,7 @@ def test_full_disk_is_one_clear_error_and_loses_nothing(run: RunDirectory) -> No
         undo()
     assert store.counts()[0].games == added > 0
     assert store.add(content, str(added))
-    assert validate(run).valid == added + 1
+    assert sum(dataclasses.astuple(validate(run))) == added + 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root can make a small disk")
@@ -571,8 +569,7 @@ def test_game_that_crashes_the_validator_is_quarantined_and_the_others_are_judge
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = GameStore(run)
-    content = finished(1).to_bytes()
-    store.add_many([(content, f"work/{i}") for i in range(9)], played_by="elsewhere")
+    store.add_many([(finished(i).to_bytes(), f"work/{i}") for i in range(9)], Provenance("elsewhere"))
     crash = """
 import os, signal, sys
 from ringrift.store import validate
@@ -594,7 +591,7 @@ validate.serve(*sys.argv[1:])
 
 
 def test_validator_may_warn_as_much_as_it_likes(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    GameStore(run).add(finished(1).to_bytes(), "work/1", played_by="elsewhere")
+    GameStore(run).add(finished(1).to_bytes(), "work/1", Provenance("elsewhere"))
     loud = "import sys\nsys.stderr.write('warning\\n' * 50_000 + 'the last line\\n')\n"
     serve = "from ringrift.store.validate import serve\nserve(*sys.argv[1:])"
     monkeypatch.setattr("ringrift.store.validate.SERVE", loud + "sys.exit(3)")

@@ -28,6 +28,7 @@ from ringrift.store.check import check
 from ringrift.store.discover import Found, Unreadable, find
 from ringrift.store.importing import FileReport, import_files, sources
 from ringrift.store.merge import merge
+from ringrift.store.provenance import Provenance
 from ringrift.store.validate import problem
 
 CONFIG = "square8_2p"
@@ -408,7 +409,9 @@ def test_merge_takes_each_game_once(run: RunDirectory, tmp_path: Path) -> None:
     imported(run, path)
     records = [Record.from_game(game, seed=7, players=("x", "y")).to_bytes() for game in few(6)]
     with RunDirectory.create(tmp_path / "other") as other:
-        GameStore(other).add_many([(content, f"{CONFIG}/0/{n}") for n, content in enumerate(records)], "somebody")
+        GameStore(other).add_many(
+            [(content, f"{CONFIG}/0/{n}") for n, content in enumerate(records)], Provenance("somebody")
+        )
         GameStore(other).judge([(1, None), (5, None), (6, "planted")])
         (report,) = merge(run, [other], dry_run=True)
         assert (report.games, report.merged, report.known, report.quarantined) == (6, 2, 4, 1)

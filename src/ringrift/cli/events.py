@@ -144,7 +144,7 @@ def events_replay(
     from ringrift.pipeline.effects import EFFECTS, replay
     from ringrift.pipeline.service import Context
     from ringrift.settings import load
-    from ringrift.store.games import process_name
+    from ringrift.store.provenance import process_name
 
     with opened(run, config) as directory:
         services = load(config).services

@@ -21,6 +21,7 @@ READERS = 4  #: connections for reading beside the one that writes
 POLL_SECONDS = 0.02  #: between two looks for what other connections have changed
 RETRY_SECONDS = 0.0005, 0.004  #: between tries to begin a transaction while another process has one: doubles up to
 BACKUP_PAGES = 1024
+Function = Callable[..., str | int | float | bytes | None]
 
 
 class Patience(float, Enum):
@@ -42,9 +43,16 @@ class Database:
     full disk, on a network file system, in a forked process, or when the patience of a call is over.
     """
 
-    def __init__(self, path: Path | None, schema: Mapping[int, str]) -> None:
-        """`schema` holds the statements that lead to each format from the one before it, the first one from nothing."""
+    def __init__(
+        self, path: Path | None, schema: Mapping[int, str], functions: Mapping[str, Function] | None = None
+    ) -> None:
+        """`schema` holds the statements that lead to each format from the one before it, the first one from nothing.
+
+        A file of an older format is copied to `<name>.format-<number>` before it is brought up. `functions` are those
+        that statements and triggers may call by name; whoever opens the file without them cannot fire those triggers.
+        """
         self.path = path
+        self._functions = functions or {}
         self.longest = 0.0
         """Seconds that the longest transaction of this process took."""
         self._pid, self._closed = os.getpid(), False
@@ -76,6 +84,8 @@ class Database:
             self.path or ":memory:", timeout=Patience.SHORT, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
+        for name, function in self._functions.items():
+            connection.create_function(name, -1, function, deterministic=True)
         return connection
 
     def _prepare(self, schema: Mapping[int, str]) -> None:
@@ -90,6 +100,8 @@ class Database:
         if found < version:
             with self.transaction(Patience.LONG) as connection:
                 found = self._version()  # another process may have been first
+                if self.path is not None and 0 < found < version:
+                    self.backup(self.path.with_name(f"{self.path.name}.format-{found}"))
                 for step in range(found + 1, version + 1):
                     for statement in _statements(schema[step]):
                         connection.execute(statement)

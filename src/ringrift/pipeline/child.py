@@ -22,7 +22,7 @@ from ringrift.errors import JobError, LeaseLost, RulesError, SettingsError
 from ringrift.pipeline.jobs import run_job
 from ringrift.pipeline.stages import Advance
 from ringrift.store import RunDirectory
-from ringrift.store.games import process_name
+from ringrift.store.provenance import process_name
 
 TELL_SECONDS = 0.5  #: between two lines of progress
 

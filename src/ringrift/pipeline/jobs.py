@@ -36,6 +36,7 @@ from ringrift.pipeline.stages import Show
 from ringrift.selfplay import PlaySettings
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.backup import BackupStore
+from ringrift.store.provenance import Provenance
 
 MEGABYTE = 1 << 20
 SELFPLAY, INGEST, EXPORT, TRAIN, MATCH, BACKUP = "selfplay", "ingest", "export", "train", "match", "backup"
@@ -114,6 +115,8 @@ class Work:
     job: Job
     recipe: Recipe
     show: Show
+    settings: str = ""
+    """Hash of the recipe."""
 
     @property
     def config(self) -> str:
@@ -131,8 +134,9 @@ def _selfplay(at: Work, batch: SelfplayBatch) -> Event:
     player = stages.choose_player(run, config, name, recipe.selfplay.search)
     settings = replace(recipe.selfplay, play=_alone(recipe.selfplay.play))
     played = stages.selfplay_stage(
-        run, config, f"batch-{batch.number:06d}", batch.games, settings, player, seed=recipe.loop.seed, show=at.show
-    )
+        run, config, f"batch-{batch.number:06d}", batch.games, settings, player, seed=recipe.loop.seed,
+        made=Provenance.here(at.job.holder or "", at.settings), show=at.show,
+    )  # fmt: skip
     return SelfplayFinished(
         config=config, job=at.job.id, batch=played.name, player=played.player, games=played.games, plies=played.plies,
         seconds=round(time.monotonic() - began, 2),
@@ -271,7 +275,7 @@ def run_job(run: RunDirectory, job: Job, source: str, show: Show = stages.quiet)
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise SettingsError(f"job {job.id} is no {job.kind} job: {said}") from error
     recipe, digest = recipe_of(run.fabric.registry, job.config) if job.config else (Recipe(), "")
-    event = row.run(Work(run, job, recipe, show), payload)
+    event = row.run(Work(run, job, recipe, show, digest), payload)
     Bus(run.fabric.log, source).publish(event, parent=job.parent, id_=f"{type(event).__name__}/{job.id}")
     return event.model_dump(mode="json", exclude={"config", "job"}) | ({"settings": digest} if digest else {})
 

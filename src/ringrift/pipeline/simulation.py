@@ -13,7 +13,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -46,6 +46,7 @@ from ringrift.players.player import RandomPlayer
 from ringrift.rules import Game, Record
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.games import StoredGame
+from ringrift.store.provenance import Provenance
 from ringrift.store.run import LOOP_LEASE
 from ringrift.store.validate import problem
 
@@ -320,7 +321,7 @@ class Simulation:
         self.fabric: Fabric = fabric
         self.store, self.models = GameStore(self.run_directory), ModelStore(self.run_directory)
         self.records = {config: (record(config, sound=True), record(config, sound=False)) for config in plan.configs}
-        self.verdicts: dict[bytes, str | None] = {}
+        self.verdicts: dict[tuple[str, str], str | None] = {}
         self.strength: dict[str, float] = {"random": -400.0, "initial": -100.0}
         self.spoilt: set[str] = set()
         """Models that were trained where results are wrong."""
@@ -505,10 +506,13 @@ class Simulation:
         return RESULTS[job.kind](self, job, payload, spoilt)
 
     def problem(self, game: StoredGame) -> str | None:
-        """What the judge of games says; the same games come again and again."""
-        if game.record not in self.verdicts:
-            self.verdicts[game.record] = problem(game)
-        return self.verdicts[game.record]
+        """What the judge of games says of the game that it was made from, `NUMBERS` apart."""
+        found = game.read()
+        key = found.config, found.final_hash
+        if key not in self.verdicts:
+            made_from = replace(found, moves=found.moves[:-NUMBERS]).to_bytes()
+            self.verdicts[key] = problem(replace(game, record=made_from))
+        return self.verdicts[key]
 
     # -- what has to be true
 
@@ -554,21 +558,26 @@ class Simulation:
         )
 
 
-def record(config: str, sound: bool) -> bytes:
+NUMBERS = 2  #: what games of the simulation have after their moves, so that no two are the same
+
+
+def record(config: str, sound: bool) -> Record:
     """A random game; an unsound one says that it is over after a few plies."""
     game, player, rng = Game(config), RandomPlayer(), np.random.default_rng(1)
     while not game.is_over and (sound or game.ply < 20):
         game.push(player.decide([game], rng)[0].move)
-    return Record.from_game(game, seed=1, players=("random",) * int(config[-2])).to_bytes()
+    return Record.from_game(game, seed=1, players=("random",) * int(config[-2]))
 
 
 # -- what comes out of each kind of job
 
 
 def _selfplay(at: Simulation, job: Job, batch: jobs.SelfplayBatch, spoilt: bool) -> Event:
-    content = at.records[job.config][spoilt]
+    played = at.records[job.config][spoilt]
     name = f"{job.config}/batch-{batch.number:06d}"
-    at.store.add_many(((content, f"{name}/{i:06d}") for i in range(batch.games)), "a node")
+    moves = (np.append(played.moves, np.array([batch.number, i], np.uint32)) for i in range(batch.games))
+    contents = (replace(played, moves=one).to_bytes() for one in moves)
+    at.store.add_many(((one, f"{name}/{i:06d}") for i, one in enumerate(contents)), Provenance("a node"))
     return SelfplayFinished(
         config=job.config, job=job.id, batch=name, player=batch.model or batch.engine, games=batch.games,
         plies=50 * batch.games, seconds=batch.games * GAME_SECONDS,
@@ -679,9 +688,10 @@ def done_jobs_are_stored(at: Simulation) -> Looked:
 
 def wrong_games_are_quarantined(at: Simulation) -> Looked:
     """Unsound games are never valid, and sound ones never quarantined."""
-    rows = at.run_directory.database.rows("SELECT config, record, state, count(*) AS n FROM games GROUP BY 1, 2, 3")
+    rows = at.run_directory.database.rows("SELECT config, plies, state, count(*) AS n FROM games GROUP BY 1, 2, 3")
     for row in rows:
-        right = "quarantined" if row["record"] == at.records[row["config"]][True] else "valid"
+        unsound = row["plies"] == len(at.records[row["config"]][True].moves) + NUMBERS
+        right = "quarantined" if unsound else "valid"
         yield None if row["state"] in (right, "received") else f"{row['n']} games are {row['state']}, not {right}"
 
 

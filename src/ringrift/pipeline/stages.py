@@ -7,7 +7,7 @@ selfplay → ingest → export → train → match → gate
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
@@ -38,6 +38,7 @@ from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
+from ringrift.store.provenance import Provenance
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards, window
 from ringrift.store.validate import Validated, validate
 from ringrift.store.window import replay_window
@@ -185,6 +186,7 @@ def _register(
     settings: dict[str, object] | None = None,
     parents: tuple[str, ...] = (),
     metrics: Mapping[str, object] | None = None,
+    window: Iterable[int] = (),
 ) -> str:
     """Exports a checkpoint and registers both, with what the network answers to known positions."""
     from ringrift.nets import export_onnx
@@ -194,7 +196,7 @@ def _register(
     stored = blobs.put(checkpoint, ".safetensors"), blobs.put(onnx, ".onnx")
     known = canary(make_evaluator(config, blobs.path(stored[1])), config)
     metrics = {**(metrics or {}), "export": report.to_dict(), "canary": known}
-    return ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role)
+    return ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role, window)
 
 
 # -- the stages --------------------------------------------------------------------------------------------------------
@@ -209,11 +211,14 @@ def selfplay_stage(
     player: PlayerChoice,
     *,
     seed: int = 0,
+    made: Provenance | None = None,
     show: Show = quiet,
 ) -> Played:
-    """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends."""
+    """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends, with the
+    provenance `made`: without one, they are this process's, under these settings."""
     store, name = GameStore(run), f"{config}/{name}"
     trained = len(ModelStore(run).ls(config, "candidate"))
+    made = replace(made or Provenance.here(settings=settings), generation=trained)
     budget = settings.simulations(trained)
     if isinstance(player.search, TreeSettings):
         player = replace(player, search=replace(player.search, simulations=budget))
@@ -237,7 +242,7 @@ def selfplay_stage(
             economy=settings.economy,
         )
         for game in finished:
-            store.add(game.record, game.work_id)
+            store.add(game.record, game.work_id, made)
             new, plies = new + 1, plies + game.plies
             advance(len(done) + new, f"{plies / new:.0f} plies a game")
     return Played(name, len(done) + new, new, plies, player.name)
@@ -330,6 +335,7 @@ def train_stage(
         settings=asdict(settings),
         parents=(parent.id,),
         metrics=metrics,
+        window=(int(game) for path in files for game in read_shard(path).games),
     )
     return ModelStore(run).show(model)
 

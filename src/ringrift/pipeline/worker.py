@@ -27,7 +27,7 @@ from ringrift.evaluators.machine import memory_bytes, usable_cores
 from ringrift.fabric import Fabric, Job, Jobs, JobState
 from ringrift.pipeline.jobs import JOB_KINDS, SELFPLAY
 from ringrift.pipeline.settings import WorkerSettings
-from ringrift.store.games import process_name
+from ringrift.store.provenance import process_name
 
 PROGRESS_SECONDS = 1.0  #: between two times that progress is written down
 NODE_SECONDS = 5.0  #: between two times that the worker says what it has and does

@@ -33,7 +33,7 @@ class Found:
     samples: int = 0
     quarantined: int = 0
     quality: float | None = None
-    """mean of what the earlier service gave its games"""
+    """mean over its games; of a database, of what the earlier service gave them"""
     age_hours: float | None = None
     """of the newest game"""
     source: str = ""
@@ -89,14 +89,16 @@ def _stores(place: Path) -> Iterator[Path]:
 def _run(path: Path) -> Iterator[Found]:
     with RunDirectory.open(path) as run:
         about = {
-            row["config"]: (row["newest"], row["source"])
+            row["config"]: row
             for row in run.database.rows(
-                "SELECT config, max(added) AS newest, group_concat(DISTINCT substr(played_by, 1,"
-                " instr(played_by || ':', ':') - 1)) AS source FROM games GROUP BY config"
+                "SELECT config, (SELECT avg(quality) FROM games WHERE config = counted.config AND state = 'valid') AS"
+                " quality, (SELECT max(created) FROM games WHERE id = (SELECT max(id) FROM games WHERE config ="
+                " counted.config)) AS newest, (SELECT group_concat(DISTINCT substr(worker, 1, instr(worker || ':', ':')"
+                " - 1)) FROM games WHERE config = counted.config) AS source"
+                " FROM (SELECT DISTINCT config FROM game_counts WHERE games > 0) AS counted"
             )
         }
         for row in GameStore(run).counts():
-            newest, source = about[row.config]
             yield Found(
                 str(path),
                 "run",
@@ -106,8 +108,9 @@ def _run(path: Path) -> Iterator[Found]:
                 row.waiting,
                 row.samples,
                 row.quarantined,
-                age_hours=_age(newest),
-                source=source,
+                about[row.config]["quality"],
+                _age(about[row.config]["newest"]),
+                about[row.config]["source"],
             )
 
 

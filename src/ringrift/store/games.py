@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import secrets
-import socket
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.fabric.database import Patience
 from ringrift.rules import Record
+from ringrift.store.provenance import Provenance, process_name, seated
 from ringrift.store.run import RunDirectory
+from ringrift.store.schema import content_id, evidence, seed_kept
 
 PAGE = 256
-_ONE_OF_ITS_KIND = secrets.token_hex(4)
-
-
-def process_name() -> str:
-    """Names this process, now and for ever: process ids come again."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_ONE_OF_ITS_KIND}"
 
 
 @dataclass(frozen=True)
@@ -42,33 +35,67 @@ class StoredGame:
             raise CorruptBlob(f"game {self.id} ({self.work_id}): {error}") from error
 
 
-class JudgedGame(NamedTuple):
-    """A row of the table of games, as it is inserted."""
+class GameRow(NamedTuple):
+    """A row of the table of games, as it is inserted; docs/formats.md says what its columns mean."""
 
     work_id: str
     config: str
-    record: bytes
     plies: int
     winner: int
     reason: str
-    added: float
+    content: str
     played_by: str
+    worker: str
+    machine: str
+    code_version: str
+    model: str
+    engines: str
+    seed: int
+    settings: str
+    generation: int
+    created: float
+    origin: str
+    added: float
+    state: str
     validated_by: str | None
-    """None: still to be judged"""
+    evidence: str | None
+    quality: float | None
     problem: str | None
-    """None: sound"""
+    quarantined_at: float | None
+    quarantined_by: str | None
+    record: bytes
 
     @classmethod
-    def of(cls, record: Record, work_id: str, played_by: str, problem: str | None = None) -> Self:
-        """A game that this process has judged."""
-        header = (record.config, record.to_bytes(), len(record.moves), record.winner, record.reason)
-        return cls(work_id, *header, time.time(), played_by, process_name(), problem)
+    def of(
+        cls,
+        record: Record,
+        content: bytes,
+        work_id: str,
+        made: Provenance,
+        *,
+        created: float = 0.0,
+        origin: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A game that is still to be judged; `content` is the record's binary form."""
+        now, (model, engines) = time.time(), seated(made.engines or record.players)
+        seed = seed_kept(record.seed if made.seed is None else made.seed)
+        return cls(
+            work_id, record.config, len(record.moves), record.winner, record.reason, content_id(record),
+            made.process or made.worker, made.worker, made.machine, made.code_version, made.model or model,
+            engines, seed, made.settings, made.generation, created or now,
+            json.dumps(dict(origin)) if origin else "{}", now, "received", None, None, None, None, None, None, content,
+        )  # fmt: skip
 
-
-def content_id(record: Record) -> str:
-    """32 hex digits that two records share if they are the same game with the same end, whoever played or kept it."""
-    about = json.dumps([record.config, record.options.to_dict(), record.start, record.winner, record.reason])
-    return hashlib.sha256(about.encode() + record.moves.tobytes()).hexdigest()[:32]
+    def judged(self, problem: str | None, quality: float | None = None) -> Self:
+        """The same as judged by this process: sound (no problem) or not."""
+        judge = process_name()
+        if problem is not None:
+            return self._replace(
+                state="quarantined", validated_by=judge, problem=problem, quarantined_at=time.time(),
+                quarantined_by=judge,
+            )  # fmt: skip
+        proof = evidence(self.record, judge, self.plies, self.winner, self.reason)
+        return self._replace(state="valid", validated_by=judge, evidence=proof, quality=quality)
 
 
 @dataclass(frozen=True)
@@ -85,7 +112,9 @@ class ConfigCounts:
     samples: int
     """Samples in shards."""
     quarantined: int
-    """Games that did not replay."""
+    """Games that are not sound."""
+    retracted: int
+    """Sound games that were taken back."""
 
 
 @dataclass(frozen=True)
@@ -111,46 +140,30 @@ class GameStore:
         self.run = run
         self._database = run.database
 
-    def add(self, record: bytes, work_id: str, played_by: str | None = None) -> bool:
+    def add(self, record: bytes, work_id: str, made: Provenance | None = None) -> bool:
         """Stores a finished game durably, to be validated; false, and nothing happens, where `work_id` is known.
 
-        Raises `CorruptBlob` where `record` cannot be read, `DataError` on a full disk.
+        Without provenance it is a game that this process has played. Raises `CorruptBlob` where `record` cannot be
+        read, `DataError` on a full disk.
         """
-        return self.add_many([(record, work_id)], played_by) == 1
+        return self.add_many([(record, work_id)], made) == 1
 
-    def add_many(self, games: Iterable[tuple[bytes, str]], played_by: str | None = None) -> int:
-        """Stores (record, work id) pairs, all or none; how many were new. `played_by` defaults to this process."""
-        rows = []
+    def add_many(self, games: Iterable[tuple[bytes, str]], made: Provenance | None = None) -> int:
+        """Stores (record, work id) pairs of one provenance, all or none; how many were new."""
+        made, rows = made or Provenance.here(), []
         for content, work_id in games:
             try:
                 record = Record.from_bytes(content)
             except CorruptBlob as error:
                 raise CorruptBlob(f"record of work {work_id}: {error}") from error
-            header = (record.config, content, len(record.moves), record.winner, record.reason)
-            rows.append((work_id, *header, time.time(), played_by or process_name()))
+            rows.append(GameRow.of(record, content, work_id, made))
         with self._database.transaction() as connection:
-            before = connection.total_changes
-            connection.executemany(
-                "INSERT INTO games (work_id, config, record, plies, winner, reason, added, played_by)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (work_id) DO NOTHING",
-                rows,
-            )
-            return connection.total_changes - before
+            return connection.executemany(_INSERT, rows).rowcount
 
-    def add_judged(self, games: Iterable[JudgedGame]) -> list[bool]:
-        """Stores games that were judged already, all or none; which of them were new."""
+    def add_judged(self, games: Iterable[GameRow]) -> list[bool]:
+        """Stores games that were judged already, all or none; which of them were new, by work id and by content."""
         with self._database.transaction(Patience.LONG) as connection:
-            return [
-                connection.execute(
-                    "INSERT INTO games (work_id, config, record, plies, winner, reason, added, played_by, validated_by,"
-                    " state, problem) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                    " CASE WHEN ?9 IS NULL THEN 'received' WHEN ?10 IS NULL THEN 'valid' ELSE 'quarantined' END, ?10)"
-                    " ON CONFLICT (work_id) DO NOTHING",
-                    game,
-                ).rowcount
-                == 1
-                for game in games
-            ]
+            return [connection.execute(_INSERT, game).rowcount == 1 for game in games]
 
     def known(self, work_ids: Sequence[str]) -> set[str]:
         """Which of these work ids are stored."""
@@ -161,16 +174,24 @@ class GameStore:
 
     def find(self, name: str) -> StoredGame:
         """The game with that id or work id. Raises `DataError` where there is none."""
+        known = int(name) if name.isdecimal() and len(name) < 19 else 0
         rows = self._database.rows(
-            "SELECT id, work_id, record FROM games WHERE work_id = ?1 OR CAST(id AS TEXT) = ?1", [name]
+            "SELECT id, work_id, record FROM games WHERE work_id = ?1 OR id = ?2 ORDER BY work_id = ?1 DESC",
+            [name, known],
         )
         if not rows:
             raise DataError(f"{self.run.path} has no game {name!r}: give an id, a number from 1, or a whole work id")
         return StoredGame(*rows[0])
 
     def iter_valid(self, config: str, since_id: int = 0, *, unexported: bool = False) -> Iterator[StoredGame]:
-        """The valid games with ids above `since_id`, in order; with `unexported`, those that are in no shard."""
-        return self._iterate("config = ? AND state = 'valid'" + " AND shard IS NULL" * unexported, [config], since_id)
+        """The valid games with ids above `since_id`, in order; with `unexported`, those that are in no shard.
+
+        Retracted games are left out.
+        """
+        where = "config = ? AND place = 'unexported'"  # in the order of its index; the other in the order of ids
+        return self._iterate(
+            where if unexported else "+config = ? AND +state = 'valid' AND retraction IS NULL", [config], since_id
+        )
 
     def iter_waiting(self) -> Iterator[StoredGame]:
         """The games that are not validated yet, in order."""
@@ -193,26 +214,36 @@ class GameStore:
             yield from (StoredGame(*row) for row in rows)
             since_id = rows[-1]["id"]
 
-    def judge(self, judged: Iterable[tuple[int, str | None]]) -> None:
-        """Makes games valid (no problem) or quarantines them (the problem); those already quarantined stay.
+    def judge(self, judged: Iterable[tuple[int, str | None]], quality: Mapping[int, float] | None = None) -> int:
+        """Makes games valid (no problem) or quarantines them (the problem); how many it quarantined.
 
-        The process that played a game may quarantine it, but not make it valid.
+        Those already quarantined stay. Of two games with the same content, the one judged first becomes valid. The
+        process that played a game may quarantine it, but not make it valid.
         """
+        judge, bad = process_name(), 0
         with self._database.transaction() as connection:
-            connection.executemany(
-                "UPDATE games SET validated_by = ?, state = iif(?2 IS NULL, 'valid', 'quarantined'), problem = ?2,"
-                " shard = iif(?2 IS NULL, shard, NULL) WHERE id = ?3 AND state <> 'quarantined'",
-                [(process_name(), problem, game) for game, problem in judged],
-            )
+            for game, problem in judged:
+                reason = problem or _twin(connection, game)
+                bad += reason is not None
+                connection.execute(
+                    "UPDATE games SET state = iif(?2 IS NULL, 'valid', 'quarantined'), validated_by = ?3,"
+                    " evidence = iif(?2 IS NULL, ringrift_evidence(record, ?3, plies, winner, reason), NULL),"
+                    " quality = iif(?2 IS NULL, coalesce(?4, quality), quality), problem = ?2,"
+                    " quarantined_at = iif(?2 IS NULL, NULL, ?5), quarantined_by = iif(?2 IS NULL, NULL, ?3),"
+                    " shard = iif(?2 IS NULL, shard, NULL) WHERE id = ?1 AND state <> 'quarantined'",
+                    (game, reason, judge, (quality or {}).get(game), time.time()),
+                )
+        return bad
 
     def counts(self, config: str | None = None) -> list[ConfigCounts]:
-        """A row per config of which anything is stored, in the order of their names."""
+        """A row per config of which anything is stored, in the order of their names; quick, however many there are."""
         rows = self._database.rows(
-            "SELECT config, sum(state <> 'quarantined') AS games,"
-            " sum(iif(state <> 'quarantined', plies, 0)) AS plies, sum(state = 'received') AS waiting,"
-            " (SELECT coalesce(sum(samples), 0) FROM shards WHERE shards.config = games.config) AS samples,"
-            " sum(state = 'quarantined') AS quarantined"
-            " FROM games WHERE ?1 IS NULL OR config = ?1 GROUP BY config ORDER BY config",
+            "SELECT config, sum(iif(place <> 'quarantined', games, 0)) AS games,"
+            " sum(iif(place <> 'quarantined', plies, 0)) AS plies, sum(iif(place = 'waiting', games, 0)) AS waiting,"
+            " (SELECT coalesce(sum(samples), 0) FROM shards WHERE shards.config = game_counts.config) AS samples,"
+            " sum(iif(place = 'quarantined', games, 0)) AS quarantined,"
+            " sum(iif(place = 'retracted', games, 0)) AS retracted"
+            " FROM game_counts WHERE (?1 IS NULL OR config = ?1) AND games > 0 GROUP BY config ORDER BY config",
             [config],
         )
         return [ConfigCounts(**dict(row)) for row in rows]
@@ -220,8 +251,9 @@ class GameStore:
     def flow(self, config: str) -> Flow:
         """Where the games of a config are; quick, however many there are."""
         rows = self._database.rows(
-            "SELECT (SELECT count(*) FROM games WHERE config = ?1 AND state = 'received') AS waiting,"
-            " (SELECT count(*) FROM games WHERE config = ?1 AND state = 'valid' AND shard IS NULL) AS valid,"
+            "WITH there AS (SELECT place, games FROM game_counts WHERE config = ?1)"
+            " SELECT (SELECT coalesce(sum(games), 0) FROM there WHERE place = 'waiting') AS waiting,"
+            " (SELECT coalesce(sum(games), 0) FROM there WHERE place = 'unexported') AS valid,"
             " coalesce(sum(games), 0) AS exported, (SELECT coalesce(max(id), 0) FROM games) AS newest,"
             " coalesce(max(id), 0) AS last_shard FROM shards WHERE config = ?1",
             [config],
@@ -232,3 +264,19 @@ class GameStore:
         """(id, work id, reason) of every quarantined game."""
         rows = self._database.rows("SELECT id, work_id, problem FROM games WHERE state = 'quarantined' ORDER BY id")
         return [(row["id"], row["work_id"], row["problem"]) for row in rows]
+
+
+_INSERT = (
+    f"INSERT INTO games ({', '.join(GameRow._fields)}) VALUES ({', '.join('?' * len(GameRow._fields))})"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+def _twin(connection: sqlite3.Connection, game: int) -> str | None:
+    """What is said of a game with the content of a valid one; none where there is no such other game."""
+    row = connection.execute(
+        "SELECT other.id, other.work_id FROM games JOIN games AS other ON other.content = games.content"
+        " AND other.state = 'valid' AND other.id <> games.id WHERE games.id = ? LIMIT 1",
+        (game,),
+    ).fetchone()
+    return f"the same game as game {row[0]} (work {row[1]})" if row else None

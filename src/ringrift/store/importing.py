@@ -17,6 +17,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property, lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,7 +38,9 @@ from ringrift.store.earlier import (
     read_line,
     unpacked,
 )
-from ringrift.store.games import GameStore, JudgedGame, content_id
+from ringrift.store.games import GameRow, GameStore
+from ringrift.store.provenance import Provenance
+from ringrift.store.schema import content_id
 
 AHEAD = 3  #: chunks in work or waiting, for each process
 TRIES = 256  #: ways tried through a game that does not say which stacks paid for its slides
@@ -104,7 +107,7 @@ class Judged(NamedTuple):
     """A game as it is to be stored, or why nothing can be."""
 
     name: str
-    row: JudgedGame | None
+    row: GameRow | None
     problem: str | None
     unfinished: bool = False
     """every move is right, and the file does not say either that the game is over"""
@@ -292,8 +295,20 @@ def _judged(name: str, record: Record, problem: str | None, source: str, *, unfi
         record = replace(record, winner=0, reason="", ranks=()) if record.reason.startswith(EARLY) else record
         content = hashlib.sha256(f"{content}/{name}/{problem}".encode()).hexdigest()[:32]
     work_id = f"import/{record.config}/{content}"
-    row = JudgedGame.of(record, work_id, f"import:{Path(source).name}", problem)
-    return Judged(name, row, problem, unfinished)
+    made, about = Provenance(f"import:{Path(source).name}"), record.meta
+    row = GameRow.of(
+        record, record.to_bytes(), work_id, made, created=_unix_time(about.get("created")),
+        origin={"file": Path(source).name, "id": str(about.get("game", name))},
+    )  # fmt: skip
+    return Judged(name, row.judged(problem), problem, unfinished)
+
+
+def _unix_time(given: object) -> float:
+    """Seconds of a time that a file tells, as a number or in ISO form; 0 for none."""
+    try:
+        return datetime.fromisoformat(given).timestamp() if isinstance(given, str) else float(given or 0)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _end_problem(recorded: Recorded, game: Game) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ringrift.errors import CorruptBlob, DataError
-from ringrift.store.games import PAGE, GameStore, JudgedGame, StoredGame, content_id
+from ringrift.errors import DataError
+from ringrift.store.games import PAGE, GameRow, GameStore, StoredGame
 from ringrift.store.run import RunDirectory
 from ringrift.store.validate import problem
 
@@ -50,12 +50,15 @@ def merge(
     if strict and not dry_run:
         merge(target, sources, strict=True, dry_run=True, progress=progress)
     total = sum(row.games + row.quarantined for source in sources for row in GameStore(source).counts())
-    states = {content_id(game.read()): found for game, found in _games(target)}
+    states = {
+        row["content"]: str(row["problem"] or "")
+        for row in target.database.rows("SELECT content, problem FROM games ORDER BY state = 'valid', id")
+    }
     reports, done = [], 0
     for source in sources:
         report = MergeReport(str(source.path))
         reports.append(report)
-        page: list[JudgedGame] = []
+        page: list[GameRow] = []
         for game, row in _games(source):
             report.games += 1
             taken = _taken(game, row, states, source)
@@ -75,38 +78,32 @@ def merge(
     return reports
 
 
-def _games(run: RunDirectory) -> Iterator[tuple[StoredGame, JudgedGame]]:
+def _games(run: RunDirectory) -> Iterator[tuple[StoredGame, GameRow]]:
     """Every game of a run with its row."""
     last = 0
-    columns = ", ".join(JudgedGame._fields)
+    columns = ", ".join(GameRow._fields)
     while rows := run.database.rows(f"SELECT id, {columns} FROM games WHERE id > ? ORDER BY id LIMIT {PAGE}", [last]):
         for row in rows:
-            yield StoredGame(row["id"], row["work_id"], row["record"]), JudgedGame(*tuple(row)[1:])
+            yield StoredGame(row["id"], row["work_id"], row["record"]), GameRow(*tuple(row)[1:])
         last = rows[-1]["id"]
 
 
-def _taken(
-    game: StoredGame, row: JudgedGame, states: dict[str, JudgedGame], source: RunDirectory
-) -> JudgedGame | str | None:
+def _taken(game: StoredGame, row: GameRow, states: dict[str, str], source: RunDirectory) -> GameRow | str | None:
     """The row that the target gets; none for a game that it has; or why the game is left out."""
-    try:
-        content = content_id(game.read())
-    except CorruptBlob as error:
-        return str(error)
     if row.problem is None and (unsound := problem(game)) is not None:
         return unsound
-    other = states.get(content)
-    if other is not None and (other.problem is None) == (row.problem is None):
+    other = states.get(row.content)
+    if other is not None and (not other) == (row.problem is None):
         return None
     if other is not None:
         where = "here" if row.problem is not None else "in the run to merge into"
-        return f"the same game is quarantined {where} only: {row.problem or other.problem}"
+        return f"the same game is quarantined {where} only: {row.problem or other}"
     name = row.work_id if row.work_id.startswith(FOREIGN) else f"merged/{source.identity}/{row.work_id}"
-    states[content] = row
+    states[row.content] = row.problem or ""
     return row._replace(work_id=name)
 
 
-def _add(target: RunDirectory, page: list[JudgedGame], report: MergeReport, *, dry_run: bool) -> None:
+def _add(target: RunDirectory, page: list[GameRow], report: MergeReport, *, dry_run: bool) -> None:
     new = [True] * len(page) if dry_run else GameStore(target).add_judged(page)
     report.merged += sum(new)
     report.known += len(page) - sum(new)

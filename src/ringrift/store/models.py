@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ringrift.errors import DataError, unknown
@@ -40,6 +40,8 @@ class ModelInfo:
     """Unix time."""
     pruned: float | None
     """Unix time at which its blobs were deleted."""
+    window: tuple[tuple[int, int], ...] = ()
+    """Ids of the games that its own training learned from: (first, last) of each range."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,11 @@ class ModelStore:
         parents: Sequence[str] = (),
         metrics: Mapping[str, object] | None = None,
         role: str = "candidate",
+        window: Iterable[int] = (),
     ) -> str:
         """The id of the model whose checkpoint is this blob; registering it again is a no-op.
 
-        Raises `DataError` where a blob or a parent is missing.
+        `window`: ids of the games that it learned from. Raises `DataError` where a blob or a parent is missing.
         """
         for blob in filter(None, (checkpoint, onnx)):
             self._blobs.path(blob)
@@ -87,8 +90,8 @@ class ModelStore:
             for parent in parents:
                 self.show(parent)
             connection.execute(
-                "INSERT INTO models (id, config, role, checkpoint, onnx, settings, parents, metrics, added)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO models (id, config, role, checkpoint, onnx, settings, parents, metrics, added, window)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                 (
                     model,
                     config,
@@ -98,6 +101,7 @@ class ModelStore:
                     *map(json.dumps, (dict(settings), list(parents))),
                     json.dumps(dict(metrics or {})),
                     time.time(),
+                    json.dumps(ranges(window)),
                 ),
             )
             found = self.show(model)
@@ -291,6 +295,17 @@ class ModelStore:
         return {blob for model in self.ls() if not model.pruned for blob in _blobs(model)}
 
 
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The (first, last) of each run of consecutive numbers."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if found and found[-1][1] == number - 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
 def _blobs(model: ModelInfo) -> list[str]:
     return [blob for blob in (model.checkpoint, model.onnx) if blob]
 
@@ -301,6 +316,6 @@ def _key(config: str) -> str:
 
 def _model(row: sqlite3.Row) -> ModelInfo:
     fields = dict(row)
-    for name in ("settings", "parents", "metrics"):
+    for name in ("settings", "parents", "metrics", "window"):
         fields[name] = json.loads(fields[name])
-    return ModelInfo(**fields | {"parents": tuple(fields["parents"])})
+    return ModelInfo(**fields | {"parents": tuple(fields["parents"]), "window": tuple(map(tuple, fields["window"]))})

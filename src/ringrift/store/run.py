@@ -21,52 +21,11 @@ from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
 from ringrift.fabric import Database, Fabric, Lease, LocalFabric, MemoryFabric, kept_alive, write_atomically
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
+from ringrift.store.schema import FUNCTIONS, SCHEMA
 
 FORMAT = 1  #: of run.json and the layout
 LOOP_LEASE = "loop"
 LOOP_TTL = 60.0  #: seconds that a hanging loop keeps the directory
-SCHEMA = {  # of games.db, by format
-    1: """
-CREATE TABLE shards (
-    id INTEGER PRIMARY KEY, config TEXT NOT NULL, blob TEXT NOT NULL UNIQUE, samples INTEGER NOT NULL,
-    games INTEGER NOT NULL, encoding_hash TEXT NOT NULL, added REAL NOT NULL
-);
-CREATE TABLE games (
-    id INTEGER PRIMARY KEY, work_id TEXT NOT NULL UNIQUE, config TEXT NOT NULL, record BLOB NOT NULL,
-    plies INTEGER NOT NULL, winner INTEGER NOT NULL, reason TEXT NOT NULL, added REAL NOT NULL,
-    played_by TEXT NOT NULL, validated_by TEXT,
-    state TEXT NOT NULL DEFAULT 'received' CHECK (state IN ('received', 'valid', 'quarantined')),
-    problem TEXT, shard INTEGER REFERENCES shards (id),
-    CHECK ((state = 'received') = (validated_by IS NULL)),
-    CHECK (state <> 'valid' OR validated_by <> played_by),
-    CHECK ((state = 'quarantined') = (problem IS NOT NULL)),
-    CHECK (shard IS NULL OR state = 'valid')
-);
-CREATE INDEX games_by_state ON games (config, state, plies);
-CREATE INDEX games_received ON games (id) WHERE state = 'received';
-CREATE INDEX games_unexported ON games (config, id) WHERE state = 'valid' AND shard IS NULL;
-CREATE INDEX games_of_shard ON games (shard) WHERE shard IS NOT NULL;
-CREATE TRIGGER games_never_change BEFORE UPDATE OF work_id, config, record ON games
-BEGIN
-    SELECT RAISE(ABORT, 'a stored game never changes');
-END;
-CREATE TRIGGER games_are_kept BEFORE DELETE ON games
-BEGIN
-    SELECT RAISE(ABORT, 'a stored game is never deleted');
-END;
-CREATE TRIGGER quarantine_is_final BEFORE UPDATE OF state ON games WHEN OLD.state = 'quarantined'
-BEGIN
-    SELECT RAISE(ABORT, 'a quarantined game stays quarantined');
-END;
-CREATE TABLE models (
-    id TEXT PRIMARY KEY, config TEXT NOT NULL, role TEXT NOT NULL, checkpoint TEXT NOT NULL, onnx TEXT,
-    settings TEXT NOT NULL, parents TEXT NOT NULL, metrics TEXT NOT NULL, added REAL NOT NULL, pruned REAL
-);
-CREATE TABLE promotions (
-    config TEXT NOT NULL, revision INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (config, revision)
-);
-"""
-}
 
 
 class RunDirectory:
@@ -127,7 +86,7 @@ class RunDirectory:
                 f"{about} has format {format_}; this release reads up to {FORMAT}: use the release that made the run"
             )
         with ExitStack() as opened:
-            database = Database(path / "games.db", SCHEMA)
+            database = Database(path / "games.db", SCHEMA, FUNCTIONS)
             opened.callback(database.close)
             run = cls(path, identity, database, LocalFabric(path))
             opened.pop_all()
@@ -137,7 +96,8 @@ class RunDirectory:
     def in_memory(cls, clock: Clock = SYSTEM_CLOCK, fabric: Fabric | None = None) -> RunDirectory:
         """A run of this process alone, for simulation and tests: it keeps nothing, and its path is a temporary one."""
         directory = TemporaryDirectory(prefix="ringrift-run-")
-        run = cls(Path(directory.name), secrets.token_hex(8), Database(None, SCHEMA), fabric or MemoryFabric(clock))
+        database = Database(None, SCHEMA, FUNCTIONS)
+        run = cls(Path(directory.name), secrets.token_hex(8), database, fabric or MemoryFabric(clock))
         run._at_close.callback(directory.cleanup)
         return run
 

@@ -86,8 +86,7 @@ def serve(path: str, batch: str) -> None:
         store, valid, quarantined = GameStore(run), 0, 0
         for games in _batches(store.iter_waiting(), int(batch)):
             judged = [(game.id, problem(game)) for game in games]
-            store.judge(judged)
-            bad = sum(reason is not None for _, reason in judged)
+            bad = store.judge(judged)
             valid, quarantined = valid + len(judged) - bad, quarantined + bad
             print(valid, quarantined, flush=True)
 
