@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
+from ringrift.fabric.faults import fault_point
 from ringrift.fabric.files import make_directory, space_checked
 
 FORMAT = 1
@@ -101,9 +102,12 @@ class MatchFile:
         """Keeps a game; `kill -9` in the next moment does not lose it."""
         self.games[work_id] = result
         if self.file:
-            with space_checked(Path(self.file.name)):
+            path = Path(self.file.name)
+            with space_checked(path):
                 self.file.write(json.dumps({"game": work_id, "result": asdict(result)}) + "\n")
+                fault_point(path, written=False)
                 self.file.flush()
+                fault_point(path, written=True)
 
 
 @contextmanager

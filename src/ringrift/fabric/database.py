@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
+from ringrift.fabric.faults import fault_point
 from ringrift.fabric.files import TEMPORARY, make_directory, no_space, space_checked, sync_directory
 from ringrift.fabric.mounts import refuse_network
 
@@ -147,7 +148,9 @@ class Database:
                 self._own.connection = self._writer
                 try:
                     yield self._writer
+                    fault_point(self.path, written=False)
                     self._writer.execute("COMMIT")
+                    fault_point(self.path, written=True)
                 except BaseException:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")

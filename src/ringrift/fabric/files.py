@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ringrift.errors import DataError
+from ringrift.fabric.faults import fault_point
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 TEMPORARY = ".tmp-"  #: what the name of a file being written starts with
@@ -64,7 +65,9 @@ def written_atomically(path: Path, chunks: Iterable[bytes]) -> Iterator[Path]:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
+            fault_point(path, written=False)
             yield temporary
+            fault_point(path, written=True)
         finally:
             temporary.unlink(missing_ok=True)
 

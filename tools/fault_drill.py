@@ -1,0 +1,248 @@
+"""Kills each stage of the loop wherever it writes, and at random, and looks at what is left.
+
+    python tools/fault_drill.py [--stage STAGE]… [--points N] [--kills N] [--seed S]
+
+Of each stage a whole run is made first: it gives the points at which the stage writes something (`fabric.faults`) and
+what the stage leaves behind in the end. Then, again and again from the same beginning, the stage is killed at a point,
+or after a random time; the run must be sound in that moment, keep every game and promote nobody that did not pass; and
+the same stage called again must end, in less than a minute, with what the whole run left, nothing lost or doubled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ringrift.evaluation import GateSettings, MatchSettings
+from ringrift.fabric.faults import VARIABLE
+from ringrift.pipeline import stages
+from ringrift.search import GumbelSettings
+from ringrift.selfplay import PlaySettings, SelfplaySettings
+from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.check import check
+from ringrift.store.samples import ExportSettings, shards
+from ringrift.training.settings import TrainSettings
+
+CONFIG = "square8_2p"
+GAMES, STEPS, MATCHES = 6, 12, 4
+RESUMED_SECONDS = 60.0
+HERE = PlaySettings(processes=1)
+PLAY = SelfplaySettings(engine="heuristic", play=HERE)
+LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1, save_every_s=0.01)
+COMPARE = MatchSettings(
+    games=MATCHES, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=HERE
+)
+GATE = GateSettings(score=0.0, above=0.0)
+
+
+# -- the stages, as a process of its own does them ---------------------------------------------------------------------
+
+
+def _play(run: RunDirectory) -> None:
+    stages.selfplay_stage(run, CONFIG, "drill", GAMES, PLAY, stages.choose_player(run, CONFIG, "heuristic"))
+
+
+def _train(run: RunDirectory) -> None:
+    initial = stages.initial_model(run, CONFIG, LEARN)
+    stages.train_stage(run, CONFIG, LEARN, steps=STEPS, precision="float32", parent=initial)
+
+
+def _match(run: RunDirectory) -> None:
+    stages.match_stage(run, CONFIG, _candidate(run), "initial", COMPARE)
+
+
+def _promote(run: RunDirectory) -> None:
+    played = stages.match_stage(run, CONFIG, _candidate(run), "initial", COMPARE)
+    stages.gate_stage(run, CONFIG, _candidate(run), GATE, played)
+
+
+def _candidate(run: RunDirectory) -> str:
+    return ModelStore(run).ls(CONFIG, "candidate")[-1].id
+
+
+STAGES: dict[str, Callable[[RunDirectory], object]] = {
+    "play": _play,
+    "ingest": stages.ingest_stage,
+    "export": lambda run: stages.export_stage(run, CONFIG, ExportSettings()),
+    "train": _train,
+    "match": _match,
+    "promote": _promote,
+}
+
+
+# -- the drill ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Report:
+    """Of one stage."""
+
+    stage: str
+    points: list[str]
+    """Where it writes, in order."""
+    died: Counter[str] = field(default_factory=Counter)
+    """How often it died where; `random` for a random moment."""
+    survived: int = 0
+    """Random kills that came too late."""
+    slowest: float = 0.0
+    """Seconds of the slowest resumption."""
+
+
+class Unsound(AssertionError):
+    """A kill lost, doubled or spoilt something."""
+
+
+def left(run: RunDirectory) -> dict[str, object]:
+    """What a run holds, without times and names of processes."""
+    games, models = GameStore(run), ModelStore(run)
+    played = {game.work_id: hashlib.sha256(game.record).hexdigest()[:12] for game in games.iter_sound()}
+    matches = [
+        sorted(line for line in path.read_text().splitlines() if '"ringrift_match"' not in line)
+        for path in sorted((run.path / "matches").glob("*.jsonl"))
+    ]
+    promoted = [(entry.model, entry.previous, entry.action) for entry in models.history(CONFIG)]
+    kept = {model.id: (model.role, model.parents, "gate" in model.metrics) for model in models.ls()}
+    flow = games.flow(CONFIG)
+    return {
+        "games": played, "flow": (flow.waiting, flow.valid, flow.exported), "models": kept, "promoted": promoted,
+        "shards": [shard.blob for shard in shards(run)], "matches": [[_untimed(line) for line in one] for one in matches],
+    }  # fmt: skip
+
+
+def _untimed(line: str) -> object:
+    said = json.loads(line)
+    said["result"].pop("spent", None)
+    return said
+
+
+def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0) -> Report:
+    """Kills `stage` at up to `points` of its points, evenly spread, and `kills` times at random.
+
+    `before` is a run on which all stages before it are done. Raises `Unsound`.
+    """
+    with tempfile.TemporaryDirectory(prefix="drill-") as place:
+        run, notes = Path(place) / "run", Path(place) / "notes"
+        began = time.monotonic()
+        _copy(before, run)
+        if _run(stage, run, f"{notes}:0"):
+            raise Unsound(f"{stage} fails without any kill")
+        took = time.monotonic() - began
+        with RunDirectory.open(run) as whole:
+            wanted = left(whole)
+        with RunDirectory.open(before) as first:
+            had = left(first)
+        report = Report(stage, notes.read_text().splitlines())
+        chosen = sorted({round(i * (len(report.points) - 1) / max(points - 1, 1)) for i in range(points)})
+        rng = random.Random(seed)
+        for kill in [*chosen, *(-rng.uniform(0.0, took) - 1e-9 for _ in range(kills))]:
+            notes.unlink(missing_ok=True)
+            shutil.rmtree(run)
+            _copy(before, run)
+            name = report.points[int(kill)] if kill >= 0 else "random"
+            failed = _run(stage, run, f"{notes}:{int(kill) + 1}") if kill >= 0 else _run(stage, run, "", -kill)
+            if failed:
+                report.died[name] += 1
+            elif kill >= 0:
+                raise Unsound(f"{stage}: nobody died {name}")
+            else:
+                report.survived += 1
+            _look(stage, name, run, had)
+            began = time.monotonic()
+            if _run(stage, run):
+                raise Unsound(f"{stage}, killed {name}, cannot go on")
+            report.slowest = max(report.slowest, time.monotonic() - began)
+            with RunDirectory.open(run) as again:
+                if (found := left(again)) != wanted:
+                    wrong = [f"{key}: {found[key]} in place of {wanted[key]}" for key in found if found[key] != wanted[key]]
+                    raise Unsound(f"{stage}, killed {name}, then ended with other {'; '.join(wrong)}")
+        if report.slowest > RESUMED_SECONDS:
+            raise Unsound(f"{stage} took {report.slowest:.0f} s to go on")
+        return report
+
+
+def _copy(before: Path, run: Path) -> None:
+    shutil.copytree(before, run)
+
+
+def _run(stage: str, run: Path, fault: str = "", kill_after: float = 0.0) -> bool:
+    """Does a stage in a process of its own; whether it failed, or was killed after so many seconds."""
+    environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | ({VARIABLE: fault} if fault else {})
+    command = [sys.executable, __file__, "--do", stage, "--run", str(run)]
+    with subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            return process.wait(kill_after or 300.0) != 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return True
+
+
+def _look(stage: str, name: str, run: Path, had: dict[str, object]) -> None:
+    with RunDirectory.open(run) as killed:
+        if problems := check(killed):
+            raise Unsound(f"{stage}, killed {name}, left {problems[0].what}: {problems[0].reason}")
+        now = left(killed)
+        before, after = had["games"], now["games"]
+        assert isinstance(before, dict)
+        assert isinstance(after, dict)
+        if any(after.get(work) != content for work, content in before.items()):
+            raise Unsound(f"{stage}, killed {name}, lost a game")
+        if stage != "promote" and now["promoted"] != had["promoted"]:
+            raise Unsound(f"{stage}, killed {name}, changed what is promoted")
+        for entry in ModelStore(killed).history(CONFIG):
+            if not entry.evidence.get("passes"):
+                raise Unsound(f"{entry.model} is promoted and did not pass")
+
+
+def prepared(wanted: list[str], place: Path) -> Iterator[tuple[str, Path]]:
+    """Each wanted stage, with a run on which the stages before it are done."""
+    before = place / "before"
+    RunDirectory.create(before).close()
+    for stage in STAGES:
+        if stage in wanted:
+            yield stage, before
+        if _run(stage, before):
+            raise Unsound(f"{stage} fails without any kill")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", action="append", choices=list(STAGES), help="only this one; may be repeated")
+    parser.add_argument("--points", type=int, default=1000, help="points at which each stage is killed, at most")
+    parser.add_argument("--kills", type=int, default=200, help="random kills of each stage")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--do", choices=list(STAGES), help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.do:
+        with RunDirectory.open(given.run) as run:
+            STAGES[given.do](run)
+        return
+    print("| stage | points | killed at | random kills | too late | slowest resumption s |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="drill-") as place:
+        for stage, before in prepared(given.stage or list(STAGES), Path(place)):
+            report = drill(stage, before, given.points, given.kills, given.seed)
+            at = sum(report.died.values()) - report.died["random"]
+            print(
+                f"| {stage} | {len(report.points)} | {at} | {report.died['random']} | {report.survived} |"
+                f" {report.slowest:.1f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
