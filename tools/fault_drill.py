@@ -42,9 +42,7 @@ RESUMED_SECONDS = 60.0
 HERE = PlaySettings(processes=1)
 PLAY = SelfplaySettings(engine="heuristic", play=HERE)
 LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1, save_every_s=0.01)
-COMPARE = MatchSettings(
-    games=MATCHES, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=HERE
-)
+COMPARE = MatchSettings(games=MATCHES, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=HERE)
 GATE = GateSettings(score=0.0, above=0.0)
 
 
@@ -166,7 +164,9 @@ def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0) -> R
             report.slowest = max(report.slowest, time.monotonic() - began)
             with RunDirectory.open(run) as again:
                 if (found := left(again)) != wanted:
-                    wrong = [f"{key}: {found[key]} in place of {wanted[key]}" for key in found if found[key] != wanted[key]]
+                    wrong = [
+                        f"{key}: {found[key]} in place of {wanted[key]}" for key in found if found[key] != wanted[key]
+                    ]
                     raise Unsound(f"{stage}, killed {name}, then ended with other {'; '.join(wrong)}")
         if report.slowest > RESUMED_SECONDS:
             raise Unsound(f"{stage} took {report.slowest:.0f} s to go on")
@@ -179,7 +179,9 @@ def _copy(before: Path, run: Path) -> None:
 
 def _run(stage: str, run: Path, fault: str = "", kill_after: float = 0.0) -> bool:
     """Does a stage in a process of its own; whether it failed, or was killed after so many seconds."""
-    environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | ({VARIABLE: fault} if fault else {})
+    environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | (
+        {VARIABLE: fault} if fault else {}
+    )
     command = [sys.executable, __file__, "--do", stage, "--run", str(run)]
     with subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
