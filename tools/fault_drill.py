@@ -43,7 +43,7 @@ HERE = PlaySettings(processes=1)
 PLAY = SelfplaySettings(engine="heuristic", play=HERE)
 LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1, save_every_s=0.01)
 COMPARE = MatchSettings(games=MATCHES, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=HERE)
-GATE = GateSettings(score=0.0, above=0.0)
+GATE = GateSettings(gates={}, games=MATCHES, early=(-2000.0, -1900.0))  # whoever wins once passes
 
 
 # -- the stages, as a process of its own does them ---------------------------------------------------------------------
@@ -63,8 +63,7 @@ def _match(run: RunDirectory) -> None:
 
 
 def _promote(run: RunDirectory) -> None:
-    played = stages.match_stage(run, CONFIG, _candidate(run), "initial", COMPARE)
-    stages.gate_stage(run, CONFIG, _candidate(run), GATE, played)
+    stages.gate_stage(run, CONFIG, _candidate(run), GATE, COMPARE)
 
 
 def _candidate(run: RunDirectory) -> str:
@@ -116,7 +115,8 @@ def left(run: RunDirectory) -> dict[str, object]:
     flow = games.flow(CONFIG)
     return {
         "games": played, "flow": (flow.waiting, flow.valid, flow.exported), "models": kept, "promoted": promoted,
-        "shards": [shard.blob for shard in shards(run)], "matches": [[_untimed(line) for line in one] for one in matches],
+        "shards": [shard.blob for shard in shards(run)],
+        "matches": [[_untimed(line) for line in one] for one in matches],
     }  # fmt: skip
 
 
