@@ -35,7 +35,7 @@ from ringrift.evaluators import make_evaluator
 from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Lease
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
-from ringrift.search import GumbelSettings, TreeSettings
+from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance
@@ -222,6 +222,8 @@ def selfplay_stage(
     budget = settings.simulations(trained)
     if isinstance(player.search, TreeSettings):
         player = replace(player, search=replace(player.search, simulations=budget))
+    elif isinstance(player.search, MinimaxSettings):
+        player = replace(player, search=replace(player.search, nodes=settings.nodes))
     done = store.work_ids(f"{name}/")
     restarts: list[tuple[int, ...]] = []
     if settings.restart_share:

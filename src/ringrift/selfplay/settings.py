@@ -40,8 +40,10 @@ class SelfplaySettings:
 
     engine: str = "gumbel"
     """Who plays: a row of PLAYERS, over the newest network where it needs one; or `mixed:NAME,NAME,…`."""
-    search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=16))
-    """The search of an engine that has one."""
+    search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=32))
+    """The search of an engine that searches with a network."""
+    nodes: int = 2000
+    """Positions that a depth-first engine (`paranoid`, `alpha-beta`, …) looks at for a decision."""
     opening_plies: int = 8
     """A game starts with 0 to so many random plies, so that no two are alike; they are no samples."""
     restart_share: float = 0.0
@@ -67,6 +69,8 @@ class SelfplaySettings:
     def __post_init__(self) -> None:
         if self.engine.partition(":")[0] not in ENGINES:
             raise ValueError(unknown("engine", self.engine, ENGINES))
+        if self.nodes < 1:
+            raise ValueError(f"nodes is {self.nodes}; 1 or more is right")
         if self.opening_plies < 0 or self.temperature_decisions < 0:
             raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")
         if not 0.0 <= self.restart_share <= 1.0 or self.restart_games < 1:
