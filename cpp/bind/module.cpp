@@ -9,6 +9,7 @@ namespace nb = nanobind;
 void bind_rules(nb::module_& m);     // rules.cpp: Game
 void bind_batch(nb::module_& m);     // batch.cpp: GameBatch
 void bind_encoding(nb::module_& m);  // encoding.cpp
+void bind_samples(nb::module_& m);   // samples.cpp
 void bind_search(nb::module_& m);    // search.cpp: pools, heuristic
 void bind_minimax(nb::module_& m);   // minimax.cpp
 
@@ -19,6 +20,7 @@ NB_MODULE(_core, m) {
   bind_rules(m);
   bind_batch(m);
   bind_encoding(m);
+  bind_samples(m);
   bind_search(m);
   bind_minimax(m);
 }

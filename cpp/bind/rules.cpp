@@ -370,17 +370,22 @@ void bind_rules(nb::module_& m) {
           "symmetry"_a, "The playable list, in its order, as moves of `_transform(symmetry)`.")
       .def(
           "symmetry_holds",
-          [](const Game& g, int symmetry) {
+          [](const Game& g, int symmetry, const std::optional<Vector<uint32_t>>& wanted) {
             checked_symmetry(g, symmetry);
             return g.visit([&](const auto& s) {
               std::vector<Move> moves;
               generate_playable(s, moves);
+              if (wanted)
+                std::erase_if(moves, [&](Move m) {
+                  const uint32_t* end = wanted->data() + wanted->shape(0);
+                  return std::find(wanted->data(), end, m.bits) == end;
+                });
               return symmetry_holds(s, symmetry, moves);
             });
           },
-          "symmetry"_a,
-          "True if a symmetry maps the playable list and every successor exactly: some quirks of the "
-          "rules break some symmetries in some positions.")
+          "symmetry"_a, "moves"_a = nb::none(),
+          "True if a symmetry maps the playable list and the successors of all playable moves, or of those of the "
+          "packed `moves`, exactly: some quirks of the rules break some symmetries in some positions.")
       .def("_violation", [](const Game& g) { return g.visit([](const auto& s) { return check_invariants(s); }); })
       .def(
           "perft", [](const Game& g, int depth) { return g.visit([&](const auto& s) { return perft(s, depth); }); },

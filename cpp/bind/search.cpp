@@ -112,10 +112,10 @@ nb::list finished(SelfplayPool& pool) {
   const auto seats = static_cast<size_t>(pool.shape().seats);
   for (FinishedGame& g : pool.finished()) {
     const size_t decisions = g.ply.size();
-    out.append(nb::make_tuple(g.index, g.winner + 1, to_numpy(std::move(g.moves)), to_numpy(std::move(g.ply)),
-                              to_numpy(std::move(g.offsets)), to_numpy(std::move(g.policy)),
-                              to_numpy<float, 2>(std::move(g.root_value), {decisions, seats}),
-                              to_numpy(std::move(g.full)), g.simulations, g.evaluations, g.cached));
+    out.append(nb::make_tuple(
+        g.index, g.winner + 1, to_numpy(std::move(g.moves)), to_numpy(std::move(g.ply)), to_numpy(std::move(g.offsets)),
+        to_numpy(std::move(g.policy)), to_numpy<float, 2>(std::move(g.root_value), {decisions, seats}),
+        to_numpy(std::move(g.full)), to_numpy(std::move(g.surprise)), g.simulations, g.evaluations, g.cached));
   }
   return out;
 }
@@ -234,7 +234,7 @@ void bind_search(nb::module_& m) {
           "game"_a, "seed"_a, "Puts a game in the queue; returns its index.")
       .def("finished", &finished,
            "Games that have ended since the last call: (index, winner, moves, ply, offsets, policy, root_value, full, "
-           "simulations, evaluations, cached).")
+           "surprise, simulations, evaluations, cached).")
       .def_prop_ro("waiting", &SelfplayPool::waiting, "Games in the queue.")
       .def_prop_ro("playing", &SelfplayPool::playing, "Games being played.");
 

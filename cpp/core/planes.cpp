@@ -28,6 +28,14 @@ constexpr std::array<uint8_t, B::kSlots> kBoardPlane = [] {
   return plane;
 }();
 
+template <class B>
+constexpr std::array<uint8_t, kPackedCells<B>> kPackedBoard = [] {
+  std::array<uint8_t, kPackedCells<B>> bits{};
+  for (size_t i = 0; i < B::kSlots; ++i)
+    bits[i / 8] = static_cast<uint8_t>(bits[i / 8] | kBoardPlane<B>[i] << (7 - i % 8));
+  return bits;
+}();
+
 /// Number of rings of a seat among the places `from` .. height - 1, counted from the top.
 template <class W>
 int count_rings(W stack, Seat seat, int from) {
@@ -38,40 +46,64 @@ int count_rings(W stack, Seat seat, int from) {
   return std::popcount(static_cast<W>(same & places));
 }
 
-template <class B>
-void encode_planes(const State<B>& s, uint8_t* planes) {
+/// Calls set(plane, slot, value) for everything but the planes of the board itself.
+template <class B, class Set>
+void for_each_feature(const State<B>& s, Set&& set) {
   using Ops = typename State<B>::Ops;
-  constexpr int kCells = B::kSlots;
   constexpr int kTop = offset_of(kPlaneTable, "top"), kCap = offset_of(kPlaneTable, "cap");
   constexpr int kHeight = offset_of(kPlaneTable, "height"), kBelow = offset_of(kPlaneTable, "below");
   constexpr int kBuried = offset_of(kPlaneTable, "buried"), kMarker = offset_of(kPlaneTable, "marker");
   constexpr int kTerritory = offset_of(kPlaneTable, "territory");
-  std::memset(planes, 0, size_t{kPlanes} * kCells);
-  const auto plane = [&](int p) { return planes + p * kCells; };
-  std::memcpy(plane(offset_of(kPlaneTable, "board")), kBoardPlane<B>.data(), kCells);
-  if constexpr (B::kHex) std::memcpy(plane(offset_of(kPlaneTable, "hexagon")), kBoardPlane<B>.data(), kCells);
   const int n = s.seats();
   const auto rotated = [&](Seat seat) { return (seat + n - s.to_move) % n; };
   for (int k = 0; k < n; ++k) {
     const Seat seat = static_cast<Seat>((s.to_move + k) % n);
-    s.marker[seat].for_each([&](Cell c) { plane(kMarker + k)[B::slot(c)] = 1; });
-    s.territory[seat].for_each([&](Cell c) { plane(kTerritory + k)[B::slot(c)] = 1; });
+    s.marker[seat].for_each([&](Cell c) { set(kMarker + k, B::slot(c), 1); });
+    s.territory[seat].for_each([&](Cell c) { set(kTerritory + k, B::slot(c), 1); });
     s.control[seat].for_each([&](Cell c) {
       const int at = B::slot(c);
       const auto stack = s.stack_at(c);
       const int cap = s.cap[c], height = Ops::height(stack);
-      plane(kTop + k)[at] = 1;
-      plane(kCap + k)[at] = static_cast<uint8_t>(cap);
-      plane(kHeight + k)[at] = static_cast<uint8_t>(height);
+      set(kTop + k, at, 1);
+      set(kCap + k, at, cap);
+      set(kHeight + k, at, height);
       if (cap == height) return;
       const auto rest = Ops::pop(stack, cap);
-      plane(kBelow + rotated(Ops::top(rest)))[at] = static_cast<uint8_t>(Ops::cap(rest));
-      for (int j = 0; j < n; ++j)
-        plane(kBuried + j)[at] = static_cast<uint8_t>(count_rings(stack, static_cast<Seat>((s.to_move + j) % n), cap));
+      set(kBelow + rotated(Ops::top(rest)), at, Ops::cap(rest));
+      for (int j = 0; j < n; ++j) set(kBuried + j, at, count_rings(stack, static_cast<Seat>((s.to_move + j) % n), cap));
     });
   }
-  if (s.must_move != kNoCell) plane(offset_of(kPlaneTable, "must_move"))[B::slot(s.must_move)] = 1;
-  if (s.active != kNoCell) plane(offset_of(kPlaneTable, "active"))[B::slot(s.active)] = 1;
+  if (s.must_move != kNoCell) set(offset_of(kPlaneTable, "must_move"), B::slot(s.must_move), 1);
+  if (s.active != kNoCell) set(offset_of(kPlaneTable, "active"), B::slot(s.active), 1);
+}
+
+template <class B>
+void encode_planes(const State<B>& s, uint8_t* planes) {
+  constexpr int kCells = B::kSlots;
+  std::memset(planes, 0, size_t{kPlanes} * kCells);
+  std::memcpy(planes + offset_of(kPlaneTable, "board") * kCells, kBoardPlane<B>.data(), kCells);
+  if constexpr (B::kHex)
+    std::memcpy(planes + offset_of(kPlaneTable, "hexagon") * kCells, kBoardPlane<B>.data(), kCells);
+  for_each_feature(s, [&](int p, int slot, int value) { planes[p * kCells + slot] = static_cast<uint8_t>(value); });
+}
+
+template <class B>
+void encode_planes_packed(const State<B>& s, uint8_t* bits, uint8_t* seen) {
+  constexpr int kBytes = kPackedCells<B>;
+  std::memset(bits, 0, static_cast<size_t>(kPlaneStart<B>[kPlanes] * kBytes));
+  const auto set = [&](int p, int slot, int value) {
+    seen[p] = static_cast<uint8_t>(seen[p] | value);
+    uint8_t* byte = bits + kPlaneStart<B>[static_cast<size_t>(p)] * kBytes + (slot >> 3);
+    for (; value != 0; value >>= 1, byte += kBytes)
+      if ((value & 1) != 0) *byte = static_cast<uint8_t>(*byte | 0x80 >> (slot & 7));
+  };
+  constexpr size_t kBoard = offset_of(kPlaneTable, "board"), kHexagon = offset_of(kPlaneTable, "hexagon");
+  for (const size_t p : {kBoard, kHexagon}) {
+    if (p == kHexagon && !B::kHex) continue;
+    std::memcpy(bits + kPlaneStart<B>[p] * kBytes, kPackedBoard<B>.data(), kBytes);
+    seen[p] = 1;
+  }
+  for_each_feature(s, set);
 }
 
 template <class B>
@@ -117,6 +149,12 @@ void encode(const State<B>& state, uint8_t* planes, float* globals) {
   encode_globals(state, globals);
 }
 
+template <class B>
+void encode_packed(const State<B>& state, uint8_t* bits, uint8_t* seen, float* globals) {
+  encode_planes_packed(state, bits, seen);
+  encode_globals(state, globals);
+}
+
 std::string encoding_hash() {
   uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
   const auto add = [&](std::string_view text) {
@@ -136,7 +174,9 @@ std::string encoding_hash() {
   return text;
 }
 
-#define RR_INSTANTIATE(B) template void encode(const State<B>&, uint8_t*, float*);
+#define RR_INSTANTIATE(B)                                  \
+  template void encode(const State<B>&, uint8_t*, float*); \
+  template void encode_packed(const State<B>&, uint8_t*, uint8_t*, float*);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)
 RR_INSTANTIATE(Hex8)

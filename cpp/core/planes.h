@@ -3,6 +3,8 @@
 // layout at once; the same planes and globals serve all boards and seat counts.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <string>
 #include <string_view>
 
@@ -74,6 +76,34 @@ inline constexpr int kGlobals = feature_count(kGlobalTable);
 /// Writes the planes [kPlanes][row = x][column = y] and the globals [kGlobals] of a position that is not over.
 template <class B>
 void encode(const State<B>& state, uint8_t* planes, float* globals);
+
+/// Bits that a cell of each plane takes: one, but for the planes that count rings.
+template <class B>
+inline constexpr auto kPlaneBits = [] {
+  std::array<uint8_t, kPlanes> bits{};
+  size_t plane = 0;
+  for (const FeatureRow& row : kPlaneTable)
+    for (int k = 0; k < row.count; ++k)
+      bits[plane++] = row.scale == 1.0F ? uint8_t{1} : static_cast<uint8_t>(std::bit_width(unsigned{B::kMaxHeight}));
+  return bits;
+}();
+
+/// The first bit of each plane, and at the end the number of all.
+template <class B>
+inline constexpr auto kPlaneStart = [] {
+  std::array<int, kPlanes + 1> start{};
+  for (size_t p = 0; p < kPlanes; ++p) start[p + 1] = start[p] + kPlaneBits<B>[p];
+  return start;
+}();
+
+/// Bytes of one bit of every cell of the box.
+template <class B>
+inline constexpr int kPackedCells = (B::kSlots + 7) / 8;
+
+/// As `encode`, with every bit of every plane in kPackedCells bytes: plane by plane, low bit first, the first cell in
+/// the highest bit of the first byte. What each plane holds is also or-ed into `seen` [kPlanes].
+template <class B>
+void encode_packed(const State<B>& state, uint8_t* bits, uint8_t* seen, float* globals);
 
 /// 16 hex digits over both tables, the policy table and the encoding version: equal hashes mean that a network and a
 /// sample understand each other.

@@ -1,6 +1,7 @@
 #include "symmetry.h"
 
 #include <algorithm>
+#include <array>
 
 #include "apply.h"
 #include "movegen.h"
@@ -19,6 +20,39 @@ Step map_step(Step s, int g) {
   }
   return s;
 }
+
+/// Where every cell and every direction goes.
+template <class B>
+struct Map {
+  std::array<std::array<Cell, B::kFrame>, kSymmetries<B>> cells{};
+  std::array<std::array<uint8_t, B::kDirs>, kSymmetries<B>> dirs{};
+
+  Map() {
+    for (int g = 0; g < kSymmetries<B>; ++g) {
+      for (int slot = 0; slot < B::kSlots; ++slot) {
+        const Cell c = B::from_slot(slot);
+        if (B::on_board(B::x(c), B::y(c))) cells[static_cast<size_t>(g)][c] = image_of(c, g);
+      }
+      for (int dir = 0; dir < B::kDirs; ++dir)
+        for (int d = 0; d < B::kDirs; ++d) {
+          const Step to = map_step<B>(B::step(dir), g);
+          if (B::step(d).dx == to.dx && B::step(d).dy == to.dy)
+            dirs[static_cast<size_t>(g)][static_cast<size_t>(dir)] = static_cast<uint8_t>(d);
+        }
+    }
+  }
+  static Cell image_of(Cell c, int g) {
+    if constexpr (B::kHex) {
+      const Step s = map_step<B>({B::x(c), B::y(c)}, g);
+      return B::from_xy(s.dx, s.dy);
+    } else {  // doubled coordinates around the centre of the board
+      const Step s = map_step<B>({2 * B::x(c) - B::kWidth + 1, 2 * B::y(c) - B::kWidth + 1}, g);
+      return B::from_xy((s.dx + B::kWidth - 1) / 2, (s.dy + B::kWidth - 1) / 2);
+    }
+  }
+};
+template <class B>
+const Map<B> kMap;
 
 template <class B>
 typename B::Bits map_bits(const typename B::Bits& bits, int g) {
@@ -40,22 +74,12 @@ std::vector<uint32_t> sorted_moves(const State<B>& s, const std::vector<Move>& m
 
 template <class B>
 Cell map_cell(Cell c, int g) {
-  if (c == kNoCell) return kNoCell;
-  if constexpr (B::kHex) {
-    const Step s = map_step<B>({B::x(c), B::y(c)}, g);
-    return B::from_xy(s.dx, s.dy);
-  } else {  // doubled coordinates around the centre of the board
-    const Step s = map_step<B>({2 * B::x(c) - B::kWidth + 1, 2 * B::y(c) - B::kWidth + 1}, g);
-    return B::from_xy((s.dx + B::kWidth - 1) / 2, (s.dy + B::kWidth - 1) / 2);
-  }
+  return kMap<B>.cells[static_cast<size_t>(g)][c];
 }
 
 template <class B>
 int map_direction(int dir, int g) {
-  const Step to = map_step<B>(B::step(dir), g);
-  for (int d = 0; d < B::kDirs; ++d)
-    if (B::step(d).dx == to.dx && B::step(d).dy == to.dy) return d;
-  return dir;
+  return kMap<B>.dirs[static_cast<size_t>(g)][static_cast<size_t>(dir)];
 }
 
 template <class B>
@@ -128,6 +152,14 @@ Move transform_move(const State<B>& s, Move m, int g) {
 }
 
 template <class B>
+bool successors_correspond(const State<B>& s, const State<B>& image, int g, Move m) {
+  State<B> after = s, image_after = image;
+  apply(after, m);
+  apply(image_after, transform_move(s, m, g));
+  return transform(after, g).key() == image_after.key();
+}
+
+template <class B>
 bool symmetry_holds(const State<B>& s, int g, const std::vector<Move>& moves) {
   if (g == 0) return true;
   const State<B> image = transform(s, g);
@@ -135,20 +167,16 @@ bool symmetry_holds(const State<B>& s, int g, const std::vector<Move>& moves) {
   generate_playable(s, here);
   generate_playable(image, there);
   if (here.size() != there.size() || sorted_moves(s, here, g) != sorted_moves(image, there, 0)) return false;
-  return std::all_of(moves.begin(), moves.end(), [&](Move m) {
-    State<B> after = s, image_after = image;
-    apply(after, m);
-    apply(image_after, transform_move(s, m, g));
-    return transform(after, g).key() == image_after.key();
-  });
+  return std::all_of(moves.begin(), moves.end(), [&](Move m) { return successors_correspond(s, image, g, m); });
 }
 
-#define RR_INSTANTIATE(B)                                   \
-  template Cell map_cell<B>(Cell, int);                     \
-  template int map_direction<B>(int, int);                  \
-  template int inverse_symmetry<B>(int);                    \
-  template State<B> transform(const State<B>&, int);        \
-  template Move transform_move(const State<B>&, Move, int); \
+#define RR_INSTANTIATE(B)                                                           \
+  template Cell map_cell<B>(Cell, int);                                             \
+  template int map_direction<B>(int, int);                                          \
+  template int inverse_symmetry<B>(int);                                            \
+  template State<B> transform(const State<B>&, int);                                \
+  template Move transform_move(const State<B>&, Move, int);                         \
+  template bool successors_correspond(const State<B>&, const State<B>&, int, Move); \
   template bool symmetry_holds(const State<B>&, int, const std::vector<Move>&);
 RR_INSTANTIATE(Square8)
 RR_INSTANTIATE(Square19)

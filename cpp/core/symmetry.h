@@ -32,6 +32,18 @@ State<B> transform(const State<B>& state, int g);
 template <class B>
 Move transform_move(const State<B>& state, Move move, int g);
 
+/// False for the moves whose effect looks the same from all sides. The rules decide by the order of the axes which lines
+/// a recovery slide makes, and on hex8 the markers around a region by the neighbours of a square (rules sections 8, 9).
+template <class B>
+constexpr bool may_break_symmetry(Move m) {
+  return m.type() == MoveType::SlideLine || m.type() == MoveType::SlideLineFree ||
+         (B::kId == BoardId::Hex8 && m.type() == MoveType::Territory);
+}
+
+/// True if a playable move of the state leads to the image, under g, of what it leads to in image = transform(state, g).
+template <class B>
+bool successors_correspond(const State<B>& state, const State<B>& image, int g, Move move);
+
 /// True if the playable lists of the state and its image correspond under g and so do the successors of `moves`
 /// (playable moves of `state`).
 template <class B>

@@ -311,6 +311,7 @@ class SelfplayPoolOf final : public SelfplayPool {
       g.offsets.push_back(static_cast<int32_t>(g.policy.size()));
       g.root_value.insert(g.root_value.end(), value.begin(), value.begin() + seats_);
       g.full.push_back(slot.full);
+      g.surprise.push_back(search.surprise(policy_.data()));
     }
     int choice = search.choice();
     if (temperature > 0.0F) {

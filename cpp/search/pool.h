@@ -89,6 +89,7 @@ struct FinishedGame {
   std::vector<float> policy;      ///< the search's policies over the playable lists, one after the other
   std::vector<float> root_value;  ///< [D, P] by absolute seat
   std::vector<uint8_t> full;      ///< [D] 1 where the search had its full budget
+  std::vector<float> surprise;    ///< [D] TreeSearch::surprise of the policy
   int64_t simulations = 0;
   int64_t evaluations = 0;
   int64_t cached = 0;

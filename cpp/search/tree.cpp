@@ -388,6 +388,18 @@ bool TreeSearch<B>::take_over(uint64_t key) {
 }
 
 template <class B>
+float TreeSearch<B>::surprise(const float* policy) const {
+  const Node& node = nodes_[0];
+  double sum = 0.0;
+  for (int i = 0; i < node.size; ++i) {
+    const auto p = static_cast<double>(policy[place_[static_cast<size_t>(i)]]);
+    const auto prior = static_cast<double>(edge(node, i).prior);
+    if (p > 0.0) sum += p * std::log(p / std::max(prior, 1e-30));
+  }
+  return static_cast<float>(std::max(0.0, sum));
+}
+
+template <class B>
 void TreeSearch<B>::root_moves(Move* moves, int32_t* counts) const {
   const Node& node = nodes_[0];
   for (int i = 0; i < node.size; ++i) {

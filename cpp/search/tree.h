@@ -113,6 +113,9 @@ class TreeSearch {
   virtual int choice() const = 0;
   /// What a network should learn: a probability for each move of the playable list [moves()].
   virtual void policy(float* out) const = 0;
+  /// KL divergence in nats of a policy over the playable list [moves()] from the root's prior, the noise that PUCT mixes
+  /// into it included.
+  float surprise(const float* policy) const;
   /// The playable list, with the visits of each move [moves()].
   void root_moves(Move* moves, int32_t* visits) const;
   Move move(int i) const { return root_list_[static_cast<size_t>(i)]; }

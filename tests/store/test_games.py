@@ -14,9 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sample_oracle import Ending, pack
 from stored import CONFIG, finished
 from typer.testing import CliRunner
 
@@ -24,11 +26,12 @@ from ringrift.cli import app
 from ringrift.encoding import ENCODING_HASH, encode, policy_addresses
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
 from ringrift.evaluators import ModelMetadata
-from ringrift.rules import CONFIGS, Game, Record, config_info
+from ringrift.rules import CONFIGS, Game, Record, SearchStats, config_info
 from ringrift.store import GameStore, ModelStore, RunDirectory, samples
 from ringrift.store.check import check
+from ringrift.store.games import StoredGame
 from ringrift.store.provenance import Provenance
-from ringrift.store.samples import ExportSettings, export, pack, read_shard, shards, window
+from ringrift.store.samples import ExportSettings, export, read_shard, shards, window
 from ringrift.store.validate import validate
 
 
@@ -362,7 +365,7 @@ def test_ownership_of_a_planted_end(symmetry: int) -> None:
         "end=ring_elimination/threshold"
     )
     record = Record.from_game(game, seed=0, players=("a",) * 3)
-    ending = samples.Ending(record)
+    ending = Ending(record)
     moved = game.transform(symmetry)
     for mover in (1, 2, 3):
         owned = ending.ownership(symmetry, mover)
@@ -390,9 +393,12 @@ def test_without_search_the_played_moves_are_the_targets(run: RunDirectory) -> N
     assert not held.symmetry.any()
 
 
-def test_games_without_a_decision_make_an_empty_shard(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(run, range(2))
-    monkeypatch.setattr(samples, "game_samples", lambda *_: iter(()))
+def test_games_without_a_decision_make_an_empty_shard(run: RunDirectory) -> None:
+    nothing = np.zeros((0, 2))
+    none = SearchStats(nothing[:, 0], np.zeros(1), nothing[:, 0], nothing, nothing[:, 0])  # type: ignore[arg-type]
+    records = [dataclasses.replace(finished(seed), search=none).to_bytes() for seed in (0, 1)]
+    GameStore(run).add_many([(record, f"work {n}") for n, record in enumerate(records)])
+    validate(run)
     (shard,) = export(run, CONFIG).shards
     held = read_shard(run.fabric.blobs.path(shard.blob))
     assert (len(held), held.games.tolist(), held.planes().shape[0]) == (0, [1, 2], 0)
@@ -404,20 +410,26 @@ def test_each_game_is_exported_once_however_often_export_is_killed(
 ) -> None:
     fill(run, range(6))
     monkeypatch.setattr(samples, "SHARD_SAMPLES", 2 * max(decided(seed) for seed in range(6)))
-    register, calls = samples.ShardBuilder.register, []
+    register, make, calls, made = samples.register, samples.make_samples, [], []
 
-    def dying(self: samples.ShardBuilder, of: RunDirectory) -> samples.ShardInfo:
-        calls.append(of.fabric.blobs.put(self.content(), ".npz"))
+    def dying(of: RunDirectory, config: str, blob: str, games: list[samples.ReadGame]) -> samples.ShardInfo:
+        calls.append(blob)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return register(self, of)
+        return register(of, config, blob, games)
 
-    monkeypatch.setattr(samples.ShardBuilder, "register", dying)
+    def counted(*given: Any) -> tuple[samples.Samples, int]:
+        made.append(make(*given))
+        return made[-1]
+
+    monkeypatch.setattr(samples, "register", dying)
+    monkeypatch.setattr(samples, "make_samples", counted)
     with pytest.raises(KeyboardInterrupt):
         export(run, CONFIG)
     assert len(shards(run)) == 1
     export(run, CONFIG)
     assert calls[2] == calls[1], "the same games give the same bytes"
+    assert len(made) == len(calls) - 1, "and the shard that was stored is not made again"
     assert export(run, CONFIG).shards == ()
     held = [read_shard(run.fabric.blobs.path(shard.blob)) for shard in shards(run, CONFIG)]
     assert sorted(game for shard in held for game in shard.games.tolist()) == list(range(1, 7))
@@ -438,8 +450,8 @@ def test_kill_9_of_the_export_and_a_second_export(run: RunDirectory) -> None:
 import sys
 from ringrift.store import RunDirectory, samples
 samples.SHARD_SAMPLES = 60
-register = samples.ShardBuilder.register
-samples.ShardBuilder.register = lambda self, run: print(register(self, run).id, flush=True)
+register = samples.register
+samples.register = lambda *given: print(register(*given).id, flush=True)
 samples.export(RunDirectory.open(sys.argv[1]), sys.argv[2])
 """
     writer = subprocess.Popen([sys.executable, "-c", code, str(run.path), CONFIG], stdout=subprocess.PIPE, text=True)
@@ -447,14 +459,15 @@ samples.export(RunDirectory.open(sys.argv[1]), sys.argv[2])
     assert writer.stdout.readline() == "1\n"
     writer.kill()
     writer.communicate()
-    late = samples.ShardBuilder(CONFIG)
-    late.add(12, list(samples.game_samples(12, finished(11), ExportSettings(), samples.Probe())))
+    late = samples.read_game(StoredGame(12, "late", finished(11).to_bytes()))
+    blob = run.fabric.blobs.put(samples.make_samples(CONFIG, [late], ExportSettings())[0].to_bytes(), ".npz")
     export(run, CONFIG)
     held = [read_shard(run.fabric.blobs.path(shard.blob)) for shard in shards(run, CONFIG)]
     assert len(held) > 1
     assert sorted(game for shard in held for game in shard.games.tolist()) == list(range(1, 13))
     with pytest.raises(JobError, match="another process is exporting"):
-        late.register(run)
+        samples.register(run, CONFIG, blob, [late])
+    run.fabric.blobs.delete(blob)
     assert len(shards(run)) == len(held)
     assert not check(run)
 

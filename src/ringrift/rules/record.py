@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ringrift.errors import CorruptBlob, FormatTooNew, IllegalMove, InvalidNotation, RulesError
 from ringrift.rules.game import Game, Options, Outcome, config_info
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"RRGAME"
 #: magic, format, CRC-32 of the body, bytes of the body
 HEAD = struct.Struct("<6sHII")
@@ -48,13 +48,22 @@ class SearchStats:
     """probability of winning by absolute seat, as the search saw it"""
     full: npt.NDArray[np.uint8]  # [D]
     """1 where the search was a full one and its policy is worth learning"""
+    surprise: npt.NDArray[np.float16] | None = None  # [D]
+    """KL divergence in nats of the policy from the network's own; none where nobody noted it"""
 
     def __post_init__(self) -> None:
         kinds = {"ply": np.int32, "offsets": np.int32, "policy": np.float16, "root_value": np.float16, "full": np.uint8}
         for name, kind in kinds.items():
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), kind))
+        if self.surprise is not None:
+            object.__setattr__(self, "surprise", np.ascontiguousarray(self.surprise, np.float16))
         d = len(self.ply)
-        sound = self.offsets.shape == (d + 1,) and self.full.shape == (d,) and len(self.root_value) == d
+        sound = (
+            (self.surprise is None or self.surprise.shape == (d,))
+            and self.offsets.shape == (d + 1,)
+            and self.full.shape == (d,)
+            and len(self.root_value) == d
+        )
         if not sound or self.root_value.ndim != 2 or self.policy.ndim != 1:
             raise RulesError("search statistics of a record have arrays of different lengths")
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.policy) or (np.diff(self.offsets) < 0).any():
@@ -86,7 +95,6 @@ class Record:
     meta: Meta = field(default_factory=dict)
     """whatever else the producer wants to keep"""
     search: SearchStats | None = None
-    format: int = FORMAT
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "moves", np.ascontiguousarray(self.moves, np.uint32))
@@ -181,6 +189,11 @@ class Record:
             search=search,
         )
 
+    @property
+    def format(self) -> int:
+        """2 with surprises, which format 1 does not know; else 1."""
+        return 2 if self.search is not None and self.search.surprise is not None else 1
+
     def to_bytes(self) -> bytes:
         """The compact form: the head, then a compressed body of a header, the moves by field, and the search."""
         parts: list[npt.NDArray[Any]] = list(split_moves(self.moves))
@@ -189,6 +202,9 @@ class Record:
             s = self.search
             head |= {"decisions": len(s.ply), "policy": len(s.policy)}
             parts += [np.diff(s.ply, prepend=np.int32(0)), np.diff(s.offsets), s.policy, s.root_value, s.full]
+            if s.surprise is not None:
+                head["surprise"] = True
+                parts.append(s.surprise)
         text = json.dumps(head, separators=(",", ":")).encode()
         packer = zlib.compressobj(9, zdict=COMMON)
         plain = struct.pack("<I", len(text)) + text + b"".join(part.tobytes() for part in parts)
@@ -243,7 +259,8 @@ class Record:
             ply, lengths = np.cumsum(take("<i4", d)), take("<i4", d)
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
             policy, values, full = take("<f2", head["policy"]), take("<f2", d * seats), take(np.uint8, d)
-            search = SearchStats(ply, offsets, policy, values.reshape(d, seats), full)
+            surprise = take("<f2", d) if head.get("surprise") else None
+            search = SearchStats(ply, offsets, policy, values.reshape(d, seats), full, surprise)
         if at != len(plain):
             raise ValueError(f"{len(plain) - at} bytes too many")
         return cls._from_header(head, moves, search)
@@ -259,7 +276,8 @@ class Record:
         if (s := self.search) is not None:
             policies = [s.policy[a:b].tolist() for a, b in zip(s.offsets, s.offsets[1:], strict=False)]
             values = {"root_value": s.root_value.tolist(), "full": s.full.tolist()}
-            document["search"] = {"ply": s.ply.tolist(), "policy": policies} | values
+            known = {} if s.surprise is None else {"surprise": s.surprise.tolist()}
+            document["search"] = {"ply": s.ply.tolist(), "policy": policies} | values | known
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod
@@ -281,7 +299,7 @@ class Record:
                 offsets = np.cumsum([0, *map(len, s["policy"])])
                 flat = [share for policy in s["policy"] for share in policy]
                 values = np.array(s["root_value"], np.float16).reshape(len(s["ply"]), len(document["players"]))
-                search = SearchStats(s["ply"], offsets, np.array(flat), values, s["full"])
+                search = SearchStats(s["ply"], offsets, np.array(flat), values, s["full"], s.get("surprise"))
             record = cls._from_header(document, np.zeros(0, np.uint32), search)
             game = record._first()
             for ply, text in enumerate(document["moves"]):

@@ -60,6 +60,8 @@ class FinishedGame:
     """each seat's probability of winning, by absolute seat"""
     full: NDArray[np.uint8]  # [D]
     """1 where the search had its full budget: a policy target"""
+    surprise: NDArray[np.float16]  # [D]
+    """KL divergence in nats of the policy from the prior"""
     simulations: int
     evaluations: int
     cached: int
@@ -304,7 +306,7 @@ class SelfplayPool:
 
     def _finished(self) -> Iterator[FinishedGame]:
         for place, pool in enumerate(self._pools):
-            for index, winner, moves, ply, offsets, policy, value, full, *spent in pool.finished():
+            for index, winner, moves, ply, offsets, policy, value, full, surprise, *spent in pool.finished():
                 yield FinishedGame(
                     index * len(self._pools) + place,
                     winner,
@@ -314,6 +316,7 @@ class SelfplayPool:
                     policy.astype(np.float16),
                     value.astype(np.float16),
                     full,
+                    surprise.astype(np.float16),
                     *spent,
                 )
 

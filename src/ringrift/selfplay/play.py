@@ -395,7 +395,7 @@ def _play_in_core(
         search = None
         if rules.keep_search:
             ply = done.ply + np.int32(len(task.opening))
-            search = SearchStats(ply, done.offsets, done.policy, done.root_value, done.full)
+            search = SearchStats(ply, done.offsets, done.policy, done.root_value, done.full, done.surprise)
         yield finished_game(game, task, names, search, about=searched_with(player, rules))
 
 

@@ -9,42 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
+import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ringrift.encoding import (
-    ENCODING_HASH,
-    GLOBAL_TABLE,
-    GLOBALS,
-    PLANE_TABLE,
-    PLANES,
-    encode,
-    feature_slice,
-    policy_addresses,
-)
+from ringrift import _core
+from ringrift.encoding import ENCODING_HASH, PLANES
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
-from ringrift.rules import Game, Record, config_info
-from ringrift.store.games import GameStore
+from ringrift.rules import Record, config_info
+from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
 
 FORMAT = 3
 SHARD_SAMPLES = 8192
 SHARD_BYTES = 1 << 26  #: of its planes, unpacked
 SUFFIX = ".npz"
-HORIZONS = (6, 20)  #: decisions over which `short_term_value` reaches, on average
-PROBED = 32  #: every so many samples, all symmetries are tried, for the report
-Number = TypeVar("Number", bound=np.generic)
-_TERRITORY = feature_slice(PLANE_TABLE, "territory")
-_SHARES = [feature_slice(GLOBAL_TABLE, name) for name in ("territory", "eliminated")]
+#: Arrays of 16-bit floats, which the core knows as 16-bit integers.
+HALVES = ("policy_target", "root_value", "short_term_value", "surprise", "territory_share", "eliminated_share")
 
 
 @dataclass(frozen=True)
@@ -52,9 +40,16 @@ class ExportSettings:
     """How games become samples."""
 
     symmetries: bool = True
-    """Show each position under a random one of the symmetries that map its playable moves and their ends exactly."""
+    """Show each position under a random one of the symmetries that map its playable moves, and what its target moves
+    lead to, exactly."""
     seed: int = 0
     """Of the choice of symmetries."""
+    threads: int = 1
+    """CPU threads; 0 for one per core. Any number gives the same shards."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threads <= 256:
+            raise ValueError(f"threads is {self.threads}; 1 to 256 is right, or 0 for one per core")
 
 
 @dataclass(frozen=True)
@@ -126,20 +121,16 @@ class Samples:
         chosen = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return offsets, self.policy_address[chosen], self.policy_target[chosen]
 
+    def to_bytes(self) -> bytes:
+        """The shard as a file; the same samples give the same bytes."""
+        file = io.BytesIO()
+        np.savez(file, format=np.int32(FORMAT), **{field.name: getattr(self, field.name) for field in fields(self)})
+        return file.getvalue()
+
     @cached_property
     def _layout(self) -> list[tuple[int, int, int]]:
         places = [(channel, shift) for channel, bits in enumerate(self.plane_bits.tolist()) for shift in range(bits)]
         return [(channel, shift, bit) for bit, (channel, shift) in enumerate(places)]
-
-
-def pack(planes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(plane_bits, planes_packed) of uint8 [N, C, H, W]."""
-    flat = planes.reshape(*planes.shape[:2], math.prod(planes.shape[2:]))
-    highest = flat.max(axis=(0, 2), initial=0)
-    plane_bits = np.array([int(value).bit_length() for value in highest], np.uint8)
-    kept = [np.packbits(flat[:, c] >> s & 1, axis=-1) for c in range(flat.shape[1]) for s in range(plane_bits[c])]
-    width = (flat.shape[2] + 7) // 8
-    return plane_bits, np.stack(kept, axis=1) if kept else np.zeros((len(flat), 0, width), np.uint8)
 
 
 def read_shard(path: Path) -> Samples:
@@ -204,10 +195,8 @@ class Exported:
     shards: tuple[ShardInfo, ...]
     games: int
     samples: int
-    probed: int
-    """Samples on which every symmetry was tried …"""
     symmetric: int
-    """… and of these, those that keep all of them."""
+    """Samples that keep every symmetry of the board."""
 
 
 def made_under() -> str:
@@ -244,6 +233,18 @@ def drop_shard(run: RunDirectory, shard: int) -> None:
         connection.execute("DELETE FROM shards WHERE id = ?", (shard,))
 
 
+@dataclass(frozen=True)
+class ReadGame:
+    """A game about to be exported."""
+
+    id: int
+    record: Record
+    digest: bytes
+    """of the stored bytes"""
+    count: int
+    """samples that it gives"""
+
+
 def export(
     run: RunDirectory,
     config: str,
@@ -252,247 +253,112 @@ def export(
 ) -> Exported:
     """Turns the valid games that are in no shard into shards; each game ends up in exactly one.
 
-    The same games give the same bytes, so that a killed export can simply be run again. Shards of an earlier encoding
-    or format are forgotten and made again. `progress` gets the number of games done.
+    The same games give the same bytes, so that a killed export can simply be run again; what is stored already is not
+    made again. Shards of an earlier encoding or format are forgotten and made again. `progress` gets the number of
+    games done.
     """
     for shard in shards(run, config):
         if shard.encoding_hash != made_under():
             drop_shard(run, shard.id)
-    made, games, probe = [], 0, Probe()
-    builder = ShardBuilder(config)
-    for stored in GameStore(run).iter_valid(config, unexported=True):
-        samples = list(game_samples(stored.id, stored.read(), settings, probe))
-        if not builder.takes(samples):
-            made.append(builder.register(run))
-            builder = ShardBuilder(config)
-        builder.add(stored.id, samples)
-        games += 1
-        progress(games)
-    if builder.games:
-        made.append(builder.register(run))
-    return Exported(tuple(made), games, sum(shard.samples for shard in made), probe.tried, probe.symmetric)
+    made, done, symmetric = [], 0, 0
+    for games in shardfuls(config, map(read_game, GameStore(run).iter_valid(config, unexported=True))):
+        blob, count = _stored(run, config, games, settings)
+        made.append(register(run, config, blob, games))
+        symmetric += count
+        done += len(games)
+        progress(done)
+    return Exported(tuple(made), done, sum(shard.samples for shard in made), symmetric)
 
 
-@dataclass
-class Probe:
-    """Counts how often every symmetry holds."""
-
-    seen: int = 0
-    tried: int = 0
-    symmetric: int = 0
+def read_game(stored: StoredGame) -> ReadGame:
+    """A stored game with the number of its samples: the decisions that were searched, or all of them where none was."""
+    record = stored.read()
+    count = len(record.search.ply if record.search else _core.decisions(record._first(), record.moves)[0])
+    return ReadGame(stored.id, record, hashlib.sha256(stored.record).digest(), count)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One decision, as a shard's rows."""
-
-    planes: NDArray[np.uint8]
-    globals: NDArray[np.float32]
-    addresses: NDArray[np.int32]
-    target: NDArray[np.float32]
-    policy_weight: float
-    value: NDArray[np.float32]
-    root_value: NDArray[np.float32]
-    short_term: NDArray[np.float32]  # [2, P]
-    ranks: NDArray[np.uint8]
-    ownership: NDArray[np.uint8]
-    shares: NDArray[np.float32]  # [2, P]: of territory, of eliminated rings
-    plies_left: int
-    ply: int
-    game: int
-    symmetry: int
+def shardfuls(config: str, games: Iterable[ReadGame]) -> Iterator[list[ReadGame]]:
+    """The games in order, as many at a time as a shard takes."""
+    info = config_info(config)
+    most = min(SHARD_SAMPLES, SHARD_BYTES // (PLANES * info.height * info.width))
+    batch: list[ReadGame] = []
+    for game in games:
+        if game.count > SHARD_SAMPLES:
+            raise DataError(f"game {game.id} has {game.count} decisions; a shard holds {SHARD_SAMPLES}")
+        if batch and sum(other.count for other in batch) + game.count > most:
+            yield batch
+            batch = []
+        batch.append(game)
+    if batch:
+        yield batch
 
 
-class Ending:
-    """What a finished game came to."""
-
-    def __init__(self, record: Record) -> None:
-        self._final, self._seats = record.replay(), len(record.players)
-        _, values = encode([self._final])  # nobody is to move: seat 1 comes first
-        self._shares = np.stack([values[0, place][: self._seats] for place in _SHARES]).clip(0, 1)
-        self._owners: dict[int, NDArray[np.uint8]] = {}
-
-    def ownership(self, symmetry: int, mover: int) -> NDArray[np.uint8]:  # [H, W]
-        """The owner of each cell of the final position under `symmetry`, as in `Samples`."""
-        if symmetry not in self._owners:
-            planes, _ = encode([self._final.transform(symmetry)])
-            numbers = np.arange(1, 5, dtype=np.uint8)[:, None, None]
-            self._owners[symmetry] = (planes[0, _TERRITORY] * numbers).sum(0, dtype=np.uint8)
-        rotated = np.array([0, *((seat - mover) % self._seats + 1 for seat in range(1, 5))], np.uint8)
-        return rotated[self._owners[symmetry]]
-
-    def shares(self, mover: int) -> NDArray[np.float32]:  # [2, P]
-        """Shares of territory and of eliminated rings, as in `Samples`."""
-        return np.roll(self._shares, 1 - mover, axis=1)
+def _stored(run: RunDirectory, config: str, games: Sequence[ReadGame], settings: ExportSettings) -> tuple[str, int]:
+    """(blob, symmetric samples) of the shard of these games, which is made only where it is not known from before."""
+    key = hashlib.sha256(f"{made_under()}/{config}/{settings.symmetries}/{settings.seed}".encode())
+    for game in games:
+        key.update(game.id.to_bytes(8, "little") + game.digest)
+    name, blobs = f"shards/{key.hexdigest()}", run.fabric.blobs
+    if (known := run.fabric.registry.get(name)) is not None:
+        blob = str(known.value["blob"])
+        try:
+            blobs.check(blob)
+            return blob, int(str(known.value["symmetric"]))
+        except DataError:
+            blobs.delete(blob)  # damaged, or gone already
+    samples, symmetric = make_samples(config, games, settings)
+    blob = blobs.put(samples.to_bytes(), SUFFIX)
+    run.fabric.registry.set(name, {"blob": blob, "symmetric": symmetric})
+    return blob, symmetric
 
 
-def short_terms(values: NDArray[np.floating], won: NDArray[np.floating]) -> NDArray[np.float32]:  # [D, 2, P]
-    """`short_term_value` by absolute seat of decisions with the root values [D, P], in a game with that outcome [P]."""
-    out = np.empty((len(values), 2, len(won)), np.float32)
-    for place, horizon in enumerate(HORIZONS):
-        ahead = np.array(won, np.float64)
-        for row in range(len(values) - 1, -1, -1):
-            out[row, place] = ahead
-            ahead += (values[row] - ahead) / horizon
-    return out
+def make_samples(config: str, games: Sequence[ReadGame], settings: ExportSettings) -> tuple[Samples, int]:
+    """The samples of games, and how many of them keep every symmetry of the board. Raises: CorruptBlob."""
+    rows = []
+    for game in games:
+        record, search = game.record, None
+        seed = hashlib.sha256(f"{settings.seed}/{game.id}/{record.final_hash}".encode()).digest()
+        if (s := record.search) is not None:
+            known = s.surprise if s.surprise is not None else np.zeros(0, np.float16)
+            policy, value, surprise = (half.reshape(-1).view(np.uint16) for half in (s.policy, s.root_value, known))
+            search = (s.ply, s.offsets, policy, value, s.full, surprise)
+        start = int.from_bytes(seed[:8], "little"), record._first(), record.moves
+        rows.append((game.id, *start, record.winner, record.ranks, search))
+    try:
+        arrays = _core.samples(config, rows, settings.symmetries, settings.threads or os.cpu_count() or 1)
+    except ValueError as error:
+        raise CorruptBlob(f"{error}: `ringrift data check --repair` quarantines what does not replay") from error
+    symmetric = arrays.pop("symmetric")
+    for name in HALVES:
+        arrays[name] = arrays[name].view(np.float16)
+    info = config_info(config)
+    samples = Samples(
+        config=config,
+        encoding_hash=ENCODING_HASH,
+        games=np.array([game.id for game in games], np.int64),
+        box=np.array((PLANES, info.height, info.width), np.int32),
+        weight=np.ones(len(arrays["ply"]), np.float32),
+        **arrays,
+    )
+    return samples, symmetric
 
 
-def decisions(record: Record) -> Iterator[tuple[Game, NDArray[np.uint32], int]]:
-    """Every position of a record in which something was decided: the game (a live one: copy it to keep it), its packed
-    playable moves [A], and the index of the played one."""
-    game = record._first()
-    for move in record.moves.tolist():
-        playable = game._playable()
-        if len(playable) > 1:
-            yield game, playable, int(np.flatnonzero(playable == move)[0])
-        game._push(move)
-
-
-def game_samples(id_: int, record: Record, settings: ExportSettings, probe: Probe) -> Iterator[Sample]:
-    """The samples of a game: the decisions that were searched, or all of them where none was."""
-    search = record.search
-    searched = {int(ply): row for row, ply in enumerate(search.ply)} if search is not None else {}
-    seed = hashlib.sha256(f"{settings.seed}/{id_}/{record.final_hash}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
-    ranks = np.array(record.ranks, np.uint8)
-    won = np.eye(len(ranks), dtype=np.float32)[record.winner - 1]
-    ending = Ending(record)
-    ahead = short_terms(search.root_value.astype(np.float64), won) if search is not None else won[None, None]
-    for game, playable, played in decisions(record):
-        root_value, policy_weight, short_term = won, 1.0, np.stack([won, won])
-        if search is None:
-            target = np.eye(len(playable), dtype=np.float32)[played]
-        elif (row := searched.get(game.ply)) is not None:
-            target = search.policy[search.offsets[row] : search.offsets[row + 1]].astype(np.float32)
-            root_value, policy_weight = search.root_value[row].astype(np.float32), float(search.full[row])
-            short_term = ahead[row]
-        else:
-            continue
-        symmetry = _choose_symmetry(game, rng, settings, probe)
-        shown = game.transform(symmetry) if symmetry else game
-        if symmetry:
-            target = _reordered(target, game._transformed_playable(symmetry), shown._playable())
-        planes, values = encode([shown])
-        target /= max(float(target.sum()), 1e-9)
-        turn = 1 - game.to_move
-        yield Sample(
-            planes=planes[0],
-            globals=values[0],
-            addresses=policy_addresses(shown),
-            target=target,
-            policy_weight=policy_weight,
-            value=np.roll(won, turn),
-            root_value=np.roll(root_value, turn),
-            short_term=np.roll(short_term, turn, axis=1),
-            ranks=np.roll(ranks, turn),
-            ownership=ending.ownership(symmetry, game.to_move),
-            shares=ending.shares(game.to_move),
-            plies_left=len(record.moves) - game.ply,
-            ply=game.ply,
-            game=id_,
-            symmetry=symmetry,
-        )
-
-
-def _reordered(
-    values: NDArray[np.float32], names: NDArray[np.uint32], wanted: NDArray[np.uint32]
-) -> NDArray[np.float32]:
-    """The values, given in the order of `names`, in the order of `wanted`."""
-    by_name = np.argsort(names)
-    return values[by_name[np.searchsorted(names, wanted, sorter=by_name)]]
-
-
-def _choose_symmetry(game: Game, rng: np.random.Generator, settings: ExportSettings, probe: Probe) -> int:
-    """One of the symmetries that map the playable moves and their successors exactly, each with equal chance."""
-    if not settings.symmetries:
-        return 0
-    order = rng.permutation(12 if config_info(game.config).is_hex else 8).tolist()
-    probe.seen += 1
-    if probe.seen % PROBED == 1:
-        probe.tried += 1
-        probe.symmetric += all(map(game.symmetry_holds, order))
-    return int(next(g for g in order if g == 0 or game.symmetry_holds(g)))
-
-
-class ShardBuilder:
-    """Collects the samples of whole games, and writes them as one shard."""
-
-    def __init__(self, config: str) -> None:
-        self.config = config
-        info = config_info(config)
-        self._box = (PLANES, info.height, info.width)
-        self.games: list[int] = []
-        self.samples: list[Sample] = []
-
-    def takes(self, samples: Sequence[Sample]) -> bool:
-        """True if a further game fits."""
-        count = len(self.samples) + len(samples)
-        return not self.games or (count <= SHARD_SAMPLES and count * math.prod(self._box) <= SHARD_BYTES)
-
-    def add(self, game: int, samples: Sequence[Sample]) -> None:
-        """Takes a game in."""
-        if len(samples) > SHARD_SAMPLES:
-            raise DataError(f"game {game} has {len(samples)} decisions; a shard holds {SHARD_SAMPLES}")
-        self.games.append(game)
-        self.samples += samples
-
-    def content(self) -> bytes:
-        """The file; the same samples give the same bytes."""
-
-        def stacked(name: str, dtype: type[Number]) -> NDArray[Number]:
-            return np.array([getattr(sample, name) for sample in self.samples], dtype)
-
-        seats = config_info(self.config).players
-        shares = stacked("shares", np.float16).reshape(-1, 2, seats)
-        plane_bits, planes_packed = pack(stacked("planes", np.uint8).reshape(-1, *self._box))
-        addresses = [np.zeros((0, 2), np.int32), *(sample.addresses for sample in self.samples)]
-        file = io.BytesIO()
-        np.savez(
-            file,
-            format=np.int32(FORMAT),
-            config=np.str_(self.config),
-            encoding_hash=np.str_(ENCODING_HASH),
-            games=np.array(self.games, np.int64),
-            box=np.array(self._box, np.int32),
-            plane_bits=plane_bits,
-            planes_packed=planes_packed,
-            globals=stacked("globals", np.float32).reshape(-1, GLOBALS),
-            policy_offsets=np.cumsum([0, *(len(sample.target) for sample in self.samples)], dtype=np.int32),
-            policy_address=np.concatenate(addresses),
-            policy_target=np.concatenate([[], *(sample.target for sample in self.samples)]).astype(np.float16),
-            policy_weight=stacked("policy_weight", np.float32),
-            value_target=stacked("value", np.float32).reshape(-1, seats),
-            root_value=stacked("root_value", np.float16).reshape(-1, seats),
-            short_term_value=stacked("short_term", np.float16).reshape(-1, 2, seats),
-            surprise=np.zeros(len(self.samples), np.float16),
-            rank_target=stacked("ranks", np.uint8).reshape(-1, seats),
-            ownership=stacked("ownership", np.uint8).reshape(-1, *self._box[1:]),
-            territory_share=shares[:, 0],
-            eliminated_share=shares[:, 1],
-            plies_left=stacked("plies_left", np.uint16),
-            weight=np.ones(len(self.samples), np.float32),
-            ply=stacked("ply", np.uint16),
-            game_id=stacked("game", np.int64),
-            symmetry=stacked("symmetry", np.uint8),
-        )
-        return file.getvalue()
-
-    def register(self, run: RunDirectory) -> ShardInfo:
-        """Stores the shard; its games are exported from then on."""
-        blob = run.fabric.blobs.put(self.content(), SUFFIX)
-        with run.database.transaction() as connection:
-            marks = [(game,) for game in self.games]
-            shard = connection.execute(
-                "INSERT INTO shards (config, blob, samples, games, encoding_hash, added) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING RETURNING *",
-                (self.config, blob, len(self.samples), len(self.games), made_under(), time.time()),
-            ).fetchone()
-            taken = shard is None
-            if not taken:
-                changed = connection.executemany(
-                    f"UPDATE games SET shard = {shard['id']} WHERE id = ? AND state = 'valid' AND shard IS NULL", marks
-                ).rowcount
-                taken = changed != len(marks)
-            if taken:
-                raise JobError(f"another process is exporting {self.config} games of {run.path}: let it finish")
-        return ShardInfo(**dict(shard))
+def register(run: RunDirectory, config: str, blob: str, games: Sequence[ReadGame]) -> ShardInfo:
+    """Makes a stored shard of these games known; they are exported from then on."""
+    samples = sum(game.count for game in games)
+    with run.database.transaction() as connection:
+        marks = [(game.id,) for game in games]
+        shard = connection.execute(
+            "INSERT INTO shards (config, blob, samples, games, encoding_hash, added) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING RETURNING *",
+            (config, blob, samples, len(games), made_under(), time.time()),
+        ).fetchone()
+        taken = shard is None
+        if not taken:
+            changed = connection.executemany(
+                f"UPDATE games SET shard = {shard['id']} WHERE id = ? AND state = 'valid' AND shard IS NULL", marks
+            ).rowcount
+            taken = changed != len(marks)
+        if taken:
+            raise JobError(f"another process is exporting {config} games of {run.path}: let it finish")
+    return ShardInfo(**dict(shard))

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
+from ringrift import _core
 from ringrift.errors import DataError, RingRiftError
 from ringrift.rules import Record
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
-from ringrift.store.samples import decisions
 
 BATCH = 64  #: games judged in one transaction
 SERVE = "import sys; from ringrift.store.validate import serve; serve(*sys.argv[1:])"
@@ -105,10 +107,10 @@ def _problem(record: Record) -> str | None:
         return f"the game is not over after its {len(record.moves)} plies"
     if (search := record.search) is None:
         return None
-    lengths = dict(zip(search.ply.tolist(), (search.offsets[1:] - search.offsets[:-1]).tolist(), strict=True))
-    for game, playable, _ in decisions(record):
-        if (length := lengths.pop(game.ply, None)) not in (None, len(playable)):
-            return f"ply {game.ply} has {len(playable)} playable moves and a policy over {length}"
+    lengths = dict(zip(search.ply.tolist(), np.diff(search.offsets).tolist(), strict=True))
+    for ply, playable in zip(*map(np.ndarray.tolist, _core.decisions(record._first(), record.moves)), strict=True):
+        if (length := lengths.pop(ply, None)) not in (None, playable):
+            return f"ply {ply} has {playable} playable moves and a policy over {length}"
     return f"it has policies for plies {sorted(lengths)}, where nothing was decided" if lengths else None
 
 
