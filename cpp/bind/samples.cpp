@@ -24,7 +24,7 @@ std::span<const T> span_of(const nb::handle array) {
   return {values.data(), values.shape(0)};
 }
 
-/// (id, seed, start, moves, winner, ranks, search): `search` is None or (ply, offsets, policy, root_value, full,
+/// (id, seed, start, moves, winner, ranks, early, search): `search` is None or (ply, offsets, policy, root_value, full,
 /// surprise), the halves as uint16, `root_value` flat, `surprise` empty where it is not known.
 PlayedGame played_game(const nb::handle item, Config config) {
   const auto row = nb::cast<nb::tuple>(item);
@@ -41,8 +41,9 @@ PlayedGame played_game(const nb::handle item, Config config) {
     throw RulesError("game " + std::to_string(game.id) + " has no winner: only finished games give samples");
   game.winner = static_cast<Seat>(winner - 1);
   for (size_t p = 0; p < ranks.size(); ++p) game.ranks[p] = nb::cast<uint8_t>(ranks[p]);
-  if (row[6].is_none()) return game;
-  const auto search = nb::cast<nb::tuple>(row[6]);
+  game.early = nb::cast<bool>(row[6]);
+  if (row[7].is_none()) return game;
+  const auto search = nb::cast<nb::tuple>(row[7]);
   game.searched = true;
   game.ply = span_of<int32_t>(search[0]);
   game.offsets = span_of<int32_t>(search[1]);

@@ -74,7 +74,7 @@ class Sampler {
       }
       apply(final_, move);
     }
-    if (!final_.over()) throw std::invalid_argument("it is not over after its last ply");
+    if (!final_.over() && !game.early) throw std::invalid_argument("it is not over after its last ply");
     if (game.searched && next != game.ply.size())
       throw std::invalid_argument("its searches are not in the order of its plies");
   }

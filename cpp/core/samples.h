@@ -24,6 +24,7 @@ struct PlayedGame {
   std::span<const uint32_t> moves;
   Seat winner = 0;
   std::array<uint8_t, kMaxSeats> ranks{};
+  bool early = false;                    ///< it ended within a turn, by the rule of the earlier service
   bool searched = false;                 ///< false: every decision is a sample, and the move played its target
   std::span<const int32_t> ply;          ///< [D]
   std::span<const int32_t> offsets;      ///< [D + 1] into policy

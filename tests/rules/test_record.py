@@ -113,7 +113,7 @@ def test_json_that_is_not_a_record_is_refused():
     line = record_of(random_game(seed=3)).to_json()
     document = json.loads(line)
     with pytest.raises(FormatTooNew):
-        Record.from_json(json.dumps(document | {"format": 2}))
+        Record.from_json(json.dumps(document | {"format": 3}))
     for change in (
         {"config": "square8_7p"},
         {"moves": ["P0,0*1", "NL"]},

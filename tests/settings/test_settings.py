@@ -49,7 +49,8 @@ def test_the_environment_may_name_the_file(file: Path) -> None:
     [
         (["places.dta=x"], {}, "--set: unknown key 'places.dta'; did you mean 'places.data'?"),
         (["data=x"], {}, "did you mean 'places.data'?"),
-        (["training.window=0"], {}, "training (--set): window is 0; more than 0 is right"),
+        (["window.least=0"], {}, "window (--set): least is 0; more than 0 is right"),
+        (["window.sources=['x=y']"], {}, "PATTERN=FACTOR is right"),
         (["keeping.models=0"], {}, "backups and models 1 or more"),
         (["loop.rounds=2.5"], {}, "--set: loop.rounds = '2.5' is not int"),
         (["places.data"], {}, "a value is given as KEY=VALUE"),

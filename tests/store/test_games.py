@@ -31,8 +31,9 @@ from ringrift.store import GameStore, ModelStore, RunDirectory, samples
 from ringrift.store.check import check
 from ringrift.store.games import StoredGame
 from ringrift.store.provenance import Provenance
-from ringrift.store.samples import ExportSettings, export, read_shard, shards, window
+from ringrift.store.samples import ExportSettings, export, read_shard, shards
 from ringrift.store.validate import validate
+from ringrift.store.window import WindowSettings, replay_window
 
 
 def decided(seed: int, config: str = CONFIG) -> int:
@@ -437,10 +438,12 @@ def test_each_game_is_exported_once_however_often_export_is_killed(
     counts = [shard.samples for shard in shards(run)]
     assert GameStore(run).counts()[0].samples == sum(counts)
     paths = [run.fabric.blobs.path(shard.blob) for shard in shards(run)]
-    assert window(run, CONFIG, 1) == paths[-1:]
-    assert window(run, CONFIG, counts[-1] + 1) == paths[-2:]
-    assert window(run, CONFIG, 10**9) == paths
-    assert window(run, "hex8_2p", 10) == window(run, CONFIG, 0) == []
+    for least, parts in ((1, 1), (counts[-1] + 1, 2), (10**9, len(paths))):
+        found = replay_window(run, CONFIG, WindowSettings(least=least, expand=0))
+        assert [part.path for part in found.parts] == paths[-parts:]
+        assert (found.samples, found.total_samples) == (sum(counts[-parts:]), sum(counts))
+        assert found.games.tolist() == [game for shard in held[-parts:] for game in shard.games.tolist()]
+    assert replay_window(run, "hex8_2p", WindowSettings()).parts == ()
     assert not check(run)
 
 
@@ -498,7 +501,7 @@ def test_shards_of_another_release(run: RunDirectory, monkeypatch: pytest.Monkey
     monkeypatch.undo()
     with pytest.raises(FormatTooNew, match="format 4"):
         read_shard(run.fabric.blobs.path(newer.blob))
-    assert window(run, CONFIG, 10) == []
+    assert replay_window(run, CONFIG, WindowSettings()).parts == ()
     monkeypatch.setattr(samples, "FORMAT", 1)
     (first,) = export(run, CONFIG).shards
     monkeypatch.undo()
@@ -509,10 +512,10 @@ def test_shards_of_another_release(run: RunDirectory, monkeypatch: pytest.Monkey
     monkeypatch.setattr(samples, "ENCODING_HASH", "f" * 16)
     with pytest.raises(EncodingMismatch, match="ringrift export"):
         read_shard(run.fabric.blobs.path(older.blob))
-    assert window(run, CONFIG, 10) == []
+    assert replay_window(run, CONFIG, WindowSettings()).parts == ()
     (again,) = export(run, CONFIG).shards
     assert again.encoding_hash == "f" * 16 + "/3"
-    assert [path.name for path in window(run, CONFIG, 10)] == [again.blob]
+    assert [part.path.name for part in replay_window(run, CONFIG, WindowSettings()).parts] == [again.blob]
 
 
 # -- check and the command line

@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from functools import cache
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sample_oracle import expected
+from sample_oracle import expected, finished
 
 from ringrift import _core
 from ringrift.errors import CorruptBlob
-from ringrift.rules import CONFIGS, Game, Options, Record, SearchStats, config_info
+from ringrift.rules import CONFIGS, Record, config_info
 from ringrift.store.samples import ExportSettings, ReadGame, Samples, make_samples
-
-
-@cache
-def finished(seed: int, config: str, rings: int | None = 5, kind: str = "searched") -> Record:
-    """A random game, with made-up search results for two of three decisions; some shares of the policies are zero."""
-    rng = np.random.default_rng(seed)
-    game = Game(config, Options(rings_per_player=rings, swap_rule=seed % 3 == 2 and config.endswith("2p")))
-    plies, policies = [], []
-    while not game.is_over:
-        playable = game._playable()
-        if len(playable) > 1 and rng.random() < 0.67:
-            plies.append(game.ply)
-            share = rng.dirichlet(np.ones(len(playable))).astype(np.float16)
-            share[rng.random(len(share)) < 0.3] = 0
-            policies.append(share)
-        game._push(int(rng.choice(playable)))
-    decided = len(plies)
-    search = SearchStats(
-        ply=np.array(plies, np.int32),
-        offsets=np.cumsum([0, *map(len, policies)], dtype=np.int32),
-        policy=np.concatenate(policies),
-        root_value=rng.dirichlet(np.ones(game.num_seats), decided).astype(np.float16),
-        full=rng.integers(0, 2, decided).astype(np.uint8),
-        surprise=rng.exponential(size=decided).astype(np.float16) if kind == "surprised" else None,
-    )
-    players = ("random",) * game.num_seats
-    return Record.from_game(game, seed=seed, players=players, search=None if kind == "played" else search)
 
 
 def read(id_: int, record: Record) -> ReadGame:

@@ -247,7 +247,7 @@ def test_held_out_games_are_whole_the_same_everywhere_and_not_trained_on(window)
     trained_on, held = hold_out(window, 0.3)
     first, second = (SampleStream(part, CONFIG, 0) for part in (trained_on, held))
     assert len(first) + len(second) == 240
-    games = [set(stream.samples.game_id[b.index.numpy()]) for stream in (first, second) for b in [stream.fixed(999)]]
+    games = [set(stream.game_id[b.index.numpy()]) for stream in (first, second) for b in [stream.fixed(999)]]
     assert games[0] & games[1] == set()
     assert games[1] == set(np.arange(1, 11)[drawn(np.arange(1, 11), 0.3)])
     seen = np.concatenate([b.index.numpy() for b in first.batches(20, 0, 30)])

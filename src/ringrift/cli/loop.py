@@ -117,7 +117,7 @@ def train(
     with RunDirectory.open(directory_of(run, config, given)) as opened:
         start = None if parent == "newest" else ModelStore(opened).resolve(config, parent)
         model = stages.train_stage(
-            opened, config, given.training, steps=given.loop.steps, epochs=epochs, parent=start,
+            opened, config, given.training, window=given.window, steps=given.loop.steps, epochs=epochs, parent=start,
             precision=given.loop.precision, seed=given.loop.seed, show=Bars(),
         )  # fmt: skip
     if json:

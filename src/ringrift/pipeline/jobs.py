@@ -161,7 +161,7 @@ def _train(at: Work, wanted: Training) -> Event:
     if wanted.parent:
         stages.check_model(at.run, wanted.parent)
     trained = stages.train_stage(
-        at.run, at.config, at.recipe.training, steps=loop.steps, epochs=loop.epochs,
+        at.run, at.config, at.recipe.training, window=at.recipe.window, steps=loop.steps, epochs=loop.epochs,
         parent=ModelStore(at.run).show(wanted.parent) if wanted.parent else initial, up_to=wanted.up_to,
         precision=loop.precision, seed=loop.seed, show=at.show,
     )  # fmt: skip

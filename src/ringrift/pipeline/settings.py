@@ -10,6 +10,7 @@ from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.selfplay.settings import ENGINES
 from ringrift.store.samples import ExportSettings
+from ringrift.store.window import WindowSettings
 from ringrift.training.settings import TrainSettings
 
 
@@ -139,6 +140,7 @@ class Recipe:
 
     selfplay: SelfplaySettings = field(default_factory=SelfplaySettings)
     export: ExportSettings = field(default_factory=ExportSettings)
+    window: WindowSettings = field(default_factory=WindowSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
     gate: GateSettings = field(default_factory=GateSettings)

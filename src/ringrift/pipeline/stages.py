@@ -39,9 +39,9 @@ from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance
-from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards, window
+from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards
 from ringrift.store.validate import Validated, validate
-from ringrift.store.window import replay_window
+from ringrift.store.window import WindowSettings, replay_window
 from ringrift.training.settings import TrainSettings
 
 if TYPE_CHECKING:  # the stages that need no torch do not load it
@@ -281,6 +281,7 @@ def train_stage(
     config: str,
     settings: TrainSettings,
     *,
+    window: WindowSettings = WindowSettings(),
     steps: int = 0,
     epochs: float = 0.0,
     parent: ModelInfo | None = None,
@@ -298,16 +299,14 @@ def train_stage(
     from ringrift.training import TrainProgress, train
 
     parent = parent or newest_model(run, config, settings, seed)
-    known = shards(run, config, up_to)
-    files = window(run, config, settings.window, up_to)
-    settings = settings.sized(min(sum(shard.samples for shard in known), settings.window))
-    total = sum(shard.samples for shard in known)
-    if not files:
+    replay = replay_window(run, config, window, up_to)
+    settings, total = settings.sized(replay.samples), replay.total_samples
+    if not total:
         raise DataError(f"{run.path} has no samples of {config}: play games and export them first")
     seen = samples_seen(parent)
-    fresh = total - seen if total > seen else round(min(total, settings.window) / settings.passes)
+    fresh = total - seen if total > seen else round(replay.samples / settings.passes)
     if not steps:
-        steps = round(epochs * min(total, settings.window) / settings.batch_size) or settings.steps(fresh)
+        steps = round(epochs * replay.samples / settings.batch_size) or settings.steps(fresh)
     with show("training", steps) as advance:
 
         def tell(now: TrainProgress) -> None:
@@ -315,7 +314,7 @@ def train_stage(
             advance(now.step, f"loss {now.loss:.3f}, policy {now.policy_loss:.3f}, value {now.value_loss:.3f}{outside}")
 
         result = train(
-            {config: replay_window(run, config, settings.window, up_to)},
+            {config: replay},
             settings,
             steps=steps,
             seed=derive_seed(seed, "training", config, parent.id) & 0xFFFFFFFF,
@@ -325,13 +324,13 @@ def train_stage(
             track=run.path,
             progress=tell,
         )
-    games = sum(shard.games for shard in known)
-    metrics = {**result.metrics(), "samples_total": total, "games_total": games, "window": result.samples}
+    games = sum(shard.games for shard in shards(run, config, up_to))
+    metrics = {**result.metrics(), "samples_total": total, "games_total": games, **replay.metrics()}
     model = _register(
         run,
         config,
         result.checkpoint,
-        window_positions(files),
+        window_positions([part.path for part in replay.parts]),
         precision,
         role="candidate",
         settings=asdict(settings),

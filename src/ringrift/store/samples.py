@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import os
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,7 @@ from ringrift import _core
 from ringrift.encoding import ENCODING_HASH, PLANES
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
 from ringrift.rules import Record, config_info
+from ringrift.rules.record import EARLY
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
 
@@ -121,6 +126,13 @@ class Samples:
         chosen = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return offsets, self.policy_address[chosen], self.policy_target[chosen]
 
+    def take(self, rows: NDArray[np.int64]) -> Samples:
+        """Some samples, copied; `games` stays as it is."""
+        offsets, address, target = self.policy(rows)
+        chosen = {name: getattr(self, name)[rows] for name in PER_SAMPLE}
+        policies = {"policy_offsets": offsets.astype(np.int32), "policy_address": address, "policy_target": target}
+        return replace(self, **chosen | policies)
+
     def to_bytes(self) -> bytes:
         """The shard as a file; the same samples give the same bytes."""
         file = io.BytesIO()
@@ -133,33 +145,34 @@ class Samples:
         return [(channel, shift, bit) for bit, (channel, shift) in enumerate(places)]
 
 
+_ALONE = {"config", "encoding_hash", "games", "box", "plane_bits", "policy_offsets", "policy_address", "policy_target"}
+PER_SAMPLE = tuple(field.name for field in fields(Samples) if field.name not in _ALONE)
+
+
 def read_shard(path: Path) -> Samples:
-    """A shard's content. Raises `CorruptBlob`, `FormatTooNew` or `EncodingMismatch` naming the file."""
+    """A shard's content, its arrays read from the disk as they are looked at.
+
+    Raises `CorruptBlob`, `FormatTooNew` or `EncodingMismatch` naming the file.
+    """
+    return map_shard(path)[1]
+
+
+def map_shard(path: Path) -> tuple[mmap.mmap, Samples]:
+    """`read_shard` with the mapping of the file, which can give back the memory of what was looked at."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if (found := int(file["format"])) > FORMAT:
-                raise FormatTooNew(f"{path} has format {found}; this release reads up to {FORMAT}")
-            if found < FORMAT:
-                raise EncodingMismatch(
-                    f"{path} has format {found}, this release reads {FORMAT}: `ringrift export` makes the shards again"
-                )
-            arrays = {field.name: file[field.name] for field in fields(Samples)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        mapping, members = _members(path)
+        if (found := int(members["format"])) > FORMAT:
+            raise FormatTooNew(f"{path} has format {found}; this release reads up to {FORMAT}")
+        if found < FORMAT:
+            raise EncodingMismatch(
+                f"{path} has format {found}, this release reads {FORMAT}: `ringrift export` makes the shards again"
+            )
+        arrays: dict[str, Any] = {field.name: members[field.name] for field in fields(Samples)}
+        arrays |= {name: np.array(arrays[name]) for name in ("games", "box", "plane_bits")}  # looked at all the time
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, struct.error) as error:
         raise CorruptBlob(f"{path} is corrupt ({error}): `ringrift data check --repair` has it made again") from error
     samples = Samples(**arrays | {name: str(arrays[name]) for name in ("config", "encoding_hash")})
-    alone = {
-        "config",
-        "encoding_hash",
-        "games",
-        "box",
-        "plane_bits",
-        "policy_offsets",
-        "policy_address",
-        "policy_target",
-    }
-    per_sample = {field.name for field in fields(Samples)} - alone
-    lengths = {len(arrays[name]) for name in per_sample}
-    if lengths != {len(samples)} or len(samples.policy_offsets) != len(samples) + 1:
+    if {len(arrays[name]) for name in PER_SAMPLE} | {len(samples.policy_offsets) - 1} != {len(samples)}:
         raise CorruptBlob(f"{path} is corrupt (its arrays have different lengths)")
     if (
         samples.policy_offsets[-1] != len(samples.policy_target)
@@ -171,7 +184,32 @@ def read_shard(path: Path) -> Samples:
             f"{path} was encoded under {samples.encoding_hash}, this release encodes under {ENCODING_HASH}:"
             " `ringrift export` makes the shards again from the games"
         )
-    return samples
+    mapping.madvise(mmap.MADV_DONTNEED)
+    return mapping, samples
+
+
+def _members(path: Path) -> tuple[mmap.mmap, dict[str, NDArray[Any]]]:
+    """The arrays of an uncompressed NPZ file where they lie in it; their checksums are compared."""
+    members = {}
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        for info in archive.infolist():
+            name_length, extra = struct.unpack_from("<HH", mapping, info.header_offset + 26)
+            start = info.header_offset + 30 + name_length + extra
+            content = memoryview(mapping)[start : start + info.file_size]
+            if info.compress_type != zipfile.ZIP_STORED or zlib.crc32(content) != info.CRC:
+                raise zipfile.BadZipFile(f"{info.filename} is not what was written")
+            file.seek(start)
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, by_column, kind = read_header(file)
+            members[info.filename.removesuffix(".npy")] = np.ndarray(
+                shape, kind, mapping, file.tell(), order="F" if by_column else "C"
+            )
+            del content
+    return mapping, members
 
 
 @dataclass(frozen=True)
@@ -211,19 +249,6 @@ def shards(run: RunDirectory, config: str | None = None, up_to: int | None = Non
         [config, up_to],
     )
     return [ShardInfo(**dict(row)) for row in rows]
-
-
-def window(run: RunDirectory, config: str, samples: int, up_to: int | None = None) -> list[Path]:
-    """The replay window: files of the newest shards (with ids up to `up_to`), oldest of them first, that hold at least
-    `samples` samples."""
-    chosen: list[Path] = []
-    for shard in reversed(shards(run, config, up_to)):
-        if samples <= 0:
-            break
-        if shard.encoding_hash == made_under():
-            chosen.append(run.fabric.blobs.path(shard.blob))
-            samples -= shard.samples
-    return chosen[::-1]
 
 
 def drop_shard(run: RunDirectory, shard: int) -> None:
@@ -323,7 +348,7 @@ def make_samples(config: str, games: Sequence[ReadGame], settings: ExportSetting
             policy, value, surprise = (half.reshape(-1).view(np.uint16) for half in (s.policy, s.root_value, known))
             search = (s.ply, s.offsets, policy, value, s.full, surprise)
         start = int.from_bytes(seed[:8], "little"), record._first(), record.moves
-        rows.append((game.id, *start, record.winner, record.ranks, search))
+        rows.append((game.id, *start, record.winner, record.ranks, record.reason.startswith(EARLY), search))
     try:
         arrays = _core.samples(config, rows, settings.symmetries, settings.threads or os.cpu_count() or 1)
     except ValueError as error:

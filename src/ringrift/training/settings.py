@@ -20,8 +20,6 @@ class TrainSettings:
 
     architecture: str = "tiny"
     """Row of `nets.ARCHITECTURES` for initial weights; a trained parent keeps its own."""
-    window: int = 250_000
-    """Newest samples that are trained on."""
     batch_size: int = 256
     """Samples per optimiser step, over all devices; 0: by the samples in the window (up to 20,000: 64, 100,000: 128,
     2 million: 256, above: 512)."""
@@ -99,7 +97,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         self._check(
-            ("window", "learning_rate", "warmup_steps", "plateau", "check_every", "soft_policy_temperature"),
+            ("learning_rate", "warmup_steps", "plateau", "check_every", "soft_policy_temperature"),
             lambda value: value > 0, "more than 0",
         )  # fmt: skip
         weights = [f.name for f in fields(self) if f.name.endswith("_weight")]

@@ -1,0 +1,136 @@
+"""The replay window: what is in it, what is left out and why, and how often each game is drawn."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_oracle import finished
+
+from ringrift.errors import DataError
+from ringrift.store import GameStore, RunDirectory
+from ringrift.store.samples import export
+from ringrift.store.validate import validate
+from ringrift.store.window import Played, ReplayWindow, WindowSettings, replay_window, weigh
+
+CONFIG = "square8_2p"
+HOUR = 3600.0
+
+
+def game(id_: int, **more: object) -> Played:
+    return replace(Played(id_, 0.0, "a", 0, None, ("m-1", "gumbel", "a:1:x", "square8_2p/1/0")), **more)  # type: ignore[arg-type]
+
+
+def weights(games: list[Played], settings: WindowSettings, counts: list[int] | None = None) -> list[float]:
+    found, _ = weigh(games, np.array(counts or [10] * len(games)), settings)
+    return found.tolist()
+
+
+def test_the_window_grows_by_a_power_law() -> None:
+    settings = WindowSettings(least=1000, expand=0.5, exponent=0.5, scale=100)
+    assert [settings.size(n) for n in (0, 10, 1000)] == [0, 10, 1000]
+    assert settings.size(1001) == 1000  # half a sample more
+    assert settings.size(1300) == 1100  # 0.5 × 100 × (√4 - 1) / 0.5
+    assert settings.size(10_900) == 1900  # 0.5 × 100 × (√100 - 1) / 0.5
+    assert replace(settings, exponent=1.0).size(3000) == 2000
+    assert replace(settings, expand=0.0).size(10**6) == 1000
+    assert WindowSettings().size(2_000_000) == 250_000 + round(0.4 * 50_000 * (36**0.65 - 1) / 0.65)
+
+
+def test_quality_freshness_and_source_are_factors() -> None:
+    quality = [game(1, quality=0.4), game(2, quality=0.8), game(3)]
+    assert weights(quality, WindowSettings()) == pytest.approx(np.array([0.4, 0.8, 1.0]) * 3 / 2.2)
+    assert weights(quality, WindowSettings(quality_power=0)) == [1, 1, 1]
+    assert weights(quality, WindowSettings(), [30, 20, 10]) == pytest.approx(np.array([0.4, 0.8, 1]) * 60 / 38)
+    old = [game(1), game(2, added=2 * HOUR), game(3, added=3 * HOUR)]
+    found = weights(old, WindowSettings(half_life_hours=1.0, freshness_least=0.2))
+    assert found == pytest.approx(np.array([0.2, 0.5, 1]) * 3 / 1.7)
+    assert weights(old, WindowSettings(half_life_games=1)) == pytest.approx(np.array([0.25, 0.5, 1]) * 3 / 1.75)
+    names = [game(1), game(2, names=("", "heuristic", "b", "w/1")), game(3, names=("m-2", "random", "b", "regret/7/1"))]
+    settings = WindowSettings(sources=("regret=2", "heur*=0.5", "m-?=3"))
+    assert weights(names, settings) == pytest.approx(np.array([3, 0.5, 2]) * 3 / 5.5)
+
+
+def test_what_is_left_out_is_told() -> None:
+    games = [game(1), game(2, quality=0.2), game(3, retracted=True), game(4, early=True), game(5, names=("random",))]
+    found, notes = weigh(games, np.arange(1, 6), WindowSettings(sources=("random=0",)))
+    assert found.tolist() == [1, 0, 0, 0, 0]
+    assert notes == (
+        "1 games with 3 samples left out: retracted",
+        "1 games with 4 samples left out: they end before our rules end them; window.unvalidated=true lets them in",
+        "1 games with 2 samples left out: quality below 0.3",
+        "1 games with 5 samples left out: their source has the weight 0",
+    )
+    let_in = WindowSettings(unvalidated=True, quality_least=0)
+    assert weights(games, let_in, [1] * 5) == pytest.approx(np.array([1, 0.2, 0, 1, 1]) * 4 / 3.2)
+    assert ReplayWindow((), 0, unvalidated=True).metrics()["unvalidated"] is True
+    assert not weigh(games[2:3], np.ones(1, np.int64), WindowSettings())[0].any()
+
+
+def test_caps_on_machines_and_generations() -> None:
+    crowd = [game(n, worker="ab"[n > 6], generation=n % 3) for n in range(10)]  # 7 and 3
+    found = weights(crowd, WindowSettings(worker_share=0.6))
+    assert found == pytest.approx([6 / 7] * 7 + [4 / 3] * 3)
+    assert weights(crowd, WindowSettings(worker_share=0.4)) == pytest.approx([5 / 7] * 7 + [5 / 3] * 3)
+    three = [game(n, worker="aaaaaabbbc"[n]) for n in range(10)]
+    found = weights(three, WindowSettings(worker_share=0.4))
+    assert [sum(found[:6]), sum(found[6:9]), found[9]] == pytest.approx([4, 4, 2])
+    by_generation = weights(crowd, WindowSettings(generation_share=1 / 3))
+    assert [sum(by_generation[n::3]) for n in range(3)] == pytest.approx([10 / 3] * 3)
+    assert weights(crowd, WindowSettings(worker_share=1, generation_share=1)) == [1] * 10
+    alone = [game(n) for n in range(4)]
+    assert weights(alone, WindowSettings(worker_share=0.1)) == [1] * 4
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    with RunDirectory.create(tmp_path / "run") as made:
+        GameStore(made).add_many([(finished(seed, CONFIG).to_bytes(), f"w/{seed}") for seed in range(3)])
+        validate(made)
+        export(made, CONFIG)
+        yield made
+
+
+def test_the_gate_of_staleness_says_what_it_found(run: RunDirectory) -> None:
+    settings = WindowSettings(stale_hours=2, new_samples=50)
+    found = replay_window(run, CONFIG, settings)
+    assert found.games.tolist() == [1, 2, 3]
+    assert found.metrics() == {"window": found.samples, "window_games": [[1, 3]]}
+    later = time.time() + 3 * HOUR
+    with pytest.raises(
+        DataError, match=r"is 3\.0 hours old, and window\.stale_hours = 2 .*--set window\.stale_hours=0"
+    ):
+        replay_window(run, CONFIG, settings, now=later)
+    assert replay_window(run, CONFIG, replace(settings, stale_hours=0), now=later).digest == found.digest
+    with run.database.transaction() as connection:
+        metrics = json.dumps({"samples_total": found.total_samples - 20})
+        connection.execute(
+            "INSERT INTO models (id, config, role, checkpoint, settings, parents, metrics, added)"
+            " VALUES ('m-1', ?, 'candidate', '', '{}', '[]', ?, 1)", [CONFIG, metrics],
+        )  # fmt: skip
+    with pytest.raises(
+        DataError, match=r"has 20 samples that the last .*new_samples = 50 .*--set window\.new_samples=0"
+    ):
+        replay_window(run, CONFIG, settings)
+    assert replay_window(run, CONFIG, replace(settings, new_samples=20)).samples == found.samples
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("least", 0), ("scale", 0), ("exponent", 0.0), ("expand", -1.0), ("quality_least", 1.5), ("surprise", -0.1),
+     ("worker_share", 0.0), ("generation_share", 1.1), ("stale_hours", -1.0), ("correction", 2.0)],
+)  # fmt: skip
+def test_settings_out_of_range(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        WindowSettings(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["random", "=1", "random=", "random=-1", "random=x"])
+def test_sources_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(ValueError, match="PATTERN=FACTOR is right"):
+        WindowSettings(sources=(text,))
