@@ -223,7 +223,7 @@ def expected(config: str, games: Sequence[tuple[int, Record]], settings: ExportS
     }
     ids = np.array([id_ for id_, _ in games], np.int64)
     packed = {"plane_bits": plane_bits, "planes_packed": planes_packed, "box": np.array(box, np.int32), "games": ids}
-    samples = Samples(config=config, encoding_hash=ENCODING_HASH, **columns | packed)  # type: ignore[arg-type]
+    samples = Samples(config=config, encoding_hash=ENCODING_HASH, **columns | packed)
     return samples, sum(sample.symmetric for sample in found)
 
 

@@ -336,7 +336,7 @@ def train_stage(
         settings=asdict(settings),
         parents=(parent.id,),
         metrics=metrics,
-        window=(int(game) for path in files for game in read_shard(path).games),
+        window=replay.games.tolist(),
     )
     return ModelStore(run).show(model)
 

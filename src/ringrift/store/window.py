@@ -148,14 +148,10 @@ class ReplayWindow:
 
     def metrics(self) -> dict[str, object]:
         """For the model that learned from it."""
-        games = self.games
-        ranges = np.split(games, np.flatnonzero(np.diff(games) != 1) + 1) if len(games) else []
-        told: dict[str, object] = {"window": self.samples, "window_games": [[int(r[0]), int(r[-1])] for r in ranges]}
-        return (
-            told
-            | ({"unvalidated": True} if self.unvalidated else {})
-            | ({"left_out": self.notes} if self.notes else {})
-        )
+        told: dict[str, object] = {"window": self.samples}
+        if self.unvalidated:
+            told["unvalidated"] = True
+        return told | ({"left_out": list(self.notes)} if self.notes else {})
 
 
 def window_of(paths: Sequence[Path]) -> ReplayWindow:
@@ -230,7 +226,9 @@ def _played(run: RunDirectory, part: WindowPart) -> list[Played]:
     games = []
     for id_ in part.games.tolist():
         if (row := rows.get(id_)) is None:
-            raise DataError(f"{part.path} holds game {id_}, which the run has elsewhere: `ringrift data check --repair`")
+            raise DataError(
+                f"{part.path} holds game {id_}, which the run has elsewhere: `ringrift data check --repair`"
+            )
         names = (row["model"], *json.loads(row["engines"]), row["worker"], row["work_id"])
         early, retracted = row["reason"].startswith(EARLY), row["retraction"] is not None
         machine = row["machine"] or row["worker"]
@@ -319,5 +317,5 @@ def _capped(weight: Floats, counts: NDArray[np.int64], group: Sequence[Hashable]
         while (over := wanted > share * wanted.sum() * (1 + 1e-12)).any():
             large |= over
             wanted[large] = share * mass[~large].sum() / (1 - share * large.sum())
-    factor: Floats = np.divide(wanted, mass, out=np.ones_like(mass), where=mass > 0)
-    return weight * factor[of]
+    factor = np.divide(wanted, mass, out=np.ones_like(mass), where=mass > 0)
+    return np.asarray(weight * factor[of], np.float64)
