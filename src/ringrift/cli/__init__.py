@@ -11,6 +11,7 @@
 | `jobs` | `jobs …` |
 | `match` | `match`, `rate` |
 | `data` | `data …` |
+| `quarantine` | `quarantine …` |
 | `store` | `models …` |
 | `events` | `events …` |
 | `services` | `services …` |
@@ -44,6 +45,7 @@ from ringrift.cli import (
     loop,
     match,
     play,
+    quarantine,
     rules,
     services,
     simulate,
@@ -67,6 +69,7 @@ for group in (
     jobs,
     match,
     data,
+    quarantine,
     store,
     events,
     services,

@@ -1,14 +1,16 @@
 """`ringrift data`: which games there are, where, and whether they are sound; and games from elsewhere."""
 
 import dataclasses
+import math
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ringrift.cli.options import Json, print_json
-from ringrift.cli.store import Directory, print_table
+from ringrift.cli.store import Directory, print_row, print_table
 from ringrift.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ app = typer.Typer()
 data_app = typer.Typer(help="Games and samples: of runs, and of the earlier service.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 SHOWN = 20  #: reasons printed for each file
 Into = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run that gets them; made if it is new.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and judge everything, store nothing.")]
@@ -78,6 +81,60 @@ def data_check(
         typer.echo(f"{len(looked)} things checked, {len(problems)} unsound")
     if problems:
         raise typer.Exit(1)
+
+
+@data_app.command("show")
+def data_show(
+    directory: Directory, game: Annotated[str, typer.Argument(help="Id or work id of a game.")], json: Json = False
+) -> None:
+    """All that is known of one game: who made it with what, its state, quality, shard; `ringrift replay` shows it."""
+    from ringrift.store import GameStore, RunDirectory
+
+    with RunDirectory.open(directory) as run:
+        store = GameStore(run)
+        about = store.about(store.find(game).id)
+    print_row(about, json=json)
+
+
+@data_app.command(
+    "retract", epilog="ringrift data retract runs/a --worker host:4711 --since 2026-11-22T08:00 --dry-run"
+)
+def data_retract(
+    directory: Directory,
+    worker: Annotated[str, typer.Option(help="A worker, as `data show` names it, or a whole machine.")] = "",
+    model: Annotated[str, typer.Option(help="Id of the model that played.")] = "",
+    game: Annotated[list[int] | None, typer.Option(help="Id of a game; as often as you like.")] = None,
+    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Played from then on, local time.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Played up to then.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept.")] = "by hand",
+    undo: Annotated[int | None, typer.Option(metavar="ID", help="Put the games of that retraction back.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which games and models.")] = False,
+    json: Json = False,
+) -> None:
+    """Take games out of the window, and name the models that learned from them; can be undone."""
+    from ringrift.store import RunDirectory
+    from ringrift.store.provenance import retract, undo_retraction
+
+    with RunDirectory.open(directory) as run:
+        if undo is not None:
+            done = undo_retraction(run, undo)
+        else:
+            done = retract(
+                run, worker=worker, model=model, games=game or (), reason=reason, dry_run=dry_run,
+                since=since.timestamp() if since else 0.0, until=until.timestamp() if until else math.inf,
+            )  # fmt: skip
+    print_row(dataclasses.asdict(done), json=json)
+
+
+@data_app.command("retractions")
+def data_retractions(directory: Directory, json: Json = False) -> None:
+    """Games that were taken back, why, and the models that learned from them."""
+    from ringrift.store import RunDirectory
+    from ringrift.store.provenance import retractions
+
+    with RunDirectory.open(directory) as run:
+        rows = [dataclasses.asdict(one) for one in retractions(run)]
+    print_json({"rows": rows}) if json else print_table(rows, "nothing was taken back")
 
 
 @data_app.command("import")

@@ -41,11 +41,7 @@ def models_show(model: Model, run: Run = None, config: AnyConfig = None, json: J
         found = models.resolve(one_config(models, config), model)
         history = [entry for entry in models.history(found.config) if entry.model == found.id]
         row = described(models, found) | {"promotions": [dataclasses.asdict(entry) for entry in history]}
-    if json:
-        print_json(row)
-    else:
-        for name, value in row.items():
-            typer.echo(f"{name:12} {value}")
+    print_row(row, json=json)
 
 
 @models_app.command("history")
@@ -125,6 +121,15 @@ def one_config(models: "ModelStore", config: str | None) -> str:
 def described(models: "ModelStore", model: "ModelInfo") -> dict[str, Any]:
     """A model as a row."""
     return dataclasses.asdict(model) | {"promoted": models.promoted(model.config) == model.id}
+
+
+def print_row(row: dict[str, Any], *, json: bool) -> None:
+    """One thing, a line for each of its fields."""
+    if json:
+        print_json(row)
+        return
+    for name, value in row.items():
+        typer.echo(f"{name:14} {cell(value) if isinstance(value, list | tuple) else value}")
 
 
 def print_table(rows: list[dict[str, Any]], otherwise: str) -> None:

@@ -12,6 +12,7 @@ from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.models import ModelInfo, ModelStore
 from ringrift.store.run import RunDirectory
 from ringrift.store.samples import ShardInfo, drop_shard, read_shard, shards
+from ringrift.store.schema import content_id, evidence
 from ringrift.store.validate import problem
 
 Looked = tuple[str, str | None, Callable[[], object]]
@@ -67,9 +68,12 @@ def _games(run: RunDirectory) -> Iterator[Looked]:
 
 def _compare_row(run: RunDirectory, game: StoredGame) -> None:
     record = game.read()
-    row = tuple(run.database.rows("SELECT config, plies, winner, reason FROM games WHERE id = ?", [game.id])[0])
-    if row != (record.config, len(record.moves), record.winner, record.reason):
-        raise CorruptBlob(f"its row {row} differs from its record")
+    columns = "config, plies, winner, reason, content, state, validated_by, evidence"
+    *told, state, judge, proof = run.database.rows(f"SELECT {columns} FROM games WHERE id = ?", [game.id])[0]
+    if told != [record.config, len(record.moves), record.winner, record.reason, content_id(record)]:
+        raise CorruptBlob(f"its row {told} differs from its record")
+    if state == "valid" and proof != evidence(game.record, str(judge), len(record.moves), record.winner, record.reason):
+        raise CorruptBlob("it is valid without the evidence of a judge: its row was changed by hand")
 
 
 def _shards(run: RunDirectory) -> Iterator[Looked]:

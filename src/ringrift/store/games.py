@@ -12,9 +12,9 @@ from typing import NamedTuple, Self
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.fabric.database import Patience
 from ringrift.rules import Record
-from ringrift.store.provenance import Provenance, process_name, seated
+from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.run import RunDirectory
-from ringrift.store.schema import content_id, evidence, seed_kept
+from ringrift.store.schema import content_id, evidence, seated, seed_kept
 
 PAGE = 256
 
@@ -133,6 +133,23 @@ class Flow:
     """Highest id of a shard of the config; 0 where there is none."""
 
 
+@dataclass(frozen=True)
+class Quarantined:
+    """A game that is not sound."""
+
+    id: int
+    work_id: str
+    config: str
+    plies: int
+    worker: str
+    """Where it came from."""
+    reason: str
+    at: float
+    """Unix time."""
+    by: str
+    """The process that found it."""
+
+
 class GameStore:
     """The games of a run."""
 
@@ -176,7 +193,7 @@ class GameStore:
         """The game with that id or work id. Raises `DataError` where there is none."""
         known = int(name) if name.isdecimal() and len(name) < 19 else 0
         rows = self._database.rows(
-            "SELECT id, work_id, record FROM games WHERE work_id = ?1 OR id = ?2 ORDER BY work_id = ?1 DESC",
+            "SELECT id, work_id, record FROM games WHERE work_id = ?1 OR id = ?2 ORDER BY id = ?2 DESC",
             [name, known],
         )
         if not rows:
@@ -259,6 +276,39 @@ class GameStore:
             [config],
         )
         return Flow(**dict(rows[0]))
+
+    def quarantine(self, ids: Sequence[int] | None = None) -> list[Quarantined]:
+        """The quarantined games, or those of them with these ids, by id. Raises `DataError` for an id that is none."""
+        rows = self._database.rows(
+            "SELECT id, work_id, config, plies, worker, problem, quarantined_at, quarantined_by FROM games"
+            " WHERE state = 'quarantined' AND (?1 IS NULL OR id IN (SELECT value FROM json_each(?1))) ORDER BY id",
+            [None if ids is None else json.dumps(list(ids))],
+        )
+        if missing := sorted(set(ids or ()) - {row["id"] for row in rows}):
+            raise DataError(f"{self.run.path}: of the quarantined games none is {', '.join(map(str, missing))}")
+        return [Quarantined(*row) for row in rows]
+
+    def restore(self, ids: Sequence[int]) -> None:
+        """Lets quarantined games wait for a judge again. Raises `DataError` for an id that is none."""
+        with self._database.transaction() as connection:
+            self.quarantine(ids)
+            connection.executemany(
+                "UPDATE games SET state = 'received', validated_by = NULL, problem = NULL, quarantined_at = NULL,"
+                " quarantined_by = NULL WHERE id = ?",
+                [(game,) for game in ids],
+            )
+
+    def purge(self, ids: Sequence[int]) -> None:
+        """Deletes quarantined games for good. Raises `DataError` for an id that is none."""
+        with self._database.transaction() as connection:
+            self.quarantine(ids)
+            connection.executemany("DELETE FROM games WHERE id = ?", [(game,) for game in ids])
+
+    def about(self, game: int) -> dict[str, object]:
+        """All that is known of a game but its record."""
+        (row,) = self._database.rows("SELECT * FROM games WHERE id = ?", [game])
+        about = {name: row[name] for name in row.keys() if name != "record"}  # noqa: SIM118 - a Row is no mapping
+        return about | {"engines": json.loads(row["engines"]), "origin": json.loads(row["origin"])}
 
     def quarantined(self) -> list[tuple[int, str, str]]:
         """(id, work id, reason) of every quarantined game."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import re
 import secrets
 import socket
+import sqlite3
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import ringrift
+from ringrift.errors import DataError
+from ringrift.fabric.database import Patience
+from ringrift.store.models import ModelStore
+from ringrift.store.run import RunDirectory
 
-MODEL = re.compile(r"\bm-[0-9a-f]{12}\b")
 _ONE_OF_ITS_KIND = secrets.token_hex(4)
 
 
@@ -56,12 +62,117 @@ class Provenance:
         )  # fmt: skip
 
 
-@lru_cache(1 << 12)
-def seated(players: tuple[str, ...]) -> tuple[str, str]:
-    """The model among these players, or none, and their names as JSON."""
-    return next((found[0] for name in players if (found := MODEL.search(name))), ""), json.dumps(players)
-
-
 def settings_hash(values: Any) -> str:
     """16 hex digits of settings that JSON can say."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Retraction:
+    """Games that were taken back: they stay, and no window has them until it is undone."""
+
+    id: int
+    """0 where it was only asked what it would be."""
+    at: float
+    by: str
+    what: dict[str, object]
+    """What they were chosen by."""
+    reason: str
+    undone: float | None
+    """Unix time at which they were put back."""
+    games: int
+    """How many it took back; an undone one: none any more."""
+    models: tuple[str, ...]
+    """Ids of the models that learned from them, and of those that were trained from these, oldest first."""
+
+
+def retract(
+    run: RunDirectory,
+    *,
+    worker: str = "",
+    model: str = "",
+    since: float = 0.0,
+    until: float = math.inf,
+    games: Iterable[int] = (),
+    reason: str,
+    by: str = "",
+    dry_run: bool = False,
+) -> Retraction:
+    """Takes games out of every window: those of a worker or machine, of a model, with these ids; all that is given has
+    to hold. The shards that have them are forgotten, and made again without them by the next export.
+
+    `since` and `until` are Unix times at which they were played. Raises `DataError` where nothing chooses them.
+    """
+    ids = sorted(set(games))
+    if not (worker or model or ids):
+        raise DataError("which games are taken back? name a worker or machine, a model, or games")
+    chosen = _chosen(run, worker, model, since, until, ids)
+    what = {"worker": worker, "model": model, "since": since, "until": until, "games": len(ids)}
+    told = {name: value for name, value in what.items() if value not in ("", 0, math.inf)}
+    models, now, id_ = learned_from(run, chosen), time.time(), 0
+    if not dry_run:
+        with run.database.transaction(Patience.LONG) as connection:
+            row = (now, by or process_name(), json.dumps(told), reason)
+            made = connection.execute("INSERT INTO retractions (at, by, what, reason) VALUES (?, ?, ?, ?)", row)
+            id_ = int(made.lastrowid or 0)
+            for shard in {row[0] for row in _of(run, "DISTINCT shard", chosen) if row[0]}:
+                connection.execute("UPDATE games SET shard = NULL WHERE shard = ?", (shard,))
+                connection.execute("DELETE FROM shards WHERE id = ?", (shard,))
+            connection.executemany(
+                "UPDATE games SET retraction = ? WHERE id = ? AND retraction IS NULL", [(id_, game) for game in chosen]
+            )
+    return Retraction(id_, now, by or process_name(), told, reason, None, len(chosen), models)
+
+
+def undo_retraction(run: RunDirectory, id_: int) -> Retraction:
+    """Puts the games of a retraction back; undone already, it stays as it is. Raises `DataError` for an unknown one."""
+    with run.database.transaction(Patience.LONG) as connection:
+        if not [one for one in retractions(run) if one.id == id_]:
+            raise DataError(f"{run.path} has no retraction {id_}: `ringrift data retractions` lists them")
+        connection.execute("UPDATE retractions SET undone = ? WHERE id = ? AND undone IS NULL", (time.time(), id_))
+        connection.execute("UPDATE games SET retraction = NULL WHERE retraction = ?", (id_,))
+        return next(one for one in retractions(run) if one.id == id_)
+
+
+def retractions(run: RunDirectory) -> list[Retraction]:
+    """All of them, oldest first."""
+    found = []
+    for row in run.database.rows("SELECT * FROM retractions ORDER BY id"):
+        games = [game["id"] for game in run.database.rows("SELECT id FROM games WHERE retraction = ?", [row["id"]])]
+        about = dict(row) | {"what": json.loads(row["what"])}
+        found.append(Retraction(**about, games=len(games), models=learned_from(run, games)))
+    return found
+
+
+def learned_from(run: RunDirectory, games: Sequence[int]) -> tuple[str, ...]:
+    """The models with any of these games in their windows, and all that were trained from those, oldest first."""
+    tainted: list[str] = []
+    ordered = sorted(games)
+    for model in ModelStore(run).ls():
+        own = any((at := bisect_left(ordered, first)) < len(ordered) and ordered[at] <= last
+                  for first, last in model.window)  # fmt: skip
+        if own or set(model.parents) & set(tainted):
+            tainted.append(model.id)
+    return tuple(tainted)
+
+
+def _chosen(run: RunDirectory, worker: str, model: str, since: float, until: float, ids: list[int]) -> list[int]:
+    """Ids of the sound games that are meant and not taken back yet."""
+    where, given = ["retraction IS NULL", "state <> 'quarantined'", "created >= ?", "created <= ?"], [since, until]
+    parameters: list[object] = list(given)
+    if worker:  # by the index of config and worker: a worker is a machine, a process of it, or a name of its own
+        where.append("config IN (SELECT config FROM game_counts) AND (worker = ? OR worker >= ? AND worker < ?)")
+        parameters += [worker, f"{worker}:", f"{worker};"]
+    if model:
+        where.append("model = ?")
+        parameters.append(model)
+    if ids:
+        where.append("id IN (SELECT value FROM json_each(?))")
+        parameters.append(json.dumps(ids))
+    rows = run.database.rows(f"SELECT id FROM games WHERE {' AND '.join(where)} ORDER BY id", parameters, Patience.LONG)
+    return [row["id"] for row in rows]
+
+
+def _of(run: RunDirectory, columns: str, games: Sequence[int]) -> list[sqlite3.Row]:
+    query = f"SELECT {columns} FROM games WHERE id IN (SELECT value FROM json_each(?))"
+    return run.database.rows(query, [json.dumps(games)])

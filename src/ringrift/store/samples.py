@@ -381,7 +381,7 @@ def register(run: RunDirectory, config: str, blob: str, games: Sequence[ReadGame
         taken = shard is None
         if not taken:
             changed = connection.executemany(
-                f"UPDATE games SET shard = {shard['id']} WHERE id = ? AND state = 'valid' AND shard IS NULL", marks
+                f"UPDATE games SET shard = {shard['id']} WHERE id = ? AND place = 'unexported'", marks
             ).rowcount
             taken = changed != len(marks)
         if taken:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -16,7 +17,14 @@ from ringrift.errors import RingRiftError
 from ringrift.fabric.database import Function
 from ringrift.rules import Options, Record
 from ringrift.rules.record import HEAD, MAGIC
-from ringrift.store.provenance import seated
+
+MODEL = re.compile(r"\bm-[0-9a-f]{12}\b")
+
+
+@lru_cache(1 << 12)
+def seated(players: tuple[str, ...]) -> tuple[str, str]:
+    """The model among these players, or none, and their names as JSON."""
+    return next((found[0] for name in players if (found := MODEL.search(name))), ""), json.dumps(players)
 
 
 def content_id(record: Record) -> str:
