@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import Json, print_json
+from ringrift.cli.options import AnyConfig, Json, print_json
 from ringrift.cli.store import Directory, print_row, print_table
 from ringrift.errors import SettingsError
 
@@ -135,6 +135,34 @@ def data_retractions(directory: Directory, json: Json = False) -> None:
     with RunDirectory.open(directory) as run:
         rows = [dataclasses.asdict(one) for one in retractions(run)]
     print_json({"rows": rows}) if json else print_table(rows, "nothing was taken back")
+
+
+@data_app.command("quality", epilog="ringrift data quality runs/a --plot quality.png")
+def data_quality(
+    directory: Directory,
+    config: AnyConfig = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it: a .png, .svg or .pdf.")] = None,
+    json: Json = False,
+) -> None:
+    """Scores of the games: histogram, parts by generation, doubles, and how varied the openings are."""
+    from ringrift.store import GameStore, RunDirectory
+    from ringrift.store import quality as q
+
+    with RunDirectory.open(directory) as run:
+        reports = [q.report(run, row.config) for row in GameStore(run).counts(config)]
+    if plot is not None:
+        q.plot(reports, plot)
+    if json:
+        print_json({"rows": [dataclasses.asdict(one) for one in reports]})
+        return
+    for one in reports:
+        newer, older = one.openings
+        typer.echo(
+            f"{one.config}: {one.games} games, mean quality {one.mean:.3f}, {one.unscored} not scored yet; doubles"
+            f" {one.twins:.1%}, entropy of openings {newer:.2f} nats of late, {older:.2f} before"
+        )
+        typer.echo("by tenths: " + " ".join(map(str, one.histogram)))
+        print_table(list(one.generations), "no games yet")
 
 
 @data_app.command("import")

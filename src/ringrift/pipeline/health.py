@@ -18,12 +18,18 @@ from ringrift.pipeline.events import AlertCleared, AlertRaised, Event, PressureC
 from ringrift.pipeline.service import Context, Level
 from ringrift.pipeline.settings import SupervisionSettings
 from ringrift.pipeline.standing import standing
+from ringrift.store import GameStore
+from ringrift.store.quality import Variety, variety
 
 BACK_OFF_LIMIT = 300.0  #: seconds; 2ⁿ after n failures in a row, up to this
 STALL_FACTOR = 5.0  #: times its usual interval without an achievement, and a service has stalled
 BASELINE_WEIGHT = 0.2  #: of the newest interval in the usual one
 BORDERS = {Level.LOW: 0.0, Level.MEDIUM: 0.3, Level.HIGH: 0.6, Level.CRITICAL: 0.8}
 MARGIN = 0.05  #: a level is left this far below its border
+VARIETY_GAMES = 100  #: new games after which their variety is looked at again
+FEW = 100  #: games of which nothing is said about their variety
+TWINS = 0.05  #: share of games that were played before, above which somebody is told
+NARROWED = 0.7  #: of the earlier entropy of openings, below which somebody is told
 MEMORY_EASY, MEMORY_FULL = 0.5, 0.95  #: shares of the machine's memory in use, at which that part is 0 and 1
 
 
@@ -114,6 +120,8 @@ class Measured:
     rss_bytes: int = 0
     """Memory of this process."""
     breakers: Mapping[str, str] = field(default_factory=dict)
+    variety: Mapping[str, Variety] = field(default_factory=dict)
+    """How much the newest games differ, by config."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,19 @@ def measure(ctx: Context, effects: Sequence[Effect]) -> Measured:
         disk_full=disk_share(ctx.run.path) >= ctx.services.disk_stop,
         rss_bytes=psutil.Process().memory_info().rss,
         breakers=BREAKERS.states(),
+        variety={config: _variety(ctx, config) for config in ctx.configs},
     )
+
+
+def _variety(ctx: Context, config: str) -> Variety:
+    """Looked at again after every `VARIETY_GAMES` games."""
+    newest = GameStore(ctx.run).flow(config).newest // VARIETY_GAMES
+    known = ctx.state.get(key := f"variety/{config}")
+    if not isinstance(known, tuple) or known[0] != newest:
+        ctx.state[key] = known = newest, variety(ctx.run, config)
+    found = known[1]
+    assert isinstance(found, Variety)
+    return found
 
 
 # -- backpressure ------------------------------------------------------------------------------------------------------
@@ -286,6 +306,21 @@ def _breakers(snapshot: Snapshot) -> str | None:
     return f"no calls to {', '.join(opened)} for now: the last ones failed" if opened else None
 
 
+def _twins(snapshot: Snapshot) -> str | None:
+    found = snapshot.measured.variety.items()
+    many = [f"{config}: {one.twins:.0%}" for config, one in found if one.games >= FEW and one.twins > TWINS]
+    return f"so many of the last games were played before: {', '.join(many)}" if many else None
+
+
+def _openings(snapshot: Snapshot) -> str | None:
+    found = [
+        f"{config}: {one.openings[0]:.2f} nats after {one.openings[1]:.2f}"
+        for config, one in snapshot.measured.variety.items()
+        if one.games >= FEW and one.openings[0] < NARROWED * one.openings[1]
+    ]
+    return f"openings vary less than before: {'; '.join(found)}" if found else None
+
+
 RULES = (
     Rule("service-failing", "warning", lambda snapshot: _services(snapshot, "failing", 3)),
     Rule("service-stalled", "warning", lambda snapshot: _services(snapshot, "stalled")),
@@ -295,6 +330,8 @@ RULES = (
     Rule("disk-full", "critical", _disk),
     Rule("pressure", "critical", _pressure, hold=60.0),
     Rule("breaker-open", "info", _breakers),
+    Rule("games-doubled", "warning", _twins),
+    Rule("openings-narrow", "warning", _openings),
 )
 
 

@@ -252,6 +252,21 @@ class GameStore:
                 )
         return bad
 
+    def unscored(self) -> list[StoredGame]:
+        """Some valid games that have no score yet: those of before scores were kept."""
+        rows = self._database.rows(
+            "SELECT id, work_id, record FROM games WHERE config IN (SELECT config FROM game_counts) AND quality IS NULL"
+            f" AND state = 'valid' LIMIT {PAGE}"
+        )
+        return [StoredGame(*row) for row in rows]
+
+    def rate(self, quality: Mapping[int, float]) -> None:
+        """Gives games their scores."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE games SET quality = ? WHERE id = ?", [(value, game) for game, value in quality.items()]
+            )
+
     def counts(self, config: str | None = None) -> list[ConfigCounts]:
         """A row per config of which anything is stored, in the order of their names; quick, however many there are."""
         rows = self._database.rows(

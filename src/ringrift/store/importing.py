@@ -29,6 +29,7 @@ from ringrift.errors import DataError, IllegalMove, InvalidNotation, RingRiftErr
 from ringrift.rules import Game, Record, config_info
 from ringrift.rules.interop import KINDS, PLAIN, plain_keys, told, wire_meanings
 from ringrift.rules.record import EARLY, early_outcome
+from ringrift.store import quality
 from ringrift.store.earlier import (
     EarlierDatabase,
     Recorded,
@@ -300,7 +301,7 @@ def _judged(name: str, record: Record, problem: str | None, source: str, *, unfi
         record, record.to_bytes(), work_id, made, created=_unix_time(about.get("created")),
         origin={"file": Path(source).name, "id": str(about.get("game", name))},
     )  # fmt: skip
-    return Judged(name, row.judged(problem), problem, unfinished)
+    return Judged(name, row.judged(problem, None if problem else quality.score(record)), problem, unfinished)
 
 
 def _unix_time(given: object) -> float:

@@ -17,6 +17,7 @@ from ringrift import _core
 from ringrift.errors import DataError, RingRiftError
 from ringrift.rules import Record
 from ringrift.store.games import GameStore, StoredGame
+from ringrift.store.quality import score
 from ringrift.store.run import RunDirectory
 
 BATCH = 64  #: games judged in one transaction
@@ -56,6 +57,8 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
             batch = BATCH
         else:
             batch = 1
+    while unscored := store.unscored():
+        store.rate({game.id: score(game.read()) for game in unscored})
     return Validated(*done)
 
 
@@ -88,7 +91,8 @@ def serve(path: str, batch: str) -> None:
         store, valid, quarantined = GameStore(run), 0, 0
         for games in _batches(store.iter_waiting(), int(batch)):
             judged = [(game.id, problem(game)) for game in games]
-            bad = store.judge(judged)
+            sound = [game for game, (_, reason) in zip(games, judged, strict=True) if reason is None]
+            bad = store.judge(judged, {game.id: score(game.read()) for game in sound})
             valid, quarantined = valid + len(judged) - bad, quarantined + bad
             print(valid, quarantined, flush=True)
 
