@@ -109,17 +109,77 @@ def rerun(record: Record, ply: int, evaluator: Evaluator) -> Rerun:
     )
 
 
-def _from_the_start(
-    record: Record, ply: int, decision: int, evaluator: Evaluator, settings: TreeSettings
-) -> tuple[Move, NDArray[np.float32], NDArray[np.float32]]:
-    """Plays the whole game again, since its searches went on from each other's trees or economised by what they found:
-    move, policy [A] and root value [P] of a decision. Raises `DataError` where another game came out before it."""
+def disputed(record: Record, evaluator: Evaluator, tolerance: float = 0.0) -> str | None:
+    """Searches a whole game again, over the evaluator of the recorded model: how it came out differently; none if the
+    same.
+
+    Differences of probabilities up to `tolerance` are another processor's rounding; from there on, a game whose
+    searches depend on each other cannot be compared. Raises `DataError` where the record does not say how it was
+    searched.
+    """
+    settings, kept = recorded_settings(record), record.search
+    if kept is None:
+        raise DataError("the record has no searches")
+    again = _again(record, evaluator, settings) if "selfplay" in record.meta else None
+    common = len(kept.ply) if again is None else min(len(again.ply), len(kept.ply))
+    opening = int(record.meta.get("opening_plies", 0))
+    drawn = int(record.meta.get("drawn_decisions", 0))
+    for decision in range(common):
+        ply = int(kept.ply[decision])
+        if again is None:
+            found = rerun(record, ply, evaluator)
+            played, policy, value = int(found.move), found.policy, found.root_value
+        elif int(again.ply[decision]) + opening != ply:
+            return f"ply {ply}: a search is recorded, and made again at ply {int(again.ply[decision]) + opening}"
+        else:
+            played = int(again.moves[ply - opening])
+            policy = again.policy[again.offsets[decision] : again.offsets[decision + 1]].astype(np.float32)
+            value = again.root_value[decision].astype(np.float32)
+        theirs = kept.policy[kept.offsets[decision] : kept.offsets[decision + 1]]
+        if len(theirs) != len(policy):
+            return f"ply {ply}: its policy is over {len(theirs)} moves, and {len(policy)} are playable"
+        gaps = (
+            np.abs(policy - theirs.astype(np.float32)).max(initial=0.0),
+            np.abs(value - kept.root_value[decision].astype(np.float32)).max(),
+        )
+        same_move = played == int(record.moves[ply]) or (again is None and decision < drawn)
+        rounded = policy.astype(np.float16).tolist() == theirs.tolist()
+        rounded = rounded and value.astype(np.float16).tolist() == kept.root_value[decision].tolist()
+        if not rounded and max(gaps) <= tolerance:
+            if again is not None:
+                return None
+        elif not rounded or not same_move:
+            game = position_at(record, ply)
+            texts = [game.move(move).text for move in (int(record.moves[ply]), played)]
+            values = [" ".join(f"{share:.3f}" for share in one) for one in (kept.root_value[decision], value)]
+            return (
+                f"ply {ply}: recorded {texts[0]} with values {values[0]}, searched again {texts[1]} with values"
+                f" {values[1]}; policies differ by up to {gaps[0]:.3f}"
+            )
+    if again is not None and common < max(len(again.ply), len(kept.ply)):
+        return f"{len(kept.ply)} searches are recorded, and {len(again.ply)} were made again"
+    return None
+
+
+def _again(record: Record, evaluator: Evaluator, settings: TreeSettings) -> Any:
+    """Plays the whole game again, since its searches went on from each other's trees or economised by what they
+    found."""
     given = json.loads(str(record.meta["selfplay"]))
     economy, memory = SearchEconomy(**given["economy"]), TreeMemory(reuse=given["reuse"])
     pool = SelfplayPool(evaluator, settings, 1, given["temperatures"], memory=memory, economy=economy)
-    opening = int(record.meta["opening_plies"])
-    pool.add(position_at(record, opening), record.seed)
+    pool.add(position_at(record, int(record.meta["opening_plies"])), record.seed)
     (again,) = pool.play()
+    return again
+
+
+def _from_the_start(
+    record: Record, ply: int, decision: int, evaluator: Evaluator, settings: TreeSettings
+) -> tuple[Move, NDArray[np.float32], NDArray[np.float32]]:
+    """Move, policy [A] and root value [P] of a decision of the game played again whole.
+
+    Raises `DataError` where another game came out before it.
+    """
+    again, opening = _again(record, evaluator, settings), int(record.meta["opening_plies"])
     if again.moves[: ply - opening].tolist() != record.moves[opening:ply].tolist():
         raise DataError(f"the game came out differently before ply {ply}: another network, machine or release made it")
     policy = again.policy[again.offsets[decision] : again.offsets[decision + 1]]

@@ -83,6 +83,35 @@ def data_check(
         raise typer.Exit(1)
 
 
+@data_app.command("audit", epilog="ringrift data audit runs/a --share 0.1")
+def data_audit(
+    directory: Directory,
+    config: AnyConfig = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of the new games of networks, searched again.")] = 0.01,
+    recheck: Annotated[float, typer.Option(min=0, max=1, help="Of all games, replayed again.")] = 0.01,
+    json: Json = False,
+) -> None:
+    """Search a share of the games since the last audit again, from their seeds; status 1 where any is quarantined."""
+    import time
+
+    from ringrift.pipeline.display import Bars
+    from ringrift.pipeline.stages import audit_stage
+    from ringrift.store import GameStore, RunDirectory
+    from ringrift.store.audit import AuditSettings
+
+    with RunDirectory.open(directory) as run:
+        configs, settings = [row.config for row in GameStore(run).counts(config)], AuditSettings(share, recheck)
+        done = {name: audit_stage(run, name, settings, time.time(), show=Bars()) for name in configs}
+    if json:
+        print_json({name: dataclasses.asdict(one) for name, one in done.items()})
+    for name, one in done.items() if not json else ():
+        typer.echo(f"{name}: {one.searched} games searched again, {one.replayed} replayed, {one.skipped} skipped")
+        for line in one.quarantined:
+            typer.echo(f"  quarantined: {line}")
+    if any(one.quarantined for one in done.values()):
+        raise typer.Exit(1)
+
+
 @data_app.command("show")
 def data_show(
     directory: Directory, game: Annotated[str, typer.Argument(help="Id or work id of a game.")], json: Json = False

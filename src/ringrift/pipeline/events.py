@@ -58,6 +58,20 @@ class GamesValidated(Event):
     quarantined: int
 
 
+class GamesAudited(Event):
+    """A share of the games was looked at again by another process."""
+
+    job: str
+    searched: int
+    """Games of networks, from their seeds."""
+    replayed: int
+    """Games that had been sound."""
+    skipped: int
+    """Games that could not be searched again: their model's files are gone."""
+    quarantined: list[str]
+    """Game, worker and reason of each that came out differently."""
+
+
 class SamplesExported(Event):
     """Valid games became sample shards."""
 

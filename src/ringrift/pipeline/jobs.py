@@ -25,6 +25,7 @@ from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
     BackupFinished,
     Event,
+    GamesAudited,
     GamesValidated,
     MatchFinished,
     SamplesExported,
@@ -40,6 +41,7 @@ from ringrift.store.provenance import Provenance
 
 MEGABYTE = 1 << 20
 SELFPLAY, INGEST, EXPORT, TRAIN, MATCH, BACKUP = "selfplay", "ingest", "export", "train", "match", "backup"
+AUDIT = "audit"
 
 
 class Payload(BaseModel):
@@ -65,6 +67,10 @@ class SelfplayBatch(Payload):
 
 class WaitingGames(Payload):
     """Replay every game that waits for it."""
+
+
+class GamesToAudit(Payload):
+    """Look at a share of the games again."""
 
 
 class ValidGames(Payload):
@@ -146,6 +152,14 @@ def _selfplay(at: Work, batch: SelfplayBatch) -> Event:
 def _ingest(at: Work, _: WaitingGames) -> Event:
     judged = stages.ingest_stage(at.run, show=at.show)
     return GamesValidated(job=at.job.id, valid=judged.valid, quarantined=judged.quarantined)
+
+
+def _audit(at: Work, _: GamesToAudit) -> Event:
+    done = stages.audit_stage(at.run, at.config, at.recipe.audit, time.time(), show=at.show)
+    return GamesAudited(
+        config=at.config, job=at.job.id, searched=done.searched, replayed=done.replayed, skipped=done.skipped,
+        quarantined=done.quarantined,
+    )  # fmt: skip
 
 
 def _export(at: Work, _: ValidGames) -> Event:
@@ -235,6 +249,7 @@ JOB_KINDS: dict[str, JobKind[Any]] = {
     for row in (
         JobKind(SELFPLAY, SelfplayBatch, _selfplay, SelfplayFinished, "selfplay", priority=10),
         JobKind(INGEST, WaitingGames, _ingest, GamesValidated, "ingest", priority=80),
+        JobKind(AUDIT, GamesToAudit, _audit, GamesAudited, "audit", priority=20),
         JobKind(EXPORT, ValidGames, _export, SamplesExported, "export", priority=70),
         JobKind(TRAIN, Training, _train, TrainingFinished, "train", priority=60,
                 needs={"cores": 1, "memory": 2000 * MEGABYTE}, time_limit=24 * 3600.0),

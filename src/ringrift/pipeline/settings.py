@@ -9,6 +9,7 @@ from ringrift.evaluation import GateSettings, MatchSettings, RegressionSettings
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.selfplay.settings import ENGINES
+from ringrift.store.audit import AuditSettings
 from ringrift.store.samples import ExportSettings
 from ringrift.store.window import WindowSettings
 from ringrift.training.settings import TrainSettings
@@ -145,6 +146,7 @@ class Recipe:
     match: MatchSettings = field(default_factory=MatchSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     regression: RegressionSettings = field(default_factory=RegressionSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     keeping: KeepingSettings = field(default_factory=KeepingSettings)
     services: SupervisionSettings = field(default_factory=SupervisionSettings)

@@ -29,6 +29,7 @@ from ringrift.pipeline import jobs, stages
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
     Event,
+    GamesAudited,
     GamesValidated,
     JobDied,
     LoopStarted,
@@ -61,7 +62,7 @@ DRAIN_DAYS = 0.5  #: in which all open jobs have to end once no more are put and
 GAME_SECONDS = 75.0
 OF_MACHINES = ("janitor", "backup")  #: services that look at a real disk
 SHOWN = 20  #: violations that the text names
-SECONDS = {jobs.INGEST: 90.0, jobs.EXPORT: 120.0, jobs.TRAIN: 1800.0, jobs.MATCH: 600.0}
+SECONDS = {jobs.AUDIT: 60.0, jobs.INGEST: 90.0, jobs.EXPORT: 120.0, jobs.TRAIN: 1800.0, jobs.MATCH: 600.0}
 RECIPE = Recipe(
     gate=GateSettings(gates={"random": 0.85}, games=100),
     regression=RegressionSettings(checks=0),
@@ -641,8 +642,15 @@ def _match(at: Simulation, job: Job, pair: jobs.MatchPair, _spoilt: bool) -> Eve
     )  # fmt: skip
 
 
+def _audit(at: Simulation, job: Job, _: jobs.GamesToAudit, _spoilt: bool) -> Event:
+    mark = {"up_to": at.store.flow(job.config).newest, "at": at.clock.now()}
+    at.fabric.registry.set(f"audit/{job.config}", mark)
+    return GamesAudited(config=job.config, job=job.id, searched=0, replayed=0, skipped=0, quarantined=[])
+
+
 RESULTS: dict[str, Callable[[Simulation, Job, Any, bool], Event]] = {
-    jobs.SELFPLAY: _selfplay, jobs.INGEST: _ingest, jobs.EXPORT: _export, jobs.TRAIN: _train, jobs.MATCH: _match
+    jobs.SELFPLAY: _selfplay, jobs.INGEST: _ingest, jobs.EXPORT: _export, jobs.TRAIN: _train, jobs.MATCH: _match,
+    jobs.AUDIT: _audit,
 }  # fmt: skip
 
 

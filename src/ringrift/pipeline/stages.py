@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +31,15 @@ from ringrift.evaluation import (
     match,
     planned_games,
 )
-from ringrift.evaluators import make_evaluator
+from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Lease
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
-from ringrift.store.provenance import Provenance
+from ringrift.store.audit import Audited, AuditSettings, audit, mark_of
+from ringrift.store.provenance import Provenance, retract
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards
 from ringrift.store.validate import Validated, validate
 from ringrift.store.window import WindowSettings, replay_window
@@ -270,6 +271,18 @@ def ingest_stage(run: RunDirectory, *, show: Show = quiet) -> Validated:
         return validate(run, lambda done: advance(done, ""))
 
 
+def audit_stage(run: RunDirectory, config: str, settings: AuditSettings, now: float, *, show: Show = quiet) -> Audited:
+    """Searches a share of the new games again, and replays a share of all."""
+
+    @cache
+    def evaluator(model: str) -> Evaluator:
+        return make_evaluator(config, choose_player(run, config, model).network)
+
+    start, newest = mark_of(run, config)[0], GameStore(run).flow(config).newest
+    with show("looking at games again", newest - start) as advance:
+        return audit(run, config, settings, evaluator, now, lambda game: advance(game - start, ""))
+
+
 def export_stage(run: RunDirectory, config: str, settings: ExportSettings, *, show: Show = quiet) -> Exported:
     """Turns valid games into sample shards."""
     with show("making samples", GameStore(run).flow(config).valid) as advance:
@@ -462,5 +475,4 @@ def retract_model(run: RunDirectory, model: str, reason: str, *, by: str) -> int
     """Takes the games of a model out of what is learned from; how many."""
     if find_spec("ringrift.store.provenance") is None:  # a release whose games do not say whose they are
         return 0
-    retract = import_module("ringrift.store.provenance").retract
     return int(retract(run, model=model, reason=reason, by=by).games)

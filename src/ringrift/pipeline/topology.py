@@ -32,6 +32,7 @@ RECORDED: Mapping[type[Event], str] = {
     e.ServiceRecovered: "the alert is cleared",
     e.ServiceStalled: "the alert `service-stalled` tells",
     e.BackupFinished: "for `ringrift events`",
+    e.GamesAudited: "for `ringrift events`",
     e.CleanedUp: "for `ringrift events`",
 }
 """Events that nobody acts on, and why they are kept."""

@@ -62,8 +62,13 @@ def _databases(run: RunDirectory) -> Iterator[Looked]:
 def _games(run: RunDirectory) -> Iterator[Looked]:
     store = GameStore(run)
     for game in store.iter_sound():
-        reason = problem(game) or _error(partial(_compare_row, run, game))
+        reason = game_problem(run, game)
         yield f"game {game.id} (work {game.work_id})", reason, partial(store.judge, [(game.id, reason)])
+
+
+def game_problem(run: RunDirectory, game: StoredGame) -> str | None:
+    """Why a game that is not quarantined is not sound, its row included; none if it is."""
+    return problem(game) or _error(partial(_compare_row, run, game))
 
 
 def _compare_row(run: RunDirectory, game: StoredGame) -> None:

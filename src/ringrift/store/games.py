@@ -218,6 +218,15 @@ class GameStore:
         """Every game that is not quarantined, in order."""
         return self._iterate("state <> 'quarantined'", [], 0)
 
+    def sound(self, ids: Sequence[int], config: str) -> list[StoredGame]:
+        """Those of these games that are of a config and not quarantined."""
+        rows = self._database.rows(
+            "SELECT id, work_id, record FROM games WHERE id IN (SELECT value FROM json_each(?)) AND +config = ?"
+            " AND +state <> 'quarantined'",
+            [json.dumps(list(ids)), config],
+        )
+        return [StoredGame(*row) for row in rows]
+
     def work_ids(self, prefix: str) -> set[str]:
         """The work ids of all stored games, also of quarantined ones, that begin with `prefix`; reads no others."""
         rows = self._database.rows(
@@ -259,6 +268,11 @@ class GameStore:
             f" AND state = 'valid' LIMIT {PAGE}"
         )
         return [StoredGame(*row) for row in rows]
+
+    def mark_audited(self, game: int, at: float) -> None:
+        """Notes when a game was searched again."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE games SET audited = ? WHERE id = ?", (at, game))
 
     def rate(self, quality: Mapping[int, float]) -> None:
         """Gives games their scores."""

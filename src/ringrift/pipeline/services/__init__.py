@@ -2,6 +2,7 @@
 
 from ringrift.pipeline.service import Service
 from ringrift.pipeline.services import (
+    audit,
     backup,
     evaluate,
     export,
@@ -22,6 +23,7 @@ SERVICES: tuple[Service, ...] = (
     evaluate.SERVICE,
     gate.SERVICE,
     regression.SERVICE,
+    audit.SERVICE,
     janitor.SERVICE,
     backup.SERVICE,
     worker.SERVICE,
