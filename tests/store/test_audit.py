@@ -63,7 +63,7 @@ def forged(record: Record) -> Record:
         game._push(int(playable[rng.integers(len(playable))]))
     search = SearchStats(
         np.array(plies), np.cumsum([0, *map(len, shares)]), np.concatenate(shares), np.full((len(plies), 2), 0.5),
-        np.ones(len(plies)),
+        np.ones(len(plies), np.uint8),
     )  # fmt: skip
     made = Record.from_game(game, seed=record.seed, players=record.players, meta=record.meta, search=search)
     return dataclasses.replace(made, meta=record.meta)

@@ -643,7 +643,7 @@ def _match(at: Simulation, job: Job, pair: jobs.MatchPair, _spoilt: bool) -> Eve
 
 
 def _audit(at: Simulation, job: Job, _: jobs.GamesToAudit, _spoilt: bool) -> Event:
-    mark = {"up_to": at.store.flow(job.config).newest, "at": at.clock.now()}
+    mark: dict[str, object] = {"up_to": at.store.flow(job.config).newest, "at": at.clock.now()}
     at.fabric.registry.set(f"audit/{job.config}", mark)
     return GamesAudited(config=job.config, job=job.id, searched=0, replayed=0, skipped=0, quarantined=[])
 

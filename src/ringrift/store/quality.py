@@ -161,7 +161,7 @@ def variety(run: RunDirectory, config: str) -> Variety:
 
 def _opening(record: bytes) -> list[int]:
     try:
-        return Record.from_bytes(record).moves[:OPENING].tolist()
+        return [int(move) for move in Record.from_bytes(record).moves[:OPENING]]
     except CorruptBlob:
         return []  # `data check` and the audit tell of it
 
