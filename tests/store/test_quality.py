@@ -35,12 +35,12 @@ def test_each_part_counts_alone() -> None:
     assert q.parts(best) == pytest.approx({"engine": 1, "full": 1, "focus": 1, "end": 1, "length": 1}, abs=0.01)
     assert q.score(best) == pytest.approx(1, abs=0.01)
     for worse, weight in [
-        (searched(0, False, True, "m-0123456789ab"), 0.25 + 0.2),
-        (searched(0, True, False, "m-0123456789ab"), 0.2),
-        (searched(0, True, True, "heuristic"), 0.35 * 2 / 3),
-        (searched(0, True, True, "policy:m-0123456789ab"), 0.35 / 2),
-        (replace(best, reason="lps_rounds"), 0.2 * 0.4),
-        (replace(best, reason=f"early_{best.reason}"), 0.2 * 0.2),
+        (searched(0, False, True, "m-0123456789ab"), 0.2 + 0.15),
+        (searched(0, True, False, "m-0123456789ab"), 0.15),
+        (searched(0, True, True, "heuristic"), 0.3 * 2 / 3),
+        (searched(0, True, True, "policy:m-0123456789ab"), 0.3 / 2),
+        (replace(best, reason="lps_rounds"), 0.35 * 0.2),
+        (replace(best, reason=f"early_{best.reason}"), 0.35 * 0.1),
     ]:
         assert q.score(worse) == pytest.approx(q.score(best) - weight, abs=0.01)
     short = replace(best, search=replace(best.search, **_first(best.search, 4)))  # type: ignore[type-var]

@@ -4,12 +4,13 @@ The score is `length` times the weighted sum of the other parts, each of them fr
 
 | part | weight | what it is |
 |---|---|---|
-| `engine` | 0.35 | mean over the seats: 1 a tree search with a network, or a human; 1/2 other searches and bare policies; 1/3 heuristic, random and unknown players (the source weights 3, 1.5 and 1 of the earlier system) |
-| `full` | 0.25 | share of its searches that were full ones; 0 without searches |
-| `focus` | 0.2 | how far the policies of full searches are from equal shares: 1 minus their mean entropy, of the most it can be |
-| `end` | 0.2 | 1 won by rings or territory, 0.6 as the last player; of that 0.8 where it ended within a turn |
+| `engine` | 0.3 | mean over the seats: 1 a tree search with a network, or a human; 1/2 other searches and bare policies; 1/3 heuristic, random and unknown players (the source weights 3, 1.5 and 1 of the earlier system) |
+| `full` | 0.2 | share of its searches that were full ones; 0 without searches |
+| `focus` | 0.15 | how far the policies of full searches are from equal shares: 1 minus their mean entropy, of the most it can be |
+| `end` | 0.35 | 1 won by rings or territory, 0.8 as the last player; of that 0.9 where it ended within a turn |
 | `length` | factor | decisions (without searches: plies) as a share of 8 for each seat, at most 1: very short games are anomalies |
 
+A whole game has 0.35 at the least, whoever played it; below 0.3, where the window leaves games out, are only short ones.
 It is kept with each game when it is judged. Freshness is the window's business.
 """  # noqa: E501 - a table
 
@@ -28,11 +29,11 @@ from ringrift.rules import Record
 from ringrift.rules.record import EARLY
 from ringrift.store.run import RunDirectory
 
-WEIGHTS = {"engine": 0.35, "full": 0.25, "focus": 0.2, "end": 0.2}
+WEIGHTS = {"engine": 0.3, "full": 0.2, "focus": 0.15, "end": 0.35}
 STRONG = ("gumbel", "mcts", "puct", "human", "nn_descent", "m-")
 MEDIUM = ("descent", "policy", "minimax", "maxn", "brs", "paranoid", "nnue")
 ENDS = {"ring_elimination": 1.0, "territory_control": 1.0}
-OTHER_END, EARLY_END = 0.6, 0.8
+OTHER_END, EARLY_END = 0.8, 0.9
 ENOUGH = 8  #: decisions of each seat
 BINS = 10  #: of the histogram
 SAMPLED = 2000  #: newest games whose parts are reported
