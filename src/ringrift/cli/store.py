@@ -59,6 +59,24 @@ def models_history(run: Run = None, config: AnyConfig = None, json: Json = False
         print_table([row | {"evidence": row["evidence"].get("reason", "")} for row in rows], "nothing promoted yet")
 
 
+@models_app.command("milestones")
+def models_milestones(run: Run = None, config: AnyConfig = None, json: Json = False) -> None:
+    """What promoted models have reached: opponents mastered, tiers of Elo, transfers from other configs.
+
+    Example: ringrift models milestones --run runs/square8_2p
+    """
+    with opened(run, config) as directory:
+        entries = directory.fabric.registry.ls(f"milestone/{config}/" if config else "milestone/")
+        rows = [
+            {"config": entry.key.split("/")[1], "milestone": entry.key.split("/", 2)[2], **entry.value}
+            for entry in sorted(entries, key=lambda entry: float(str(entry.value["at"])))
+        ]
+    if json:
+        print_json({"rows": rows})
+    else:
+        print_table(rows, "no milestones yet")
+
+
 @models_app.command("promote")
 def models_promote(model: Model, run: Run = None, config: AnyConfig = None) -> None:
     """Make a model the one that plays, whatever its score."""

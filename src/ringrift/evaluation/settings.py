@@ -139,3 +139,23 @@ class RegressionSettings:
             raise ValueError(f"drops are {self.drops}; four rising differences above 0 are right")
         if not 1 < self.escalate <= self.force:
             raise ValueError("escalate is 2 or more, and at most force")
+
+
+@dataclass(frozen=True)
+class ProgressSettings:
+    """What is said of the gain of Elo."""
+
+    models: int = 12
+    """The last candidates over which the gain is taken."""
+    plateau: float = 10.0
+    """Elo per 1,000 games; a gain that is surely less is a plateau."""
+    confidence: float = 0.95
+    """Of the interval of the gain."""
+    tier: float = 200.0
+    """Elo of a tier; each that a promoted model surely reaches is recorded."""
+    mastered_games: int = 20
+    """Games that it takes, at least, to say that an opponent is mastered."""
+
+    def __post_init__(self) -> None:
+        if self.models < 3 or not 0.5 <= self.confidence < 1 or self.tier <= 0:
+            raise ValueError("models is 3 or more, confidence 0.5 or more and below 1, tier above 0")

@@ -24,6 +24,7 @@ from ringrift.pipeline.events import (
     Event,
     ModelPromoted,
     ModelRolledBack,
+    PlateauReached,
     RegressionDetected,
 )
 from ringrift.pipeline.logs import bound, log
@@ -317,5 +318,9 @@ def _post(delivery: Delivery, ctx: Context) -> None:
 
 EFFECTS = (
     Effect("log", _write_log, tuple(EVENTS.values()), looks_on=True),
-    Effect("webhook", _post, (AlertRaised, AlertCleared, ModelPromoted, RegressionDetected, ModelRolledBack)),
+    Effect(
+        "webhook",
+        _post,
+        (AlertRaised, AlertCleared, ModelPromoted, RegressionDetected, ModelRolledBack, PlateauReached),
+    ),
 )

@@ -154,6 +154,20 @@ class ModelRolledBack(Event):
     """Its games, which nothing learns from any more; those of a model rolled back by hand stay."""
 
 
+class PlateauReached(Event):
+    """The last candidates have surely gained less Elo than is worth the games."""
+
+    gain: float
+    """Elo per 1,000 games …"""
+    low: float
+    """… and the ends of its interval."""
+    high: float
+    models: int
+    """Candidates over which it was measured."""
+    games: int
+    """From the first to the last of them."""
+
+
 class JobDied(Event):
     """A job failed at its last attempt, and is kept as a dead letter."""
 

@@ -11,10 +11,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from ringrift.errors import DataError, SettingsError, unknown
-from ringrift.evaluation import MatchResult, Rating, rate, read_anchors, read_pool
+from ringrift.evaluation import (
+    MatchResult,
+    ProgressSettings,
+    Rating,
+    Strength,
+    Velocity,
+    rate,
+    read_anchors,
+    read_pool,
+    velocity,
+)
 from ringrift.pipeline.events import MatchFinished
 from ringrift.pipeline.settings import Recipe
-from ringrift.pipeline.stages import noted_matches
+from ringrift.pipeline.stages import games_seen, noted_matches
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
 
 
@@ -115,6 +125,17 @@ def _elos(folder: Path, config: str, _finished: int) -> dict[str, Rating]:
     except DataError:  # no games yet, or none that lead to an anchor
         return {}
     return {rating.player.partition("@")[0]: rating for rating in pool.ratings}
+
+
+def gain(run: RunDirectory, config: str, settings: ProgressSettings = ProgressSettings()) -> Velocity | None:
+    """Elo that the last candidates have gained; None while too few have an Elo."""
+    rated = elos(run, config)
+    past = [
+        Strength(rated[model.id].elo, rated[model.id].low, rated[model.id].high, games_seen(model), model.added)
+        for model in ModelStore(run).ls(config, "candidate")
+        if model.id in rated
+    ]
+    return velocity(past, settings)
 
 
 @dataclass(frozen=True)

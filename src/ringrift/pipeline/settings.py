@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ringrift.errors import unknown
-from ringrift.evaluation import GateSettings, MatchSettings, RegressionSettings
+from ringrift.evaluation import GateSettings, MatchSettings, ProgressSettings, RegressionSettings
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.selfplay.settings import ENGINES
@@ -147,6 +147,7 @@ class Recipe:
     gate: GateSettings = field(default_factory=GateSettings)
     regression: RegressionSettings = field(default_factory=RegressionSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    progress: ProgressSettings = field(default_factory=ProgressSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     keeping: KeepingSettings = field(default_factory=KeepingSettings)
     services: SupervisionSettings = field(default_factory=SupervisionSettings)

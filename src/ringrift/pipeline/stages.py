@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -404,11 +403,16 @@ def state_gauntlet(
 
 def stated_gauntlet(run: RunDirectory, model: ModelInfo) -> tuple[Hurdle, ...] | None:
     """What `state_gauntlet` kept with a candidate, if it was stated against what is promoted now."""
-    if (kept := model.metrics.get("gauntlet")) is None:
-        return None
+    plan = tuple(stated_hurdles(model).values())
+    over = decide(plan, {}).over
+    return plan if plan and over == ModelStore(run).promoted(model.config) else None
+
+
+def stated_hurdles(model: ModelInfo) -> dict[str, Hurdle]:
+    """The gauntlet of a candidate by name, as it was stated last; empty where none was."""
+    kept = model.metrics.get("gauntlet", [])
     assert isinstance(kept, list)
-    plan = tuple(Hurdle.from_dict(one) for one in kept)
-    return plan if decide(plan, {}).over == ModelStore(run).promoted(model.config) else None
+    return {one["name"]: Hurdle.from_dict(one) for one in kept}
 
 
 def note_match(run: RunDirectory, model: str, name: str, result: MatchResult, at: float) -> None:
@@ -473,6 +477,4 @@ def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -
 
 def retract_model(run: RunDirectory, model: str, reason: str, *, by: str) -> int:
     """Takes the games of a model out of what is learned from; how many."""
-    if find_spec("ringrift.store.provenance") is None:  # a release whose games do not say whose they are
-        return 0
-    return int(retract(run, model=model, reason=reason, by=by).games)
+    return retract(run, model=model, reason=reason, by=by).games

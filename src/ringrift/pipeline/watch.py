@@ -32,6 +32,7 @@ from ringrift.pipeline.events import (
     ModelPromoted,
     ModelRejected,
     ModelRolledBack,
+    PlateauReached,
     PressureChanged,
     RegressionDetected,
     ServiceFailed,
@@ -39,7 +40,7 @@ from ringrift.pipeline.events import (
     ServiceStalled,
     TrainingFinished,
 )
-from ringrift.pipeline.loop import elos
+from ringrift.pipeline.loop import elos, gain
 from ringrift.pipeline.stages import games_seen
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.samples import shards
@@ -67,6 +68,7 @@ MILESTONES: dict[type[Event], Callable[..., str]] = {
     RegressionDetected: lambda e: f"{e.grade} regression of {e.model}: {e.reason}",
     ModelRolledBack: lambda e: f"{e.model} rolled back to {e.to}: {e.reason}; {e.retracted:,} games retracted",
     GamesAudited: lambda e: f"{e.searched} games searched again, {len(e.quarantined)} quarantined",
+    PlateauReached: lambda e: f"plateau: {e.gain:+.1f} Elo ({e.low:+.1f} to {e.high:+.1f}) per 1,000 games",
     JobDied: lambda e: f"job {e.job} is dead after {e.attempts} attempts: {first_line(e.error)}",
     ServiceFailed: lambda e: f"service {e.service} failed ({e.failures} in a row): {first_line(e.error)}",
     ServiceRecovered: lambda e: f"service {e.service} works again",
@@ -242,7 +244,17 @@ def _table(title: str, *columns: str) -> Table:
 def configs_table(run: RunDirectory, configs: Sequence[str]) -> Table:
     """Games, samples, models and strength of each config."""
     table = _table(
-        f"{run.path}", "config", "games", "to replay", "samples", "new games", "models", "Newest", "Promoted", "Elo"
+        f"{run.path}",
+        "config",
+        "games",
+        "to replay",
+        "samples",
+        "new games",
+        "models",
+        "Newest",
+        "Promoted",
+        "Elo",
+        "Gain",
     )
     games, models = GameStore(run), ModelStore(run)
     for config in configs:
@@ -251,10 +263,13 @@ def configs_table(run: RunDirectory, configs: Sequence[str]) -> Table:
         samples = sum(shard.samples for shard in shards(run, config))
         rating = elos(run, config).get(promoted or "")
         strength = f"{rating.elo:+.0f} ({rating.low:+.0f} to {rating.high:+.0f})" if rating else ""
+        found = gain(run, config)
+        slope = found and found.per_1000_games
+        speed = f"{slope.per_unit:+.0f} ({slope.low:+.0f} to {slope.high:+.0f}) per 1,000 games" if slope else ""
         every = flow.exported + flow.valid + flow.waiting
         table.add_row(
             config, f"{every:,}", f"{flow.waiting:,}", f"{samples:,}", f"{every - games_seen(newest):,}", str(count),
-            newest.id if newest else "", promoted or "", strength,
+            newest.id if newest else "", promoted or "", strength, speed,
         )  # fmt: skip
     return table
 
