@@ -238,7 +238,7 @@ def finished(seed: int, config: str, rings: int | None = 5, kind: str = "searche
         if len(playable) > 1 and rng.random() < 0.67:
             plies.append(game.ply)
             share = rng.dirichlet(np.ones(len(playable))).astype(np.float16)
-            share[rng.random(len(share)) < 0.3] = 0
+            share[1:][rng.random(len(share) - 1) < 0.3] = 0
             policies.append(share)
         game._push(int(rng.choice(playable)))
     decided = len(plies)

@@ -194,6 +194,47 @@ def data_quality(
         print_table(list(one.generations), "no games yet")
 
 
+@data_app.command("validate")
+def data_validate(
+    shard: Annotated[Path, typer.Argument(metavar="SHARD", help="A shard: a .npz file, as in RUN/blobs.")],
+    detailed: Annotated[bool, typer.Option("--detailed", help="Also ranges of all arrays, and distributions.")] = False,
+    games: Annotated[int, typer.Option(min=0, help="Games to make into samples again and compare, in a run.")] = 4,
+    json: Json = False,
+) -> None:
+    """Look at every number of a shard, and compare it with games of its run; status 1 where anything is wrong.
+
+    ringrift data validate runs/square8_2p/blobs/3f/3f….npz --detailed
+    """
+    from ringrift.settings import load
+    from ringrift.store import GameStore, RunDirectory
+    from ringrift.store.samples import read_shard
+    from ringrift.store.shard_report import validate_shard
+
+    place = shard.absolute().parents
+    settings = load(read_shard(shard).config).export
+    if games and len(place) > 2 and (place[2] / "run.json").is_file():
+        with RunDirectory.open(place[2]) as run:
+            store = GameStore(run)
+            report = validate_shard(
+                shard, detailed=detailed, game=lambda id_: store.find(str(id_)), settings=settings, remake=games
+            )
+    else:
+        report = validate_shard(shard, detailed=detailed)
+    if json:
+        print_json(dataclasses.asdict(report) | {"ok": not report.problems})
+    else:
+        typer.echo(f"{report.samples} samples of {report.games} games of {report.config}, {report.bytes:,} bytes")
+        if report.arrays:
+            print_table([{"least": None, "largest": None} | array for array in report.arrays], "")
+        for name, shares in (report.distributions or {}).items():
+            typer.echo(f"{name:20} " + "  ".join(f"{key} {value:g}" for key, value in shares.items()))
+        for problem in report.problems:
+            typer.echo(f"wrong: {problem}")
+        typer.echo(f"{len(report.problems)} problems; {report.remade} games made again")
+    if report.problems:
+        raise typer.Exit(1)
+
+
 @data_app.command("import")
 def data_import(
     places: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Databases, JSON lines, or directories.")],
