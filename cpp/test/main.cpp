@@ -1,6 +1,6 @@
 // The core's own tests, built with the sanitizers by `make sanitize`. Everything else is tested from Python.
 //
-//   rr_test            random games of every config with every check after each ply, and perft
+//   rr_test            random games of every config with every check after each ply, their samples, and perft
 //   rr_test --fuzz N   N changed texts of each config, read and used
 //   rr_test --replay   games on standard input, a line each: config TAB position text TAB moves joined with '|'
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "core/game.h"
 #include "core/perft.h"
 #include "core/playout.h"
+#include "core/samples.h"
 #include "fuzz.h"
 #include "search/minimax.h"
 #include "search/pool.h"
@@ -130,6 +131,50 @@ void random_play(Config config, const Options& options, uint64_t seed, int plies
   check(game);
 }
 
+/// The samples of a random game: sound rows, the same with several threads, and where `may_break_symmetry` has no say
+/// every symmetry holds.
+void sample(Config config, const Options& options, uint64_t seed) {
+  Random random{seed};
+  const Game start(config, options);
+  Game game = start;
+  std::vector<uint32_t> moves;
+  start.visit([&]<class B>(State<B> s) {
+    std::vector<Move> playable;
+    while (!s.over()) {
+      generate_playable(s, playable);
+      const bool quirk =
+          std::any_of(playable.begin(), playable.end(), may_break_symmetry<B>) || s.may_recover(s.to_move);
+      const int g = static_cast<int>(random.below(kSymmetries<B>));
+      if (!quirk && moves.size() % 7 == 0 && !symmetry_holds(s, g, playable)) fail(game, "a symmetry does not hold");
+      const Move m = playable[random.below(static_cast<uint32_t>(playable.size()))];
+      apply(s, m);
+      game.push(m);
+      moves.push_back(m.bits);
+    }
+  });
+  std::vector<int32_t> plies, lengths;
+  find_decisions(start, moves, plies, lengths);
+  PlayedGame played;
+  played.start = &start;
+  played.moves = moves;
+  played.ranks = {1, 2, 3, 4};
+  const std::vector<PlayedGame> games(20, played);
+  const SampleArrays one = make_samples(config, games, true, 1), three = make_samples(config, games, true, 3);
+  const size_t rows = 20 * plies.size();
+  if (one.size() != rows || one.symmetry.size() != rows || one.globals.size() != rows * kGlobals ||
+      one.policy_address.size() != 2 * one.policy_target.size())
+    fail(game, "samples of the wrong number or shape");
+  if (one.planes_packed != three.planes_packed || one.policy_target != three.policy_target)
+    fail(game, "the number of threads changes the samples");
+  moves.pop_back();
+  played.moves = moves;
+  try {
+    make_samples(config, {&played, 1}, true, 1);
+    fail(game, "a game that is not over gave samples");
+  } catch (const std::invalid_argument&) {
+  }
+}
+
 int replay(std::istream& in) {
   std::string line;
   long games = 0, plies = 0;
@@ -160,6 +205,7 @@ int run() {
         random_play(config, {.swap_rule = seed % 2 == 1, .rings_per_player = 0, .lps_rounds = 3}, seed, small ? 1 : 16);
       for (uint64_t seed = 10; seed < 14; ++seed)
         random_play(config, {.swap_rule = false, .rings_per_player = 5, .lps_rounds = 1}, seed, small ? 1 : 4);
+      sample(config, {.swap_rule = false, .rings_per_player = 5, .lps_rounds = 3}, 7);
       const Game game(config, {});
       const uint64_t leaves = game.visit([](const auto& s) { return perft(s, 2); });
       std::cout << config_name(config) << ": random games sound, perft 2 = " << leaves << std::endl;

@@ -93,7 +93,11 @@ def export(
         print_json({"replayed": dataclasses.asdict(replayed), "exported": dataclasses.asdict(made)})
         return
     typer.echo(f"{replayed.valid} games replayed, {replayed.quarantined} quarantined")
-    typer.echo(f"{made.games} games made {made.samples} samples in {len(made.shards)} shards; next: ringrift train")
+    whole = made.symmetric / max(1, made.samples)
+    typer.echo(
+        f"{made.games} games made {made.samples} samples in {len(made.shards)} shards, {whole:.1%} of them keep every"
+        " symmetry; next: ringrift train"
+    )
 
 
 @app.command()

@@ -307,13 +307,15 @@ def shardfuls(config: str, games: Iterable[ReadGame]) -> Iterator[list[ReadGame]
     info = config_info(config)
     most = min(SHARD_SAMPLES, SHARD_BYTES // (PLANES * info.height * info.width))
     batch: list[ReadGame] = []
+    held = 0
     for game in games:
         if game.count > SHARD_SAMPLES:
             raise DataError(f"game {game.id} has {game.count} decisions; a shard holds {SHARD_SAMPLES}")
-        if batch and sum(other.count for other in batch) + game.count > most:
+        if batch and held + game.count > most:
             yield batch
-            batch = []
+            batch, held = [], 0
         batch.append(game)
+        held += game.count
     if batch:
         yield batch
 
