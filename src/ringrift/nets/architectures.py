@@ -18,6 +18,8 @@ class Architecture:
     """Hidden width of the squeeze-and-excitation in each block; 0 for none."""
     value_hidden: int = 64
     """Hidden width of the value head."""
+    pooling: bool = True
+    """Heads that answer by cell see the globally pooled trunk too (KataGo, arXiv 1902.10565 §3.3)."""
 
 
 ARCHITECTURES = {

@@ -115,23 +115,25 @@ class Network(nn.Module):
         hidden = F.relu(self.hidden(torch.cat([pool, globals_], 1)))
         soft_policy = short_term = None
         if self.training_heads:
-            soft_policy = _policy(self.soft_policy(x), self.soft_policy_pooled(pool))
+            soft_policy = self._policy(self.soft_policy(x), self.soft_policy_pooled(pool))
             short_term = self.short_term(hidden).unflatten(1, (2, MAX_SEATS))
         return Outputs(
-            policy=_policy(self.policy(x), self.policy_pooled(pool)),
+            policy=self._policy(self.policy(x), self.policy_pooled(pool)),
             value=self.value(hidden),
             rank=self.rank(hidden).unflatten(1, (MAX_SEATS, MAX_SEATS)),
-            ownership=self.ownership(x) + self.ownership_pooled(pool)[:, :, None, None],
+            ownership=self._with(self.ownership(x), self.ownership_pooled(pool)),
             shares=self.shares(hidden).unflatten(1, (2, MAX_SEATS)),
             plies_left=self.plies_left(hidden).squeeze(1),
             soft_policy=soft_policy,
             short_term=short_term,
         )
 
+    def _policy(self, planes: Tensor, pool: Tensor) -> Tensor:
+        everywhere, alone = pool[:, :POLICY_PLANES], pool[:, POLICY_PLANES:]
+        return torch.cat([self._with(planes, everywhere).flatten(1), alone], 1)
 
-def _policy(planes: Tensor, pooled: Tensor) -> Tensor:
-    everywhere, alone = pooled[:, :POLICY_PLANES], pooled[:, POLICY_PLANES:]
-    return torch.cat([(planes + everywhere[:, :, None, None]).flatten(1), alone], 1)
+    def _with(self, planes: Tensor, everywhere: Tensor) -> Tensor:
+        return planes + everywhere[:, :, None, None] if self.architecture.pooling else planes
 
 
 class Inference(nn.Module):

@@ -1,0 +1,252 @@
+"""What each ingredient of training is worth on square8_2p: `ablation.py DIR [--seconds S] [--seeds N] [--arms A,B] …`.
+
+One fixed set of games: heuristic ones, and ones of a first network trained on those. Every arm learns from it for the
+same CPU time, in a number of steps that is fixed beforehand from what a step costs; judged are the losses on held-out
+games and a match against the network of the base arm with the same seed. Everything is kept in DIR, and what is there
+is not done again: called with more arms, seeds or games, it does the missing part. The table goes to standard output.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ringrift.evaluation import MatchResult, MatchSettings, score_interval
+from ringrift.nets import load_checkpoint
+from ringrift.nets.architectures import ARCHITECTURES
+from ringrift.pipeline import stages
+from ringrift.search import GumbelSettings
+from ringrift.selfplay import PlaySettings, SelfplaySettings
+from ringrift.store import GameStore, RunDirectory
+from ringrift.store.samples import ExportSettings
+from ringrift.store.window import ReplayWindow, replay_window
+from ringrift.training import TrainSettings, fit, train
+from ringrift.training.data import Batch, SampleStream
+from ringrift.training.loss import losses
+from ringrift.training.mixture import hold_out
+
+CONFIG = "square8_2p"
+SIMULATIONS = 16
+HELD_OUT = 0.1
+EVERYTHING = 10_000_000  #: samples: the window holds all
+HERE = PlaySettings(processes=1)
+BASE = TrainSettings(architecture="tiny", threads=1, held_out=HELD_OUT, check_every=1 << 30)
+#: Two-sided 95 % points of Student's t by degrees of freedom.
+T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train."""
+
+    what: str
+    change: dict[str, Any] = field(default_factory=dict)
+    """Against BASE."""
+    symmetries: bool = True
+
+
+ARMS = {
+    "base": Arm("the defaults of `TrainSettings`"),
+    "no-forecasts": Arm("without ownership and shares", {"ownership_weight": 0.0, "shares_weight": 0.0}),
+    "no-pooling": Arm("policy and ownership without the pooled trunk", {"architecture": "tiny-local"}),
+    "soft-policy": Arm("soft policy head, T 4, weight 8", {"soft_policy_weight": 8.0}),
+    "soft-policy-1": Arm("soft policy head, T 4, weight 1", {"soft_policy_weight": 1.0}),
+    "short-term": Arm("short-term value heads, weight 0.5", {"short_term_weight": 0.5}),
+    "swa": Arm("mean of the weights of the last half, not the moving average", {"swa_from": 0.5}),
+    "no-average": Arm("the last weights, not the moving average", {"average": 0.0}),
+    "no-symmetries": Arm("every position as it was played", symmetries=False),
+    "hard": Arm("hard examples, power 0.5", {"hard_examples": 0.5}),
+    "cosine": Arm("cosine schedule", {"schedule": "cosine"}),
+    "sgd": Arm("SGD, rate 0.04", {"optimiser": "sgd", "learning_rate": 0.04}),
+    "squeeze": Arm("squeeze-and-excitation in the blocks", {"architecture": "tiny-se"}),
+}
+ROWS = {"tiny-local": {"pooling": False}, "tiny-se": {"squeeze": 16}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("--seconds", type=float, default=30.0, help="CPU seconds of each training")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--games", type=int, default=3000, help="of the heuristic, and again of the first network")
+    parser.add_argument("--pairs", type=int, default=50, help="openings of a match, each played from both sides")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--only", choices=("data", "report"), help="stop after the data; or only print the table")
+    given = parser.parse_args()
+    arms = [name for name in given.arms.split(",") if name != "base"]
+    torch.set_num_threads(1)
+    for name, change in ROWS.items():
+        ARCHITECTURES[name] = replace(ARCHITECTURES["tiny"], name=name, **change)
+    create = RunDirectory.open_or_create
+    with create(given.dir / "run") as run, create(given.dir / "plain") as plain:
+        kept = Kept(given.dir / "results.json")
+        if given.only != "report":
+            make_data(run, plain, arms, given.games, kept)
+            if given.only != "data":
+                measure(run, plain, ["base", *arms], given, kept)
+        if given.only != "data":
+            print("\n".join(table(kept, arms, given)))
+
+
+class Kept:
+    """Results that are there already."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def __call__(self, key: str, make: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of that name, made where it is missing; with the CPU seconds that it took."""
+        if key not in self.results:
+            began = time.process_time()
+            self.results[key] = {"value": make(*arguments), "cpu_s": round(time.process_time() - began, 2)}
+            self._path.write_text(json.dumps(self.results, indent=1))
+        return self.results[key]["value"]
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def make_data(run: RunDirectory, plain: RunDirectory, arms: list[str], games: int, kept: Kept) -> None:
+    """The games, in `run` with symmetries and in `plain` without."""
+    play = SelfplaySettings(search=GumbelSettings(simulations=SIMULATIONS), play=HERE)
+
+    def played(name: str, player: str, settings: SelfplaySettings) -> int:
+        chosen = stages.choose_player(run, CONFIG, player, settings.search)
+        stages.selfplay_stage(run, CONFIG, name, games, settings, chosen, seed=1)
+        return stages.ingest_stage(run).valid
+
+    kept("games of the heuristic", lambda: played("heuristic", "heuristic", replace(play, engine="heuristic")))
+    kept("samples of the heuristic", lambda: stages.export_stage(run, CONFIG, ExportSettings()).samples)
+    first = kept("first network", lambda: stages.train_stage(run, CONFIG, replace(BASE, held_out=0.0), steps=600).id)
+    kept("games of the first network", lambda: played("network", first, play))
+    kept("samples of the first network", lambda: stages.export_stage(run, CONFIG, ExportSettings()).samples)
+    if not all(ARMS[name].symmetries for name in arms):
+        kept("samples without symmetries", copied, run, plain)
+
+
+def copied(run: RunDirectory, plain: RunDirectory) -> int:
+    """The same games under the same ids, without symmetries."""
+    GameStore(plain).add_many((game.record, game.work_id) for game in GameStore(run).iter_valid(CONFIG))
+    stages.ingest_stage(plain)
+    return stages.export_stage(plain, CONFIG, ExportSettings(symmetries=False)).samples
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argparse.Namespace, kept: Kept) -> None:
+    """Trains and judges every arm, seed by seed, so that an interrupted run has something of each."""
+    windows = {flag: replay_window(run if flag else plain, CONFIG, EVERYTHING)
+               for flag in {ARMS[name].symmetries for name in arms}}  # fmt: skip
+    held = SampleStream(hold_out(windows[True], HELD_OUT)[1], CONFIG, 0).fixed(8192)
+    for name in arms:
+        kept(f"step of {name}", step_cost, name, windows[ARMS[name].symmetries])
+    for seed in range(given.seeds):
+        for name in arms:
+            arm, steps = ARMS[name], max(1, round(given.seconds / kept.results[f"step of {name}"]["value"]))
+            key = f"{name}/{given.seconds:g}s/{seed}"
+            model = kept(key, trained, run, arm, windows[arm.symmetries], steps, seed, held)["model"]
+            if name != "base":
+                base = kept.results[f"base/{given.seconds:g}s/{seed}"]["value"]["model"]
+                kept(f"{key}/match", contest, run, model, base, given.pairs, seed)
+        base = kept.results[f"base/{given.seconds:g}s/{seed}"]["value"]["model"]
+        for control, player in (("untrained", "initial"), ("search-free", f"policy:{base}")):
+            kept(f"{control}/{given.seconds:g}s/{seed}/match", contest, run, player, base, given.pairs, seed)
+
+
+def step_cost(name: str, window: ReplayWindow) -> float:
+    """CPU seconds of a step: the median of five stretches of ten steps."""
+    settings = replace(BASE, **ARMS[name].change)
+    learner = fit.Learner(fit.initial_checkpoint(settings.architecture, CONFIG), CONFIG, settings)
+    batches = SampleStream(window, CONFIG, 0).batches(settings.batch_size, 0, 55)
+    spent: list[float] = []
+    for number, batch in enumerate(batches):
+        if number >= 5 and number % 10 == 5:
+            spent.append(time.process_time())
+        learner.learn(CONFIG, batch, 1e-3, 100)
+    spent.append(time.process_time())
+    return statistics.median(b - a for a, b in pairwise(spent)) / 10
+
+
+def trained(run: RunDirectory, arm: Arm, window: ReplayWindow, steps: int, seed: int, held: Batch) -> dict[str, Any]:
+    """Trains one network and registers it."""
+    settings = replace(BASE, **arm.change)
+    result = train({CONFIG: window}, settings, steps=steps, seed=seed)
+    network, _ = load_checkpoint(result.checkpoint)
+    with torch.no_grad():
+        found = losses(network(held.planes, held.globals), held, replace(settings, root_value_share=0.0))
+    positions = stages.window_positions([part.path for part in window.parts])
+    model = stages._register(
+        run, CONFIG, result.checkpoint, positions, "int8", role="ablation", settings=asdict(settings)
+    )
+    return {"model": model, "steps": steps, "policy": found.policy.item(), "value": found.value.item()}
+
+
+def contest(run: RunDirectory, a: str, b: str, pairs: int, seed: int) -> dict[str, Any]:
+    """A match at equal simulations."""
+    search = GumbelSettings(simulations=SIMULATIONS, gumbel_scale=0.0)
+    settings = MatchSettings(games=2 * pairs, search=search, play=HERE)
+    return stages.match_stage(run, CONFIG, a, b, settings, seed=100 + seed).to_dict()
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def table(kept: Kept, arms: list[str], given: argparse.Namespace) -> Iterator[str]:
+    """Markdown."""
+
+    def of(name: str, seed: int) -> Any:
+        return kept.results.get(f"{name}/{given.seconds:g}s/{seed}", {}).get("value")
+
+    yield "| arm | steps | held-out policy | − base | held-out value | − base | match against base | games | effect |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name in ["base", *arms, "untrained", "search-free"]:
+        seeds = [seed for seed in range(given.seeds) if of(name, seed)]
+        cells = [f"{name}: {ARMS[name].what}" if name in ARMS else name]
+        clear = []
+        if seeds:
+            cells.append(str(of(name, seeds[0])["steps"]))
+            for loss in ("policy", "value"):
+                own = [of(name, seed)[loss] for seed in seeds]
+                mean, half = spread([x - of("base", seed)[loss] for x, seed in zip(own, seeds, strict=True)])
+                cells += [f"{statistics.mean(own):.4f}", "" if name == "base" else f"{mean:+.4f} ± {half:.4f}"]
+                clear.append(abs(mean) > half)
+        else:
+            cells += [""] * 5
+        found = [kept.results.get(f"{name}/{given.seconds:g}s/{seed}/match") for seed in range(given.seeds)]
+        results = [MatchResult.from_dict(one["value"]) for one in found if one]
+        if results:
+            games, score, (low, high) = pooled(results)
+            cells += [f"{score:.3f} ({low:.3f} to {high:.3f})", str(games)]
+            strength = "" if low <= 0.5 <= high else "stronger" if low > 0.5 else "weaker"
+            cells.append(strength or ("losses alone" if any(clear) else "no measurable effect"))
+        else:
+            cells += ["", "", ""]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def spread(differences: list[float]) -> tuple[float, float]:
+    """Mean, and half of its 95 % interval by Student's t."""
+    n = len(differences)
+    if n < 2:
+        return differences[0], float("inf")
+    return statistics.mean(differences), T_95[n - 1] * statistics.stdev(differences) / n**0.5
+
+
+def pooled(results: list[MatchResult]) -> tuple[int, float, tuple[float, float]]:
+    """Games, score and its interval over several matches, their openings as groups."""
+    groups = [[i / 4, i / 4] for one in results for i, n in enumerate(one.pentanomial) for _ in range(n)]
+    games = sum(one.games for one in results)
+    return games, sum(one.score * one.games for one in results) / games, score_interval(groups)
+
+
+if __name__ == "__main__":
+    main()
