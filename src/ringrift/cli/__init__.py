@@ -13,6 +13,7 @@
 | `data` | `data …` |
 | `quarantine` | `quarantine …` |
 | `store` | `models …` |
+| `runs` | `runs …`, `models card`, `models import` |
 | `events` | `events …` |
 | `services` | `services …` |
 | `simulate` | `simulate` |
@@ -47,6 +48,7 @@ from ringrift.cli import (
     play,
     quarantine,
     rules,
+    runs,
     services,
     simulate,
     store,
@@ -71,6 +73,7 @@ for group in (
     data,
     quarantine,
     store,
+    runs,
     events,
     services,
     simulate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -102,31 +103,44 @@ def export(
 
 @app.command()
 def train(
-    config: Config,
+    config: Config = "square8_2p",
+    configs: Annotated[str, typer.Option(metavar="A,B", help="Several configs of one run, in one network.")] = "",
     run: Run = None,
     steps: Steps = None,
     epochs: Epochs = 0.0,
-    parent: Annotated[str, typer.Option("--from", metavar="MODEL", help="Whose weights to start from.")] = "newest",
+    parent: Annotated[
+        str, typer.Option("--from", metavar="MODEL", help="Whose weights to start from: of any config, or a file.")
+    ] = "newest",
     seed: Seed = None,
     assign: Assign = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Train a candidate on the replay window."""
+    """Train a candidate on the replay window. After a crash, the same command goes on.
+
+    Example: ringrift train --config square8_3p --run runs/square8_3p --from runs/best.safetensors
+
+    Example: ringrift train --configs square8_2p,hex8_2p --run runs/loop --set training.schedule=cosine
+
+    Two devices: torchrun --nproc-per-node 2 -m ringrift train --config square8_2p
+    """
     from ringrift.pipeline import stages
     from ringrift.pipeline.display import Bars
-    from ringrift.store import ModelStore, RunDirectory
+    from ringrift.store import RunDirectory
 
-    given = settings_of(config, settings, assign, **{"loop.steps": steps, "loop.seed": seed})
-    with RunDirectory.open(directory_of(run, config, given)) as opened:
-        start = None if parent == "newest" else ModelStore(opened).resolve(config, parent)
+    names = [str(known_config(name)) for name in dict.fromkeys(configs.split(","))] if configs else [config]
+    given = settings_of(names[0], settings, assign, **{"loop.steps": steps, "loop.seed": seed})
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, one speaks
+    with RunDirectory.open(directory_of(run, names[0] if len(names) == 1 else "loop", given)) as opened:
+        start = None if parent == "newest" else stages.starting_model(opened, names[0], parent)
         model = stages.train_stage(
-            opened, config, given.training, window=given.window, steps=given.loop.steps, epochs=epochs, parent=start,
-            precision=given.loop.precision, seed=given.loop.seed, show=Bars(),
+            opened, names[0], given.training, window=given.window, beside=names[1:], steps=given.loop.steps,
+            epochs=epochs, parent=start, precision=given.loop.precision, seed=given.loop.seed,
+            show=Bars() if leads else stages.quiet,
         )  # fmt: skip
-    if json:
+    if json and leads:
         print_json(dataclasses.asdict(model))
-    else:
+    elif leads:
         loss = [float(str(model.metrics[f"loss_{when}"])) for when in ("before", "after")]
         typer.echo(f"{model.id}: loss {loss[0]:.3f} → {loss[1]:.3f}; next: ringrift gate {model.id}")
 

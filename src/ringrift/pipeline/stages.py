@@ -33,6 +33,7 @@ from ringrift.evaluation import (
 from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Lease
+from ringrift.pipeline.cards import write_card
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
@@ -47,6 +48,8 @@ from ringrift.training.settings import TrainSettings
 if TYPE_CHECKING:  # the stages that need no torch do not load it
     from ringrift.nets import Positions
 
+#: Files of weights that can be imported; the last two only if they hold a network of ours.
+CHECKPOINTS = (".safetensors", ".pth", ".pt")
 CHECKED_POSITIONS = 256  #: on which an exported network is calibrated and compared with its checkpoint
 
 #: Tells that so many are done by now, with a remark.
@@ -108,6 +111,25 @@ def sound_model(run: RunDirectory, newest: ModelInfo) -> ModelInfo:
             break
         one = store.show(one.parents[0])
     return newest
+
+
+def starting_model(run: RunDirectory, config: str, name: str) -> ModelInfo:
+    """The model meant by `name`, whose weights a training of `config` is to start from: one of this or of any other
+    config, or a file that is imported for it. Raises: DataError."""
+    store, path = ModelStore(run), Path(name)
+    if path.suffix in CHECKPOINTS:
+        return store.show(import_model(run, config, path))
+    others = [model for model in store.ls() if model.config != config and name and model.id.startswith(name)]
+    return others[0] if len(others) == 1 else store.resolve(config, name)
+
+
+def import_model(run: RunDirectory, config: str, path: Path) -> str:
+    """Registers the network in a checkpoint file, as a model of `config`; see `nets.earlier`. The id."""
+    from ringrift.nets import random_positions
+    from ringrift.nets.earlier import foreign_checkpoint
+
+    checkpoint = foreign_checkpoint(path, config)
+    return _register(run, config, checkpoint, random_positions(config), "int8", role="imported")
 
 
 def samples_seen(model: ModelInfo) -> int:
@@ -196,7 +218,9 @@ def _register(
     stored = blobs.put(checkpoint, ".safetensors"), blobs.put(onnx, ".onnx")
     known = canary(make_evaluator(config, blobs.path(stored[1])), config)
     metrics = {**(metrics or {}), "export": report.to_dict(), "canary": known}
-    return ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role, window)
+    model = ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role, window)
+    write_card(run, model)
+    return model
 
 
 # -- the stages --------------------------------------------------------------------------------------------------------
@@ -294,6 +318,7 @@ def train_stage(
     settings: TrainSettings,
     *,
     window: WindowSettings = WindowSettings(),
+    beside: Sequence[str] = (),
     steps: int = 0,
     epochs: float = 0.0,
     parent: ModelInfo | None = None,
@@ -306,19 +331,28 @@ def train_stage(
 
     `steps`, or else `epochs` passes over the window, or else as many steps as the samples are worth that the parent has
     not seen. A killed training goes on from its last saved state if it has the same shards: `up_to` leaves out those
-    that came later.
+    that came later. `beside`: configs that the same network learns in the same training, each of which gets a candidate
+    too. The processes of a `torchrun` train together.
     """
     from ringrift.training import TrainProgress, train
+    from ringrift.training.distributed import once
 
-    parent = parent or newest_model(run, config, settings, seed)
-    replay = replay_window(run, config, window, up_to)
-    settings, total = settings.sized(replay.samples), replay.total_samples
-    if not total:
-        raise DataError(f"{run.path} has no samples of {config}: play games and export them first")
-    seen = samples_seen(parent)
-    fresh = total - seen if total > seen else round(replay.samples / settings.passes)
+    start = parent or ModelStore(run).show(once(lambda: newest_model(run, config, settings, seed).id))
+    configs = (config, *beside)
+    replays = {name: replay_window(run, name, window, up_to) for name in configs}
+    if empty := [name for name in configs if not replays[name].total_samples]:
+        raise DataError(f"{run.path} has no samples of {', '.join(empty)}: play games and export them first")
+    held = sum(replay.samples for replay in replays.values())
+    settings = settings.sized(held)
+
+    def fresh(name: str) -> int:
+        before = start if name == config else ModelStore(run).newest(name, "candidate")[1]
+        seen = samples_seen(before) if before and before.config == name else 0
+        total = replays[name].total_samples
+        return total - seen if total > seen else round(replays[name].samples / settings.passes)
+
     if not steps:
-        steps = round(epochs * replay.samples / settings.batch_size) or settings.steps(fresh)
+        steps = round(epochs * held / settings.batch_size) or settings.steps(sum(map(fresh, configs)))
     with show("training", steps) as advance:
 
         def tell(now: TrainProgress) -> None:
@@ -326,31 +360,27 @@ def train_stage(
             advance(now.step, f"loss {now.loss:.3f}, policy {now.policy_loss:.3f}, value {now.value_loss:.3f}{outside}")
 
         result = train(
-            {config: replay},
+            replays,
             settings,
             steps=steps,
-            seed=derive_seed(seed, "training", config, parent.id) & 0xFFFFFFFF,
-            parent=run.fabric.blobs.path(parent.checkpoint),
+            seed=derive_seed(seed, "training", config, start.id) & 0xFFFFFFFF,
+            parent=run.fabric.blobs.path(start.checkpoint),
             rejected=rejected_in_a_row(run, config),
-            state_path=run.path / "training" / f"{config}.state",
+            state_path=run.path / "training" / f"{'+'.join(configs)}.state",
             track=run.path,
             progress=tell,
         )
-    games = sum(shard.games for shard in shards(run, config, up_to))
-    metrics = {**result.metrics(), "samples_total": total, "games_total": games, **replay.metrics()}
-    model = _register(
-        run,
-        config,
-        result.checkpoint,
-        window_positions([part.path for part in replay.parts]),
-        precision,
-        role="candidate",
-        settings=asdict(settings),
-        parents=(parent.id,),
-        metrics=metrics,
-        window=replay.games.tolist(),
-    )
-    return ModelStore(run).show(model)
+
+    def registered(name: str) -> str:
+        replay, games = replays[name], sum(shard.games for shard in shards(run, name, up_to))
+        counts = {"samples_total": replay.total_samples, "games_total": games, "training": result.tracked}
+        return _register(
+            run, name, result.checkpoints[name], window_positions([part.path for part in replay.parts]), precision,
+            role="candidate", settings=asdict(settings), parents=(start.id,),
+            metrics={**result.metrics(), **counts, **replay.metrics()}, window=replay.games.tolist(),
+        )  # fmt: skip
+
+    return ModelStore(run).show(once(lambda: [registered(name) for name in configs])[0])
 
 
 def match_stage(
@@ -418,6 +448,7 @@ def stated_hurdles(model: ModelInfo) -> dict[str, Hurdle]:
 def note_match(run: RunDirectory, model: str, name: str, result: MatchResult, at: float) -> None:
     """Keeps a match with the model that was A in it."""
     ModelStore(run).annotate(model, **{name: {**result.to_dict(), "at": at}})
+    write_card(run, model)
 
 
 def noted_matches(model: ModelInfo, prefix: str) -> dict[str, MatchResult]:
@@ -473,6 +504,7 @@ def promote_candidate(
 def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -> None:
     """Keeps with the candidate that it was judged."""
     ModelStore(run).annotate(candidate, gate={"passes": passes, "reason": reason})
+    write_card(run, candidate)
 
 
 def retract_model(run: RunDirectory, model: str, reason: str, *, by: str) -> int:

@@ -28,16 +28,12 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join(device: str) -> str:
-    """Meets the other processes, if that has not been done; the device of this one."""
-    if world() == 1:
-        return device
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        torch.cuda.set_device(device)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return device
+def join() -> None:
+    """Meets the other processes, if that has not been done."""
+    if world() > 1 and not dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group()  # gloo for what is on the CPU, nccl for GPUs
 
 
 def shared(network: Network) -> nn.Module:
@@ -64,6 +60,7 @@ def once(do: Callable[[], T]) -> T:
     """What `do` gives, called in the first process alone."""
     if world() == 1:
         return do()
+    join()
     given: list[T | None] = [do() if rank() == 0 else None]
     dist.broadcast_object_list(given, 0)
     return given[0]  # type: ignore[return-value]  # the first process has put it there

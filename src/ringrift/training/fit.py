@@ -38,7 +38,7 @@ from ringrift.training.mixture import Mixture, hold_out
 from ringrift.training.optim import Average, make_optimiser
 from ringrift.training.schedule import Watch, learning_rate
 from ringrift.training.settings import TrainSettings
-from ringrift.training.tracking import Tracker
+from ringrift.training.tracking import Tracker, tracked_id
 
 JUDGED = 1024
 """Samples of the window on which the loss is measured before and after."""
@@ -89,6 +89,8 @@ class TrainResult:
     samples_per_s: float
     hardest: list[tuple[float, str, int]]
     """The highest losses met, each with the config and the sample's place in the window."""
+    tracked: str
+    """Its id in `tracking`."""
 
     @property
     def checkpoint(self) -> bytes:
@@ -189,7 +191,16 @@ def train(
     rate = (learner.step - first) * settings.batch_size / max(time.monotonic() - began, 1e-9)
     curve, hardest = np.array(learner.curve, np.float32), sorted(learner.hardest, reverse=True)
     done = TrainResult(
-        checkpoints, made[configs[0]][1], curve, before, after, outside, sum(samples.values()), rate, hardest
+        checkpoints,
+        made[configs[0]][1],
+        curve,
+        before,
+        after,
+        outside,
+        sum(samples.values()),
+        rate,
+        hardest,
+        tracked_id(run),
     )
     if tracker:
         models = {config: f"m-{digest[:12]}" for config, digest in digests.items()}
@@ -207,7 +218,8 @@ class Learner:
         if precision == "auto":
             # bfloat16 without AMX is slower than float32 (DEPENDENCIES.md §2); with it, twice as fast (measured).
             precision = "bfloat16" if kind == "cuda" or torch.cpu._is_amx_tile_supported() else "float32"
-        self.settings, self.device = settings, distributed.join(kind)
+        distributed.join()
+        self.settings, self.device = settings, kind
         self._mixed = torch.autocast(kind, getattr(torch, precision), enabled=precision != "float32")
         self._scaler = torch.amp.GradScaler(kind, enabled=precision == "float16")
         self.network, self.origin = load_checkpoint(start, config)

@@ -38,11 +38,16 @@ class TrackedRun:
     """`step`, `at` (Unix time), and the figures of that step."""
 
 
+def tracked_id(key: str) -> str:
+    """Of the training whose arguments have this hash."""
+    return f"t-{key[:12]}"
+
+
 class Tracker:
     """Writes down one training; one that goes on from step `step` keeps what was logged until there."""
 
     def __init__(self, directory: Path, key: str, about: Mapping[str, Any], step: int = 0) -> None:
-        self.id, self._key, self._home = f"t-{key[:12]}", key, directory
+        self.id, self._key, self._home = tracked_id(key), key, directory
         self.path = directory / "runs" / self.id
         self.path.mkdir(parents=True, exist_ok=True)
         kept = [row for row in _rows(self.path / METRICS) if row["step"] <= step] if step else []
@@ -165,7 +170,7 @@ def write_mlflow(directory: Path, key: str, run: TrackedRun) -> None:
     """Writes a training into the file store `mlruns` of `directory`, anew."""
     experiment = directory / "mlruns" / EXPERIMENT
     home = experiment / key[:32]
-    artifacts, at = home.absolute().as_uri(), int(run.about["started"] * 1000)
+    artifacts, at = (home / "artifacts").absolute().as_uri(), int(run.about["started"] * 1000)
     for path, lines in (
         (experiment, {"artifact_location": experiment.absolute().as_uri(), "creation_time": at,
                       "last_update_time": at, "experiment_id": EXPERIMENT, "name": "ringrift"}),
@@ -176,7 +181,7 @@ def write_mlflow(directory: Path, key: str, run: TrackedRun) -> None:
         path.mkdir(parents=True, exist_ok=True)
         # JSON is YAML.
         write_atomically(path / "meta.yaml", json.dumps({**lines, "lifecycle_stage": "active"}).encode())
-    for folder in ("metrics", "params", "tags"):
+    for folder in ("metrics", "params", "tags", "artifacts"):  # all four, or it is no run
         (home / folder).mkdir(exist_ok=True)
     for name in {name for row in run.rows for name in row} - {"step", "at"}:
         points = [f"{int(row['at'] * 1000)} {row[name]} {int(row['step'])}\n" for row in run.rows if name in row]
