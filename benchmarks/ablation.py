@@ -26,7 +26,7 @@ from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.samples import ExportSettings
-from ringrift.store.window import ReplayWindow, replay_window
+from ringrift.store.window import ReplayWindow, WindowSettings, replay_window
 from ringrift.training import TrainSettings, fit, train
 from ringrift.training.data import Batch, SampleStream
 from ringrift.training.loss import losses
@@ -35,7 +35,7 @@ from ringrift.training.mixture import hold_out
 CONFIG = "square8_2p"
 SIMULATIONS = 16
 HELD_OUT = 0.1
-EVERYTHING = 10_000_000  #: samples: the window holds all
+EVERYTHING = WindowSettings(least=10_000_000)
 HERE = PlaySettings(processes=1)
 BASE = TrainSettings(architecture="tiny", threads=1, held_out=HELD_OUT, check_every=1 << 30)
 #: Two-sided 95 % points of Student's t by degrees of freedom.

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ringrift.cli import app
+from ringrift.errors import DataError, SettingsError
 from ringrift.pipeline import stages
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import ModelStore, RunDirectory

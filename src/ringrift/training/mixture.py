@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ringrift.store.window import ReplayWindow, WindowPart
+from ringrift.store.window import ReplayWindow
 from ringrift.training.data import Batch, SampleStream
 
 
@@ -33,16 +33,10 @@ def hold_out(window: ReplayWindow, share: float) -> tuple[ReplayWindow, ReplayWi
     """The window without, and with nothing but, a share of its games: the same ones in every window."""
     trained, held = [], []
     for part in window.parts:
-        out = drawn(games_of(part), share)
+        out = drawn(part.games, share)
         trained.append(replace(part, game_weight=np.where(out, 0, part.game_weight).astype(np.float32)))
         held.append(replace(part, game_weight=np.where(out, part.game_weight, 0).astype(np.float32)))
     return replace(window, parts=tuple(trained)), replace(window, parts=tuple(held))
-
-
-def games_of(part: WindowPart) -> np.ndarray:
-    """Ids of the games of a shard, which `SampleStream` has found sound."""
-    with np.load(part.path, allow_pickle=False) as file:
-        return np.asarray(file["games"])
 
 
 def drawn(games: np.ndarray, share: float) -> np.ndarray:
