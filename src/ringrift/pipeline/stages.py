@@ -39,7 +39,7 @@ from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.audit import Audited, AuditSettings, audit, mark_of
-from ringrift.store.provenance import Provenance, retract
+from ringrift.store.provenance import Provenance
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards
 from ringrift.store.validate import Validated, validate
 from ringrift.store.window import WindowSettings, replay_window
@@ -505,8 +505,3 @@ def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -
     """Keeps with the candidate that it was judged."""
     ModelStore(run).annotate(candidate, gate={"passes": passes, "reason": reason})
     write_card(run, candidate)
-
-
-def retract_model(run: RunDirectory, model: str, reason: str, *, by: str) -> int:
-    """Takes the games of a model out of what is learned from; how many."""
-    return retract(run, model=model, reason=reason, by=by).games

@@ -19,6 +19,7 @@ from ringrift.rules import config_info
 from ringrift.selfplay import derive_seed
 from ringrift.store import ModelInfo, ModelStore
 from ringrift.store.models import Promotion
+from ringrift.store.provenance import retract
 
 DAY_SECONDS = 86400.0
 PREFIX = "check/"
@@ -121,7 +122,7 @@ def _note(ctx: Context, entry: Promotion) -> None:
     model, reason = str(entry.evidence["rolled_back_from"]), str(entry.evidence.get("reason", "by hand"))
     automatic, games = "regression" in entry.evidence, 0
     if automatic:
-        games = stages.retract_model(ctx.run, model, f"{model} was rolled back: {reason}", by="regression")
+        games = retract(ctx.run, model=model, reason=f"{model} was rolled back: {reason}", by="regression").games
     told = ModelRolledBack(
         config=entry.config, model=model, to=entry.model, reason=reason, automatic=automatic, retracted=games
     )
