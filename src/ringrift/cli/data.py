@@ -27,9 +27,14 @@ Into = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and judge everything, store nothing.")]
 
 
-@data_app.command("ls")
+@data_app.command("ls", epilog="ringrift data ls runs ssh://me@node7/data")
 def data_ls(
-    places: Annotated[list[Path], typer.Argument(metavar="PLACE…", help="Runs, databases, or directories of them.")],
+    places: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PLACE…", help="Runs, databases, or directories of them; ssh://user@host/path elsewhere."
+        ),
+    ],
     json: Json = False,
 ) -> None:
     """Every store under some places: games, plies, samples, quality and age of each config."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ringrift.errors import DataError, RingRiftError
+from ringrift.errors import DataError, NodeUnreachable, RingRiftError
 from ringrift.store.earlier import EarlierDatabase, Refused, kind_of, line_chunks, read_line, unpacked
 from ringrift.store.games import GameStore
 from ringrift.store.importing import is_source
+from ringrift.store.remote import SCHEME, ask
 from ringrift.store.run import RunDirectory
 
 
@@ -48,12 +50,17 @@ class Unreadable:
     reason: str
 
 
-def find(places: Iterable[Path]) -> Iterator[Found | Unreadable]:
-    """What is there, place by place; a run of which nothing is stored has no row.
+def find(places: Iterable[Path | str]) -> Iterator[Found | Unreadable]:
+    """What is there, place by place, `ssh://user@host/path` on other machines; a run of which nothing is stored has no
+    row.
 
     Raises `DataError` for a place that does not exist, or that holds nothing of the kind.
     """
-    for place in places:
+    for named in places:
+        if str(named).startswith(SCHEME):
+            yield from _far(str(named))
+            continue
+        place = Path(named)
         if not place.exists():
             raise DataError(f"{place} does not exist: give run directories, databases, or directories of them")
         stores = list(_stores(place))
@@ -68,6 +75,17 @@ def find(places: Iterable[Path]) -> Iterator[Found | Unreadable]:
                 yield from _run(store) if store.is_dir() else _file(store)
             except RingRiftError as error:
                 yield Unreadable(str(store), str(error))
+
+
+def _far(place: str) -> Iterator[Found | Unreadable]:
+    host = place.removesuffix(urlsplit(place).path)
+    try:
+        found = ask(place)
+    except NodeUnreachable as error:
+        yield Unreadable(place, str(error))
+        return
+    yield from (Found(**row | {"place": host + row["place"]}) for row in found["rows"])
+    yield from (Unreadable(host + path, f"{host}{path}: {reason}") for path, reason in found["unreadable"])
 
 
 def _stores(place: Path) -> Iterator[Path]:
