@@ -431,6 +431,30 @@ def test_merge_takes_each_game_once(run: RunDirectory, tmp_path: Path) -> None:
             merge(run, [run])
 
 
+def test_a_killed_merge_goes_on(run: RunDirectory, tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "other") as other:
+        contents = [Record.from_game(game, seed=7, players=("x", "y")).to_bytes() for game in few(6)]
+        GameStore(other).add_many([(content, f"w{n}") for n, content in enumerate(contents)], Provenance("somebody"))
+    code = """
+import os, signal, sys
+from ringrift.store import RunDirectory, merge
+merge.PAGE = 2
+def dying(done, total):
+    if done == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+with RunDirectory.open(sys.argv[1]) as target, RunDirectory.open(sys.argv[2]) as other:
+    merge.merge(target, [other], progress=dying)
+"""
+    command = [sys.executable, "-c", code, str(run.path), str(tmp_path / "other")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert GameStore(run).counts()[0].games == 4
+    with RunDirectory.open(tmp_path / "other") as other:
+        (report,) = merge(run, [other])
+    assert (report.games, report.merged, report.known) == (6, 2, 4)
+    assert GameStore(run).counts()[0].games == 6
+    assert GameStore(run).about(1)["worker"] == "somebody", "who made it comes along"
+
+
 def test_a_game_that_does_not_replay_is_not_merged(run: RunDirectory, tmp_path: Path) -> None:
     good, bad = (Record.from_game(game, seed=7, players=("x", "y")) for game in few(2))
     bad = replace(bad, final_hash="0" * 16)
