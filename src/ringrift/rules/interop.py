@@ -61,18 +61,26 @@ def plain(name: str) -> str:
 
 def cell(given: object) -> str:
     """A cell as text, from an object with x and y, a pair, or text. Raises InvalidNotation."""
+    x, y = _pair(given)
+    return f"{x},{y}"
+
+
+def _pair(given: object) -> tuple[int, int]:
+    if type(given) is dict:  # quicker than the patterns, and regions have many cells
+        x, y = given.get("x"), given.get("y")
+        if type(x) is int and type(y) is int:
+            return x, y
     match given:
-        case {"x": int(x), "y": int(y)} | [int(x), int(y), *_]:
-            return f"{x},{y}"
+        case [int(x), int(y), *_]:
+            return x, y
         case str() if found := _CELL.match(given):
-            return found[0]
+            return int(found[1]), int(found[2])
     raise InvalidNotation(f"{given!r} is not a cell: it has an x and a y")
 
 
 def cells(given: Sequence[object]) -> str:
     """A list of cells, as our texts have it."""
-    pairs = sorted(tuple(map(int, cell(one).split(","))) for one in given)
-    return " ".join(f"{x},{y}" for x, y in pairs)
+    return " ".join(f"{x},{y}" for x, y in sorted(map(_pair, given)))
 
 
 def wire_meanings(move: Mapping[str, Any], playable: Sequence[str]) -> list[str]:
