@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from trees import HashEvaluator
 
+from ringrift.encoding import encode, policy_addresses
 from ringrift.evaluators import UniformEvaluator
 from ringrift.rules import Game
 from ringrift.search import FinishedGame, GumbelSettings, SearchEconomy, SelfplayPool, TreeMemory
@@ -98,6 +99,25 @@ def test_overlapped_games_are_the_same_games(hashed: Maker) -> None:
     both = play(hashed("hex8_2p"), begin, slots=4, temperatures=[1.0] * 3, overlap=True)
     assert [game.moves.tobytes() for game in plain] == [game.moves.tobytes() for game in both]
     assert [game.policy.tobytes() for game in plain] == [game.policy.tobytes() for game in both]
+
+
+def test_surprise_is_the_divergence_of_the_policy_from_the_prior(hashed: Maker) -> None:
+    evaluator = hashed("square8_3p")
+    (start,) = starts("square8_3p", 1)
+    (done,) = play(evaluator, [start], slots=1)
+    assert (done.surprise.dtype, done.surprise.shape) == (np.float16, done.ply.shape)
+    game, expected = start.copy(), []
+    for ply, move in enumerate(done.moves.tolist()):
+        if ply in done.ply:
+            first, last = done.offsets[len(expected) : len(expected) + 2]
+            logits = np.append(evaluator.evaluate(*encode([game]))[0][0], 0.0)[policy_addresses(game)].sum(1)
+            prior = np.exp(logits - logits.max(), dtype=np.float64)
+            target = done.policy[first:last].astype(np.float64)
+            kept = target > 0
+            expected.append((target[kept] * np.log(target[kept] / (prior / prior.sum())[kept])).sum())
+        game._push(move)
+    assert done.surprise == pytest.approx(np.array(expected), abs=0.02)
+    assert done.surprise.max() > 0.5
 
 
 def test_games_added_while_others_end_are_played_too(hashed: Maker) -> None:

@@ -13,8 +13,8 @@ import pytest
 from sample_oracle import finished
 
 from ringrift.errors import DataError
-from ringrift.store import GameStore, RunDirectory
-from ringrift.store.samples import export
+from ringrift.store import GameStore, RunDirectory, samples
+from ringrift.store.samples import drop_shard, export, shards
 from ringrift.store.validate import validate
 from ringrift.store.window import Played, ReplayWindow, WindowSettings, replay_window, weigh
 
@@ -118,6 +118,41 @@ def test_the_gate_of_staleness_says_what_it_found(run: RunDirectory) -> None:
     ):
         replay_window(run, CONFIG, settings)
     assert replay_window(run, CONFIG, replace(settings, new_samples=20)).samples == found.samples
+
+
+def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = shards(run)
+
+    def retract(retraction: int | None) -> None:
+        drop_shard(run, shards(run)[0].id)
+        with run.database.transaction() as connection:
+            connection.execute("UPDATE games SET retraction = ? WHERE id = 2", [retraction])
+        export(run, CONFIG)
+
+    with run.database.transaction() as connection:
+        connection.execute("INSERT INTO retractions (id, at, by, what, reason) VALUES (1, 0, 'a', '{}', 'bad')")
+    retract(1)
+    assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 3]
+    monkeypatch.setattr(samples, "make_samples", None)  # nothing is made again
+    retract(None)
+    assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 2, 3]
+    assert shards(run)[0].blob == first.blob
+
+
+def test_a_damaged_shard_of_the_cache_is_made_again(run: RunDirectory) -> None:
+    (first,) = shards(run)
+    path = run.fabric.blobs.path(first.blob)
+    good = path.read_bytes()
+    for bad in (good[:-9], None):
+        drop_shard(run, shards(run)[0].id)
+        path.unlink()
+        if bad:
+            path.write_bytes(bad)
+        export(run, CONFIG)
+        assert shards(run)[0].blob == first.blob
+        assert path.read_bytes() == good
 
 
 @pytest.mark.parametrize(
