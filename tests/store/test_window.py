@@ -14,6 +14,7 @@ from sample_oracle import finished
 
 from ringrift.errors import DataError
 from ringrift.store import GameStore, RunDirectory, samples
+from ringrift.store.provenance import retract, undo_retraction
 from ringrift.store.samples import drop_shard, export, shards
 from ringrift.store.validate import validate
 from ringrift.store.window import Played, ReplayWindow, WindowSettings, replay_window, weigh
@@ -124,19 +125,13 @@ def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (first,) = shards(run)
-
-    def retract(retraction: int | None) -> None:
-        drop_shard(run, shards(run)[0].id)
-        with run.database.transaction() as connection:
-            connection.execute("UPDATE games SET retraction = ? WHERE id = 2", [retraction])
-        export(run, CONFIG)
-
-    with run.database.transaction() as connection:
-        connection.execute("INSERT INTO retractions (id, at, by, what, reason) VALUES (1, 0, 'a', '{}', 'bad')")
-    retract(1)
+    taken = retract(run, games=[2], reason="bad")
+    export(run, CONFIG)
     assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 3]
     monkeypatch.setattr(samples, "make_samples", None)  # nothing is made again
-    retract(None)
+    undo_retraction(run, taken.id)
+    drop_shard(run, shards(run)[0].id)
+    export(run, CONFIG)
     assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 2, 3]
     assert shards(run)[0].blob == first.blob
 
