@@ -56,14 +56,15 @@ def gate_table(histories: int) -> None:
         centre = elo_of_share(GateSettings().gates[hurdle.name]) if hurdle.name in GateSettings().gates else 0.0
         for away in (-100, -50, 0, 25, 50, 100, 300):
             rng, budget = np.random.default_rng(1), hurdle.games // len(ROWS)
-            wins = drawn(centre + away, (histories, budget), rng)
+            many = max(1, histories * 200 // max(200, budget))
+            wins = drawn(centre + away, (many, budget), rng)
             counts = np.eye(len(ROWS) + 1)[wins].cumsum(1)
             ends = [expected_score(end, ROWS) for end in (hurdle.lo, hurdle.hi)]
             ratio = log_likelihood_ratio(counts, *ends)
             over = np.abs(ratio) >= np.log((1 - hurdle.beta) / hurdle.alpha)
             last = np.where(over.any(1), over.argmax(1), budget - 1)
-            score = wins.cumsum(1)[np.arange(histories), last] / ((last + 1) * len(ROWS))
-            passed = np.where(over.any(1), ratio[np.arange(histories), last] > 0, score >= hurdle.least)
+            score = wins.cumsum(1)[np.arange(many), last] / ((last + 1) * len(ROWS))
+            passed = np.where(over.any(1), ratio[np.arange(many), last] > 0, score >= hurdle.least)
             games = (last + 1).mean() * len(ROWS)
             print(f"| {name} | {centre + away:+.0f} | {passed.mean():.1%} | {games:.0f} |", flush=True)
 

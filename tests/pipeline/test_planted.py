@@ -18,6 +18,8 @@ def test_each_planted_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     import planted
 
+    monkeypatch.setattr(planted, "GAMES", 120)
+    monkeypatch.setattr(planted, "STEPS", 200)
     with RunDirectory.create(tmp_path / "run") as run:
         good = planted.good_model(run)
         for name, plant in planted.PLANTED.items():
