@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from stored import finished
 
 from ringrift.clock import VirtualClock
 from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings
@@ -18,7 +19,8 @@ from ringrift.pipeline.service import Context
 from ringrift.pipeline.services import regression
 from ringrift.pipeline.standing import standing
 from ringrift.pipeline.supervisor import tick
-from ringrift.store import ModelStore, RunDirectory
+from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.provenance import Provenance, retractions
 
 CONFIG = "square8_2p"
 RECIPE = replace(smoke(Recipe()), gate=GateSettings(gates={"heuristic": 0.6}), regression=RegressionSettings(minutes=5))
@@ -88,25 +90,27 @@ def test_checks_come_from_time_to_time_with_other_openings(ctx: Context) -> None
     assert list(ctx.bus.read(RegressionDetected, CONFIG)) == []
 
 
-def test_a_much_worse_model_is_rolled_back_at_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    marked: list[str] = []
+def played(ctx: Context, *models: str) -> None:
+    """A stored game of each of these models."""
+    for seed, name in enumerate(models):
+        GameStore(ctx.run).add(finished(seed).to_bytes(), f"game/{seed}", Provenance("elsewhere", model=name))
 
-    def retract(_run: RunDirectory, model: str, _reason: str, *, by: str) -> int:
-        marked.append(f"{model} by {by}")
-        return 7
 
-    monkeypatch.setattr(stages, "retract_model", retract)
+def test_a_much_worse_model_is_rolled_back_at_once(ctx: Context) -> None:
     one, two = promoted(ctx, "one", "two")
     child = model(ctx, "child", two)
+    played(ctx, one, two, two)
     assert [job.payload["b"] for job in checks(ctx)] == [one]
     play(ctx, 0.0)
     put = checks(ctx)
     store = ModelStore(ctx.run)
-    assert store.promoted(CONFIG) == one and marked == [f"{two} by regression"]
+    assert store.promoted(CONFIG) == one
     (found,) = [entry.event for entry in ctx.bus.read(RegressionDetected, CONFIG)]
     assert (found.grade, found.opponent, found.games) == ("critical", one, 40)
     (back,) = [entry.event for entry in ctx.bus.read(ModelRolledBack, CONFIG)]
-    assert (back.model, back.to, back.automatic, back.retracted) == (two, one, True, 7)
+    assert (back.model, back.to, back.automatic, back.retracted) == (two, one, True, 2)
+    (marked,) = retractions(ctx.run)
+    assert (marked.by, marked.games, marked.what) == ("regression", 2, {"model": two})
     evidence: Any = store.history(CONFIG)[-1].evidence
     assert evidence["rolled_back_from"] == two and evidence["regression"]["grade"] == "critical"
     assert [job.payload["a"] for job in put] == [one]  # which is watched in its turn
@@ -117,14 +121,14 @@ def test_a_much_worse_model_is_rolled_back_at_once(ctx: Context, monkeypatch: py
     assert stages.sound_model(ctx.run, store.show(model(ctx, "grandchild", child))).id == one
 
 
-def test_a_loop_killed_in_a_rollback_says_it_later(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "retract_model", lambda run, model, reason, by: 7)
+def test_a_loop_killed_in_a_rollback_says_it_later(ctx: Context) -> None:
     one, two = promoted(ctx, "one", "two")
+    played(ctx, two)
     evidence = {"reason": "lost", "regression": {}}
     ModelStore(ctx.run).rollback(CONFIG, evidence=evidence)
     checks(ctx)
     (told,) = [entry.event for entry in ctx.bus.read(ModelRolledBack, CONFIG)]
-    assert (told.model, told.to, told.reason, told.retracted) == (two, one, "lost", 7)
+    assert (told.model, told.to, told.reason, told.retracted) == (two, one, "lost", 1)
     ModelStore(ctx.run).promote(two, over=one)
     ModelStore(ctx.run).rollback(CONFIG)
     checks(ctx)

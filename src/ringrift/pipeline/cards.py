@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ringrift.errors import DataError
 from ringrift.evaluators import read_metadata
 from ringrift.fabric.files import make_directory, write_atomically
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
@@ -42,8 +43,12 @@ def _lines(run: RunDirectory, model: ModelInfo, store: ModelStore) -> Iterator[s
     yield "| fact | |"
     yield "|---|---|"
     yield f"| made | {_date(model.added)} |"
-    if not model.pruned:
-        known = read_metadata(run.fabric.blobs.path(model.checkpoint))
+    try:
+        known = None if model.pruned else read_metadata(run.fabric.blobs.path(model.checkpoint))
+    except DataError as error:  # a card is no reason to stop a match or a verdict
+        yield f"| checkpoint | damaged: {error} |"
+        known = None
+    if known:
         yield f"| architecture | {known.architecture} |"
         yield f"| encoding, code | {known.encoding_hash}, {known.code_version} |"
         yield f"| steps and samples of all ancestors | {known.steps:,}, {known.samples:,} |"
