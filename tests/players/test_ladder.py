@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ringrift.encoding import ENCODING_HASH
 from ringrift.errors import DataError, RulesError
-from ringrift.players import PLAYERS, Limit
+from ringrift.evaluators import OnnxEvaluator, shipped
+from ringrift.nets import export_onnx, initial_checkpoint, random_positions
+from ringrift.players import PLAYERS, Limit, choose
 from ringrift.players.ladder import CEILING, LEVELS, PLANNED, choose_level, cost, ladder
 from ringrift.rules import CONFIGS
 from ringrift.search.bench import middle_positions
@@ -48,6 +52,39 @@ def test_levels_get_harder() -> None:
         budgets = [row.limit.simulations for row in rows if row.limit.simulations]
         assert budgets == sorted(set(budgets))
         assert all(row.limit.seconds == PLANNED < CEILING for row in rows[4:8])
+
+
+def test_the_network_that_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = initial_checkpoint("nano", "hex8_3p", 1)
+    onnx, _ = export_onnx(checkpoint, random_positions("hex8_3p", 8), precision="float32")
+    (tmp_path / "hex8_3p.onnx").write_bytes(onnx)
+    (tmp_path / "hex8_3p.safetensors").write_bytes(checkpoint)
+    monkeypatch.setattr(shipped, "NETWORKS", tmp_path)
+    name = f"m-{hashlib.sha256(checkpoint).hexdigest()[:12]}"
+    assert shipped.shipped_network("hex8_3p") == (name, tmp_path / "hex8_3p.onnx")
+    assert choose("policy:shipped", "hex8_3p").name == f"policy:{name}"
+    found = choose_level("hex8_3p", 8)
+    assert found.choice.name == name
+    assert found.choice.limit == ladder("hex8_3p")[7].limit
+    assert str(found.fallback).startswith(
+        f"{name}, which comes with the package, plays level 8 instead of best: no run"
+    )
+    (game,) = middle_positions("hex8_3p", 1)
+    assert found.choice.make().play(game, rng=np.random.default_rng(1)).move in game.playable_moves()
+    with pytest.raises(DataError, match="no network of hex8_2p comes with the package, which has those of hex8_3p"):
+        choose("shipped", "hex8_2p")
+    monkeypatch.setattr(shipped, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="need onnxruntime"):
+        choose("shipped", "hex8_3p")
+
+
+@pytest.mark.parametrize("config", shipped.shipped_configs())
+def test_shipped_networks_are_small_and_of_this_encoding(config: str) -> None:
+    onnx, checkpoint = (shipped.NETWORKS / f"{config}{suffix}" for suffix in (".onnx", ".safetensors"))
+    metadata = OnnxEvaluator(onnx).metadata
+    assert (metadata.config, metadata.encoding_hash) == (config, ENCODING_HASH)
+    assert metadata.checkpoint == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert max(onnx.stat().st_size, checkpoint.stat().st_size) <= 2_000_000
 
 
 def test_a_run_without_a_promoted_network() -> None:

@@ -1,6 +1,7 @@
 """The difficulty ladder: for each config ten levels, each a player, a budget and a share of random decisions.
 
-A level whose network is missing is played by its fallback, and the answer says so.
+A level whose network is missing is played with the one that comes with the package, or by its fallback, and the answer
+says so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from ringrift.errors import DataError, RulesError
 from ringrift.players.player import Limit
-from ringrift.players.table import PlayerChoice, choose
+from ringrift.players.table import SHIPPED, PlayerChoice, choose
 from ringrift.rules import Game, config_info
 from ringrift.search import GumbelSettings
 
@@ -83,7 +84,8 @@ class LadderChoice:
 
 
 def choose_level(config: str, level: int, models: Callable[[str], tuple[str, Path]] | None = None) -> LadderChoice:
-    """The player of a level; `models` finds the promoted network by the name `best`, and may raise `DataError`.
+    """The player of a level; `models` finds the promoted network by the name `best`, and may raise `DataError`: then
+    the network that comes with the package takes its place, or the level's fallback.
 
     Raises `RulesError` for an unknown config or level.
     """
@@ -99,8 +101,12 @@ def choose_level(config: str, level: int, models: Callable[[str], tuple[str, Pat
                 raise DataError(f"no run is given that could have a network of {config}")
             choice = choose(row.player, config, SEARCH, models, row.limit)
         except DataError as error:
-            why = f"{row.fallback} plays level {level} instead of {row.player}: {error}"
-            choice = choose(row.fallback, config, limit=row.fallback_limit)
+            try:
+                choice = choose(row.player.replace("best", SHIPPED), config, SEARCH, limit=row.limit)
+                instead = f"{choice.name}, which comes with the package,"
+            except DataError:
+                choice, instead = choose(row.fallback, config, limit=row.fallback_limit), row.fallback
+            why = f"{instead} plays level {level} instead of {row.player}: {error}"
     return LadderChoice(level, replace(choice, randomness=row.randomness), why)
 
 

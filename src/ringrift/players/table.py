@@ -1,6 +1,7 @@
 """The players that have a name: a search over an evaluator. A new player is a new row here (`examples/new_player.py`).
 
 A name is a row of PLAYERS; a model, which is searched with by the row `gumbel`; `ROW:MODEL`; or `mixed:NAME,NAME,…`.
+The model `shipped` is the one that comes with the package.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from ringrift.errors import RulesError, unknown
 from ringrift.evaluators import Evaluator, HeuristicEvaluator, make_evaluator
+from ringrift.evaluators.shipped import shipped_network
 from ringrift.players.player import (
     HeuristicPlayer,
     Limit,
@@ -28,6 +30,8 @@ from ringrift.search import GumbelSettings, MinimaxSettings, PuctSettings
 
 #: Names that stand for a network: the run says which.
 MODEL_NAMES = ("best", "initial")
+#: Stands for the network of the config that comes with the package.
+SHIPPED = "shipped"
 #: Whom `mixed` draws from unless it is told.
 MIXTURE = ("random", "heuristic", "gumbel")
 
@@ -152,7 +156,8 @@ def choose(
     """The player called `name`; `models` finds the id and the ONNX file of a model's name.
 
     `search` replaces the settings of a row of its kind; a row of another kind takes its simulations. Raises
-    `RulesError` for an unknown config, a row that cannot play it, and an unknown name where there are no `models`.
+    `RulesError` for an unknown config, a row that cannot play it, and an unknown name where there are no `models`;
+    `DataError` where no network of the config comes with the package.
     """
     seats = config_info(config).players
     row_name, _, rest = name.partition(":")
@@ -170,10 +175,13 @@ def choose(
         return PlayerChoice(name, config, row_name, settings, limit=limit)
     if not row.evaluator:
         raise RulesError(f"{row_name} has no network: {name!r} is no player")
-    if models is None:
+    if rest == SHIPPED:
+        model, network = shipped_network(config)
+    elif models is None:
         hint = ": models are found in a run directory" if rest in MODEL_NAMES or rest.startswith("m-") else ""
-        raise RulesError(unknown("player", rest, PLAYERS) + hint)
-    model, network = models(rest)
+        raise RulesError(unknown("player", rest, [*PLAYERS, SHIPPED]) + hint)
+    else:
+        model, network = models(rest)
     shown = model if row_name == "gumbel" else f"{row_name}:{model}"
     return PlayerChoice(shown, config, row_name, settings, network, limit)
 
