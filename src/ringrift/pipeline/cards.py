@@ -58,8 +58,8 @@ def _lines(run: RunDirectory, model: ModelInfo, store: ModelStore) -> Iterator[s
     yield from _rows(metrics, DATA)
     yield from _rows(metrics, LOSSES)
     if export := metrics.get("export"):
-        error = f"policy KL {export['policy_kl']:.2g}, value error {export['value_error']:.2g}"
-        yield f"| exported as | {export['precision']}: {error} |"
+        found = f"policy KL {export['policy_kl']:.2g}, value error {export['value_error']:.2g}"
+        yield f"| exported as | {export['precision']}: {found} |"
     matches = {name: one for name, one in metrics.items() if name.startswith("match/")}
     if matches:
         yield ""
