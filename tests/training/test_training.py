@@ -63,7 +63,7 @@ def test_killed_run_ends_at_the_same_checkpoint(shards, tmp_path):
     def kill(progress):
         raise Killed
 
-    with pytest.raises(Killed):  # the state of every step is saved; progress is shown first at about the end
+    with pytest.raises(Killed):  # the state of every step is saved before it is shown
         train(shards, "square8_2p", FAST, steps=12, seed=1, state_path=state, progress=kill)
     assert torch.load(state, weights_only=True)["step"] > 0
     seen = []

@@ -175,12 +175,12 @@ def train(
             figures = dict(zip(("loss", "policy_loss", "value_loss"), mean.tolist(), strict=True))
             figures |= {"held_out": learner.held_out} if checked and learner.held_out is not None else {}
             tracker.log(step, figures | {"learning_rate": rate, "samples_per_s": speed})
-        if now - shown >= 0.2 or step == steps:
-            progress(TrainProgress(step, steps, total, policy, value, speed, learner.held_out))
-            shown = now
         if now - saved >= settings.save_every_s and step < steps:
             save_state()
             saved = now
+        if now - shown >= 0.2 or step == steps:
+            progress(TrainProgress(step, steps, total, policy, value, speed, learner.held_out))
+            shown = now
 
     checkpoints = distributed.once(lambda: learner.checkpoints(streams, size, parent_hash, seed))
     digests = {config: hashlib.sha256(one).hexdigest() for config, one in checkpoints.items()}
