@@ -56,13 +56,13 @@ def test_the_table_of_services_is_whole() -> None:
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     recipes = {CONFIG: Recipe()}
     plans = dict(dry_run(tmp_path / "new", recipes))
-    assert plans["selfplay"][0].what == f"let heuristic play 8 games of {CONFIG} (batch 1)"
+    assert plans["selfplay"][0].what == f"let paranoid play 8 games of {CONFIG} (batch 1)"
     assert "0 self-play jobs are open" in plans["selfplay"][0].why
     assert not list(tmp_path.iterdir())
     RunDirectory.create(tmp_path / "old").close()
     before = tree(tmp_path)
     done = CliRunner().invoke(app, ["loop", "--run", str(tmp_path / "old"), "--dry-run"])
-    assert "selfplay: would let heuristic play 8 games" in done.stdout and "because 0 self-play jobs" in done.stdout
+    assert "selfplay: would let paranoid play 8 games" in done.stdout and "because 0 self-play jobs" in done.stdout
     assert tree(tmp_path) == before
     done = CliRunner().invoke(app, ["loop", "--run", str(tmp_path / "new"), "--dry-run", "--json"])
     assert json.loads(done.stdout)["train"] == []
