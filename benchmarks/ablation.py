@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from ringrift.training.mixture import hold_out
 CONFIG = "square8_2p"
 SIMULATIONS = 16
 HELD_OUT = 0.1
+STRETCHES = 9
 EVERYTHING = WindowSettings(least=10_000_000)
 HERE = PlaySettings(processes=1)
 BASE = TrainSettings(architecture="tiny", threads=1, held_out=HELD_OUT, check_every=1 << 30)
@@ -145,10 +145,11 @@ def copied(run: RunDirectory, plain: RunDirectory) -> int:
 def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argparse.Namespace, kept: Kept) -> None:
     """Trains and judges every arm, seed by seed, so that an interrupted run has something of each."""
     windows = {flag: replay_window(run if flag else plain, CONFIG, EVERYTHING)
-               for flag in {ARMS[name].symmetries for name in arms}}  # fmt: skip
+               for flag in {True} | {ARMS[name].symmetries for name in arms}}  # fmt: skip
     held = SampleStream(hold_out(windows[True], HELD_OUT)[1], CONFIG, 0).fixed(8192)
     for name in arms:
-        kept(f"step of {name}", step_cost, name, windows[ARMS[name].symmetries])
+        base = kept.results["step of base"]["value"] if name != "base" else 0.0
+        kept(f"step of {name}", step_cost, name, windows, base)
     for seed in range(given.seeds):
         for name in arms:
             arm, steps = ARMS[name], max(1, round(given.seconds / kept.results[f"step of {name}"]["value"]))
@@ -162,18 +163,26 @@ def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argp
             kept(f"{control}/{given.seconds:g}s/{seed}/match", contest, run, player, base, given.pairs, seed)
 
 
-def step_cost(name: str, window: ReplayWindow) -> float:
-    """CPU seconds of a step: the median of five stretches of ten steps."""
+def step_cost(name: str, windows: dict[bool, ReplayWindow], base: float) -> float:
+    """CPU seconds of a step: that of the base arm, times the median ratio of neighbouring stretches of both, since
+    what else the machine does changes the cost of everything. Of the base arm itself, the least of its stretches."""
+    stretches = {one: stretch(one, windows[ARMS[one].symmetries]) for one in ("base", name)}
+    spent = [{one: next(stretches[one]) for one in stretches} for _ in range(STRETCHES)]
+    return base * statistics.median(s[name] / s["base"] for s in spent) if base else min(s["base"] for s in spent)
+
+
+def stretch(name: str, window: ReplayWindow) -> Iterator[float]:
+    """CPU seconds per step of one stretch of ten after another."""
     settings = replace(BASE, **ARMS[name].change)
     learner = fit.Learner(fit.initial_checkpoint(settings.architecture, CONFIG), CONFIG, settings)
-    batches = SampleStream(window, CONFIG, 0).batches(settings.batch_size, 0, 55)
-    spent: list[float] = []
-    for number, batch in enumerate(batches):
-        if number >= 5 and number % 10 == 5:
-            spent.append(time.process_time())
-        learner.learn(CONFIG, batch, 1e-3, 100)
-    spent.append(time.process_time())
-    return statistics.median(b - a for a, b in pairwise(spent)) / 10
+    batches = SampleStream(window, CONFIG, 0).batches(settings.batch_size, 0, 10 * STRETCHES + 5)
+    for _ in range(5):
+        learner.learn(CONFIG, next(batches), 1e-3, 100)
+    while True:
+        began = time.process_time()
+        for _ in range(10):
+            learner.learn(CONFIG, next(batches), 1e-3, 100)
+        yield (time.process_time() - began) / 10
 
 
 def trained(run: RunDirectory, arm: Arm, window: ReplayWindow, steps: int, seed: int, held: Batch) -> dict[str, Any]:
