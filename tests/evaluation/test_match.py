@@ -15,6 +15,9 @@ from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
 from ringrift.evaluation import MatchResult, MatchSettings, Plan, match
 from ringrift.evaluation.kept import read_matches
 from ringrift.evaluation.match import SEATINGS
+from ringrift.evaluation.ratings import read_pool
+from ringrift.evaluation.statistics import elo
+from ringrift.pipeline.settings import Recipe
 from ringrift.players import Limit, choose
 from ringrift.rules import CONFIGS, config_info
 from ringrift.search import GumbelSettings
@@ -30,6 +33,32 @@ def test_seatings_are_rotations_and_mirrors(seats: int) -> None:
     assert {row[1:] + row[:1] for row in rows} == set(rows)
     for one, other in zip(rows[::2], rows[1::2], strict=True):
         assert tuple(1 - player for player in one) == other
+
+
+def test_alone_against_all_others(tmp_path: Path) -> None:
+    a, b = choose("heuristic", "square8_4p"), choose("random", "square8_4p")
+    settings = MatchSettings(games=10, alone=True, play=HERE)
+    plan = Plan(a, b, settings, 5, None)
+    assert plan.rows == ((0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 1, 0))
+    result = match(a, b, settings, seed=5, save=tmp_path / "alone.jsonl")
+    assert (result.games, result.openings, len(result.pentanomial)) == (12, 3, 5)
+    assert result.score > 0.6, "three random seats do not share the games evenly with it"
+    kept = read_matches([tmp_path / "alone.jsonl"])[0][1]
+    assert {game.seats.count(0) for game in kept.values()} == {1}
+    config, games = read_pool([tmp_path / "alone.jsonl"])
+    assert (config, len(games)) == ("square8_4p", 12)
+
+
+def test_an_even_share_alone_is_no_difference_in_elo() -> None:
+    a, b = choose("random", "hex8_3p"), choose("heuristic", "hex8_3p")
+    rows = Plan(a, b, MatchSettings(games=3, alone=True), 1, None).rows
+    assert abs(elo(1 / 3, rows)) <= 0.1
+    assert elo(0.5, rows) > 100
+
+
+def test_the_loops_matches_are_not_alone() -> None:
+    with pytest.raises(ValueError, match="ringrift match --alone"):
+        Recipe(match=MatchSettings(alone=True))
 
 
 def test_both_sides_get_the_same_openings() -> None:

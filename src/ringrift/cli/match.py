@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ def match(
     sprt: Annotated[
         str | None, typer.Option(metavar="LO,HI", help="Stop when it is clear whether A is better by LO or by HI Elo.")
     ] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="A on one seat, each in turn, B on all others.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep every game as it ends; the same command goes on from it.")
     ] = None,
@@ -45,6 +47,7 @@ def match(
     \b
     ringrift match heuristic random --games 200
     ringrift match best heuristic --run runs/hex8_3p -c hex8_3p --simulations 64 --save best.jsonl
+    ringrift match best heuristic --run runs/hex8_3p -c hex8_3p --alone --games 200
     ringrift match m-20 m-19 --run runs/square8_2p --sprt 0,20 --games 4000 --seconds 0.05 --save m-20.jsonl
     """
     from ringrift.pipeline import stages
@@ -62,8 +65,8 @@ def match(
         if run is not None or not {a, b} <= set(PLAYERS):
             opened = stack.enter_context(RunDirectory.open(directory_of(run, config, given)))
         result = stages.match_stage(
-            opened, config, a, b, given.match, seed=given.loop.seed, save=save, show=bars,
-            planned=lambda plan: bars.console.print(plan.sentence()),
+            opened, config, a, b, dataclasses.replace(given.match, alone=alone), seed=given.loop.seed, save=save,
+            show=bars, planned=lambda plan: bars.console.print(plan.sentence()),
         )  # fmt: skip
     if json:
         print_json(result.to_dict())

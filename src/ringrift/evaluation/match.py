@@ -35,6 +35,16 @@ SEATINGS = {
     3: ((0, 1, 1), (1, 0, 0), (1, 0, 1), (0, 1, 0), (1, 1, 0), (0, 0, 1)),
     4: ((0, 1, 0, 1), (1, 0, 1, 0), (0, 0, 1, 1), (1, 1, 0, 0), (0, 1, 1, 0), (1, 0, 0, 1)),
 }
+
+
+def seatings(config: str, *, alone: bool = False) -> tuple[tuple[int, ...], ...]:
+    """The games of an opening: who sits where. With `alone`, A has one seat in each."""
+    players = config_info(config).players
+    if not alone:
+        return SEATINGS[players]
+    return tuple(tuple(int(seat != own) for seat in range(players)) for own in range(players))
+
+
 #: A match gives up replacing openings after so many times its number.
 PATIENCE = 3
 
@@ -53,7 +63,7 @@ class MatchResult:
     games: int
     """That count."""
     score: float
-    """Share of the games that A's seats won; 0.5 for equal players."""
+    """Share of the games that A's seats won; 0.5 for equal players, 1 / seats where A sat alone."""
     interval: tuple[float, float]
     """Of the score; see `score_interval`."""
     elo: float
@@ -120,12 +130,12 @@ def player_label(choice: PlayerChoice) -> str:
 
 def openings_needed(config: str, settings: MatchSettings) -> int:
     """How many openings a match has, or at most so many of a test: `settings.games`, rounded up to whole openings."""
-    return math.ceil(settings.games / len(SEATINGS[config_info(config).players]))
+    return math.ceil(settings.games / len(seatings(config, alone=settings.alone)))
 
 
 def planned_games(config: str, settings: MatchSettings) -> int:
     """The games of a match, or at most so many of a test."""
-    return openings_needed(config, settings) * len(SEATINGS[config_info(config).players])
+    return openings_needed(config, settings) * len(seatings(config, alone=settings.alone))
 
 
 def openings_hash(openings: Iterable[Iterable[int]]) -> str:
@@ -143,7 +153,7 @@ class Plan:
         limit = Limit(seconds=settings.seconds) if settings.seconds else None
         self.players = tuple(replace(choice, limit=limit or choice.limit) for choice in (a, b))
         self.config, self.settings, self.seed, self.options = a.config, settings, seed, options
-        self.rows = SEATINGS[config_info(a.config).players]
+        self.rows = seatings(a.config, alone=settings.alone)
         self.wanted = openings_needed(a.config, settings)
         self.test: Sprt | None = None
         if settings.sprt:

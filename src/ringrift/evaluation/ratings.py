@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from ringrift.errors import DataError
 from ringrift.evaluation.kept import read_matches
-from ringrift.evaluation.match import SEATINGS
+from ringrift.evaluation.match import seatings
 from ringrift.fabric.files import written_atomically
 
 #: Standard deviation of the prior, in Elo.
@@ -120,7 +120,8 @@ def read_pool(paths: Iterable[Path]) -> tuple[str, list[Played]]:
                 names = tuple(str(header["players"][player]) for player in result.seats)
                 game = Played(names, result.ranks, f"{number}/{result.opening}")
                 groups.setdefault(result.opening, []).append(game)
-        whole = (group for group in groups.values() if len(group) == len(SEATINGS[len(group[0].players)]))
+        size = len(seatings(header["config"], alone=header["settings"].get("alone", False)))
+        whole = (group for group in groups.values() if len(group) == size)
         games += [game for group in whole for game in group]
     if len(configs) != 1 or not games:
         raise DataError(f"the files hold {len(games)} games of {', '.join(sorted(configs)) or 'no config'}: name files"

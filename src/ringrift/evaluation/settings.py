@@ -25,6 +25,9 @@ class MatchSettings:
     """Chance that the test finds the greater difference where the smaller one is true."""
     beta: float = 0.05
     """Chance that the test finds the smaller difference where the greater one is true."""
+    alone: bool = False
+    """A sits on one seat, on each in turn, and B on all others, so that equal players win a share of 1 / seats; by
+    `ringrift match --alone` only: the loop's matches give both as many seats."""
     search: GumbelSettings = field(default_factory=lambda: GumbelSettings(simulations=32, gumbel_scale=0.0))
     """The search of every player that has one: the same for both sides, and without noise."""
     opening_plies_min: int = 4

@@ -153,6 +153,10 @@ class Recipe:
     services: SupervisionSettings = field(default_factory=SupervisionSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
 
+    def __post_init__(self) -> None:
+        if self.match.alone:
+            raise ValueError("match.alone is for `ringrift match --alone`; the loop's matches give both as many seats")
+
 
 SMOKE_GAMES = 4
 SMOKE_STEPS = 40
