@@ -46,7 +46,7 @@ def test_the_drill_sees_what_it_looks_for(exported: Path) -> None:
         had = left(run)
     _look("train", "now", exported, had)
     with pytest.raises(Unsound, match="lost a game"):
-        _look("train", "now", exported, {**had, "games": {**had["games"], "other/000000": "0"}})  # type: ignore[dict-item]
+        _look("train", "now", exported, {**had, "games": {**had["games"], "other/000000": "0"}})
     with pytest.raises(Unsound, match="promoted"):
         _look("train", "now", exported, {**had, "promoted": [("m-0", None, "promote")]})
     shard = next((exported / "blobs").rglob("*.npz"))
