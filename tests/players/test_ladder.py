@@ -23,6 +23,12 @@ def network(name: str) -> tuple[str, Path]:
     return f"m-{name}", Path("x.onnx")
 
 
+@pytest.fixture
+def nothing_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "NETWORKS", tmp_path / "nothing")
+
+
+@pytest.mark.usefixtures("nothing_shipped")
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_level_has_a_player_without_a_network_and_says_so(config: str) -> None:
     (game,) = middle_positions(config, 1)
@@ -87,6 +93,7 @@ def test_shipped_networks_are_small_and_of_this_encoding(config: str) -> None:
     assert max(onnx.stat().st_size, checkpoint.stat().st_size) <= 2_000_000
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_a_run_without_a_promoted_network() -> None:
     def nothing(name: str) -> tuple[str, Path]:
         raise DataError("no model is promoted yet")
