@@ -13,7 +13,7 @@ from ringrift.encoding import ENCODING_HASH
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import OnnxEvaluator, shipped
 from ringrift.nets import export_onnx, initial_checkpoint, random_positions
-from ringrift.players import PLAYERS, Limit, choose
+from ringrift.players import PLAYERS, Limit, choose, needs_run
 from ringrift.players.ladder import CEILING, LEVELS, PLANNED, choose_level, cost, ladder
 from ringrift.rules import CONFIGS
 from ringrift.search.bench import middle_positions
@@ -77,6 +77,12 @@ def test_the_network_that_comes_with_the_package(tmp_path: Path, monkeypatch: py
     )
     (game,) = middle_positions("hex8_3p", 1)
     assert found.choice.make().play(game, rng=np.random.default_rng(1)).move in game.playable_moves()
+    asked = {"shipped": False, "policy:shipped": False, "heuristic": False, "mixed:random,shipped": False, "best": True}
+    assert {name: needs_run(name) for name in (*asked, "puct:m-12", "mixed:random,m-12")} == {
+        **asked,
+        "puct:m-12": True,
+        "mixed:random,m-12": True,
+    }
     with pytest.raises(DataError, match="no network of hex8_2p comes with the package, which has those of hex8_3p"):
         choose("shipped", "hex8_2p")
     monkeypatch.setattr(shipped, "find_spec", lambda name: None)

@@ -204,7 +204,7 @@ def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: 
     from ringrift.errors import SettingsError
     from ringrift.evaluators import HeuristicEvaluator
     from ringrift.pipeline.stages import choose_player
-    from ringrift.players import PLAYERS, PlayerChoice
+    from ringrift.players import PLAYERS, PlayerChoice, needs_run
     from ringrift.players.table import EVALUATORS
     from ringrift.store import RunDirectory
 
@@ -215,6 +215,8 @@ def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: 
             return EVALUATORS["network"](PlayerChoice(str(network), config, "gumbel", network=network))
         if opened and model not in PLAYERS:
             return EVALUATORS["network"](choose_player(opened, config, model or "best"))
+        if model and model not in PLAYERS and not needs_run(model):
+            return EVALUATORS["network"](choose_player(None, config, model))
         if model and model not in PLAYERS:
             raise SettingsError(f"{model} is found in a run: give --run, or its network with --network")
         return HeuristicEvaluator(config)

@@ -16,7 +16,9 @@ app = typer.Typer()
 
 @app.command()
 def match(
-    a: Annotated[str, typer.Argument(metavar="A", help="random, heuristic, gumbel, best, initial or a model id.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="random, heuristic, gumbel, shipped, best, initial or a model id.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
     config: Config = "square8_2p",
     run: Run = None,
@@ -52,7 +54,7 @@ def match(
     """
     from ringrift.pipeline import stages
     from ringrift.pipeline.display import Bars, match_lines
-    from ringrift.players import PLAYERS
+    from ringrift.players import needs_run
     from ringrift.store import RunDirectory
 
     given = settings_of(config, settings, assign, **{
@@ -62,7 +64,7 @@ def match(
     bars = Bars()
     with ExitStack() as stack:
         opened = None
-        if run is not None or not {a, b} <= set(PLAYERS):
+        if run is not None or needs_run(a) or needs_run(b):
             opened = stack.enter_context(RunDirectory.open(directory_of(run, config, given)))
         result = stages.match_stage(
             opened, config, a, b, dataclasses.replace(given.match, alone=alone), seed=given.loop.seed, save=save,

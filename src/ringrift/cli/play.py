@@ -32,7 +32,7 @@ class Left(Exception):
 @app.command()
 def play(
     config: Config = "square8_2p",
-    against: Annotated[str, typer.Option(help="A player, best, initial or a model id.")] = "heuristic",
+    against: Annotated[str, typer.Option(help="A player, shipped, best, initial or a model id.")] = "heuristic",
     seat: Annotated[int, typer.Option(min=1, max=4, help="Your seat.")] = 1,
     run: Run = None,
     seed: Annotated[int | None, typer.Option(help="Of the opponent's choices.")] = None,
@@ -67,11 +67,11 @@ def play(
 
 def _opponent(name: str, config: str, run: Path | None) -> Player:
     from ringrift.pipeline.stages import choose_player
-    from ringrift.players import PLAYERS
+    from ringrift.players import needs_run
     from ringrift.settings import load
     from ringrift.store import RunDirectory
 
-    if name in PLAYERS and run is None:
+    if run is None and not needs_run(name):
         return choose_player(None, config, name).make()
     with RunDirectory.open(run or load().places.data / config) as opened:
         return choose_player(opened, config, name).make()

@@ -14,7 +14,7 @@ from ringrift.players.player import (
     drawn_player,
     judged,
 )
-from ringrift.players.table import MIXTURE, PLAYERS, PlayerChoice, PlayerSpec, SearchSettings, choose
+from ringrift.players.table import MIXTURE, PLAYERS, PlayerChoice, PlayerSpec, SearchSettings, choose, needs_run
 
 __all__ = [
     "CACHE_MIB",
@@ -35,4 +35,5 @@ __all__ = [
     "choose",
     "drawn_player",
     "judged",
+    "needs_run",
 ]

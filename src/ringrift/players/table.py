@@ -186,6 +186,14 @@ def choose(
     return PlayerChoice(shown, config, row_name, settings, network, limit)
 
 
+def needs_run(name: str) -> bool:
+    """Whether a run has to say which network a player of that name has."""
+    row, _, rest = name.partition(":")
+    if row == "mixed":
+        return any(needs_run(part) for part in rest.split(",") if part)
+    return (rest if row in PLAYERS else name) not in ("", SHIPPED)
+
+
 def _settings(usual: SearchSettings | None, given: SearchSettings | None) -> SearchSettings | None:
     """What a row with these usual settings searches with."""
     if usual is None or given is None or type(given) is type(usual):
