@@ -27,11 +27,12 @@ SAID = {
     "docs/decisions": "one page for each structural choice",
     "docs/results": "reports of long runs, and games played by this engine",
     "pyproject.toml": "build, dependencies, ruff, mypy, pytest, import-linter",
+    "src/ringrift/evaluators/networks": "the networks that come with the package, with their checkpoints",
     "src/ringrift/py.typed": None,
     "tests": "one folder per layer; golden/ holds node counts and games of this engine",
     "tools/check": "the checks, side by side",
 }
-SHUT = {"docs/decisions", "docs/results", "tests"}
+SHUT = {"docs/decisions", "docs/results", "src/ringrift/evaluators/networks", "tests"}
 TOP = """
 README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE pyproject.toml constraints.txt CMakeLists.txt Makefile .ci
 cpp src/ringrift examples benchmarks tools tests docs
