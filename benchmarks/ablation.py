@@ -50,12 +50,20 @@ class Arm:
     change: dict[str, Any] = field(default_factory=dict)
     """Against BASE."""
     symmetries: bool = True
+    surprise: float = 0.0
+    """`window.surprise`."""
+
+    @property
+    def data(self) -> tuple[bool, float]:
+        """What it learns from."""
+        return self.symmetries, self.surprise
 
 
 ARMS = {
     "base": Arm("the defaults of `TrainSettings`"),
     "no-forecasts": Arm("without ownership and shares", {"ownership_weight": 0.0, "shares_weight": 0.0}),
     "no-pooling": Arm("policy and ownership without the pooled trunk", {"architecture": "tiny-local"}),
+    "surprise": Arm("half of the draws by policy surprise", surprise=0.5),
     "soft-policy": Arm("soft policy head, T 4, weight 8", {"soft_policy_weight": 8.0}),
     "soft-policy-1": Arm("soft policy head, T 4, weight 1", {"soft_policy_weight": 1.0}),
     "short-term": Arm("short-term value heads, weight 0.5", {"short_term_weight": 0.5}),
@@ -144,9 +152,13 @@ def copied(run: RunDirectory, plain: RunDirectory) -> int:
 
 def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argparse.Namespace, kept: Kept) -> None:
     """Trains and judges every arm, seed by seed, so that an interrupted run has something of each."""
-    windows = {flag: replay_window(run if flag else plain, CONFIG, EVERYTHING)
-               for flag in {True} | {ARMS[name].symmetries for name in arms}}  # fmt: skip
-    held = SampleStream(hold_out(windows[True], HELD_OUT)[1], CONFIG, 0).fixed(8192)
+    windows = {
+        (symmetries, surprise): replay_window(
+            run if symmetries else plain, CONFIG, replace(EVERYTHING, surprise=surprise)
+        )
+        for symmetries, surprise in {ARMS[name].data for name in arms}
+    }
+    held = SampleStream(hold_out(windows[ARMS["base"].data], HELD_OUT)[1], CONFIG, 0).fixed(8192)
     for name in arms:
         base = kept.results["step of base"]["value"] if name != "base" else 0.0
         kept(f"step of {name}", step_cost, name, windows, base)
@@ -154,7 +166,7 @@ def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argp
         for name in arms:
             arm, steps = ARMS[name], max(1, round(given.seconds / kept.results[f"step of {name}"]["value"]))
             key = f"{name}/{given.seconds:g}s/{seed}"
-            model = kept(key, trained, run, arm, windows[arm.symmetries], steps, seed, held)["model"]
+            model = kept(key, trained, run, arm, windows[arm.data], steps, seed, held)["model"]
             if name != "base":
                 base = kept.results[f"base/{given.seconds:g}s/{seed}"]["value"]["model"]
                 kept(f"{key}/match", contest, run, model, base, given.pairs, seed)
@@ -163,10 +175,10 @@ def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argp
             kept(f"{control}/{given.seconds:g}s/{seed}/match", contest, run, player, base, given.pairs, seed)
 
 
-def step_cost(name: str, windows: dict[bool, ReplayWindow], base: float) -> float:
+def step_cost(name: str, windows: dict[tuple[bool, float], ReplayWindow], base: float) -> float:
     """CPU seconds of a step: that of the base arm, times the median ratio of neighbouring stretches of both, since
     what else the machine does changes the cost of everything. Of the base arm itself, the least of its stretches."""
-    stretches = {one: stretch(one, windows[ARMS[one].symmetries]) for one in ("base", name)}
+    stretches = {one: stretch(one, windows[ARMS[one].data]) for one in ("base", name)}
     spent = [{one: next(stretches[one]) for one in stretches} for _ in range(STRETCHES)]
     return base * statistics.median(s[name] / s["base"] for s in spent) if base else min(s["base"] for s in spent)
 
