@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ringrift.evaluation import MatchResult, MatchSettings, score_interval
-from ringrift.nets import load_checkpoint
+from ringrift.nets import initial_checkpoint, load_checkpoint
 from ringrift.nets.architectures import ARCHITECTURES
 from ringrift.pipeline import stages
 from ringrift.search import GumbelSettings
@@ -186,7 +186,7 @@ def step_cost(name: str, windows: dict[tuple[bool, float], ReplayWindow], base: 
 def stretch(name: str, window: ReplayWindow) -> Iterator[float]:
     """CPU seconds per step of one stretch of ten after another."""
     settings = replace(BASE, **ARMS[name].change)
-    learner = fit.Learner(fit.initial_checkpoint(settings.architecture, CONFIG), CONFIG, settings)
+    learner = fit.Learner(initial_checkpoint(settings.architecture, CONFIG), CONFIG, settings)
     batches = SampleStream(window, CONFIG, 0).batches(settings.batch_size, 0, 10 * STRETCHES + 5)
     for _ in range(5):
         learner.learn(CONFIG, next(batches), 1e-3, 100)
