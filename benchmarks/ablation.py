@@ -75,7 +75,7 @@ ARMS = {
     "sgd": Arm("SGD, rate 0.04", {"optimiser": "sgd", "learning_rate": 0.04}),
     "squeeze": Arm("squeeze-and-excitation in the blocks", {"architecture": "tiny-se"}),
 }
-ROWS = {"tiny-local": {"pooling": False}, "tiny-se": {"squeeze": 16}}
+ROWS: dict[str, dict[str, Any]] = {"tiny-local": {"pooling": False}, "tiny-se": {"squeeze": 16}}
 
 
 def main() -> None:
