@@ -28,7 +28,7 @@ from ringrift.store.check import check
 from ringrift.store.discover import Found, Unreadable, find
 from ringrift.store.importing import FileReport, import_files, sources
 from ringrift.store.merge import merge
-from ringrift.store.provenance import Provenance
+from ringrift.store.provenance import Provenance, retract
 from ringrift.store.validate import problem
 
 CONFIG = "square8_2p"
@@ -429,6 +429,28 @@ def test_merge_takes_each_game_once(run: RunDirectory, tmp_path: Path) -> None:
         ]
         with pytest.raises(DataError, match="is the run to merge into"):
             merge(run, [run])
+
+
+def test_merge_leaves_out_what_was_taken_back_and_doubles(run: RunDirectory, tmp_path: Path) -> None:
+    first, second, third = (Record.from_game(game, seed=7, players=("x", "y")) for game in few(3))
+    with RunDirectory.create(tmp_path / "other") as other:
+        store = GameStore(other)
+        named = [(first, "a"), (replace(first, seed=8), "double"), (second, "b"), (third, "c")]
+        store.add_many([(record.to_bytes(), name) for record, name in named], Provenance("somebody"))
+        assert store.judge([(2, None), (1, None), (3, None), (4, None)]) == 1, "the later one was judged first"
+        (report,) = merge(run, [other], strict=True, dry_run=True)
+        assert (report.merged, report.known, report.left_out) == (3, 1, [])
+        retract(other, games=[3], reason="a liar's")
+        with pytest.raises(DataError, match="taken back by retraction 1; nothing was merged"):
+            merge(run, [other], strict=True)
+        with other.database.transaction() as connection:
+            connection.execute("DROP TRIGGER games_never_change")
+            connection.execute("UPDATE games SET winner = 3 - winner WHERE id = 4")
+        (report,) = merge(run, [other])
+        assert (report.merged, report.known) == (1, 1)
+        assert [name for name, _ in report.left_out] == ["b", "c"]
+        assert "differs from its record" in report.left_out[1][1]
+    assert GameStore(run).about(1)["work_id"] == f"merged/{other.identity}/double"
 
 
 def test_a_killed_merge_goes_on(run: RunDirectory, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ringrift.errors import DataError
+from ringrift.store.check import game_problem
 from ringrift.store.games import PAGE, GameRow, GameStore, StoredGame
+from ringrift.store.quality import TWIN
 from ringrift.store.run import RunDirectory
-from ringrift.store.validate import problem
 
 FOREIGN = ("import/", "merged/")  #: what work ids that are the same in every run begin with
 
@@ -26,7 +27,7 @@ class MergeReport:
     quarantined: int = 0
     """of the new ones: quarantined there as here"""
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    """(work id, reason) of games that are unsound, or quarantined in one of the runs only"""
+    """(work id, reason) of games that are unsound, taken back, or quarantined in one of the runs only"""
 
 
 def merge(
@@ -52,16 +53,19 @@ def merge(
     total = sum(row.games + row.quarantined for source in sources for row in GameStore(source).counts())
     states = {
         row["content"]: str(row["problem"] or "")
-        for row in target.database.rows("SELECT content, problem FROM games ORDER BY state = 'valid', id")
+        for row in target.database.rows(
+            "SELECT content, problem FROM games WHERE ifnull(problem, '') NOT LIKE ? ORDER BY state = 'valid', id",
+            [f"{TWIN}%"],
+        )
     }
     reports, done = [], 0
     for source in sources:
         report = MergeReport(str(source.path))
         reports.append(report)
         page: list[GameRow] = []
-        for game, row in _games(source):
+        for game, row, retraction in _games(source):
             report.games += 1
-            taken = _taken(game, row, states, source)
+            taken = f"taken back by retraction {retraction}" if retraction else _taken(game, row, states, source)
             if isinstance(taken, str):
                 if strict:
                     raise DataError(f"{source.path}, game {game.id} ({game.work_id}): {taken}; nothing was merged")
@@ -78,20 +82,23 @@ def merge(
     return reports
 
 
-def _games(run: RunDirectory) -> Iterator[tuple[StoredGame, GameRow]]:
-    """Every game of a run with its row."""
+def _games(run: RunDirectory) -> Iterator[tuple[StoredGame, GameRow, int | None]]:
+    """Every game of a run with its row, and by which retraction it is taken back."""
     last = 0
-    columns = ", ".join(GameRow._fields)
-    while rows := run.database.rows(f"SELECT id, {columns} FROM games WHERE id > ? ORDER BY id LIMIT {PAGE}", [last]):
+    columns = f"id, retraction, {', '.join(GameRow._fields)}"
+    while rows := run.database.rows(f"SELECT {columns} FROM games WHERE id > ? ORDER BY id LIMIT {PAGE}", [last]):
         for row in rows:
-            yield StoredGame(row["id"], row["work_id"], row["record"]), GameRow(*tuple(row)[1:])
+            yield StoredGame(row["id"], row["work_id"], row["record"]), GameRow(*tuple(row)[2:]), row["retraction"]
         last = rows[-1]["id"]
 
 
 def _taken(game: StoredGame, row: GameRow, states: dict[str, str], source: RunDirectory) -> GameRow | str | None:
-    """The row that the target gets; none for a game that it has; or why the game is left out."""
-    if row.problem is None and (unsound := problem(game)) is not None:
+    """The row that the target gets; none for a game that it has, or will have from this run; or why the game is left
+    out."""
+    if row.problem is None and (unsound := game_problem(source, game)) is not None:
         return unsound
+    if row.problem is not None and row.problem.startswith(TWIN):
+        return None
     other = states.get(row.content)
     if other is not None and (not other) == (row.problem is None):
         return None
