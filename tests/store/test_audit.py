@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import CONFIG
+from stored import CONFIG, finished
 from trees import HashEvaluator
 
+from ringrift import __version__ as VERSION
 from ringrift.analysis.replay import disputed
 from ringrift.errors import DataError
 from ringrift.evaluators import Evaluator
@@ -20,7 +21,7 @@ from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
 from ringrift.selfplay import Task
 from ringrift.selfplay.play import Rules, _play_in_core
 from ringrift.store import GameStore, RunDirectory
-from ringrift.store.audit import Audited, AuditSettings, audit, is_chosen, mark_of
+from ringrift.store.audit import Audited, AuditSettings, audit, is_chosen, mark_of, reach
 from ringrift.store.provenance import Provenance
 from ringrift.store.validate import validate
 
@@ -131,8 +132,41 @@ def test_models_without_files_are_skipped_and_broken_rows_found(run: RunDirector
 
     done = audit(run, CONFIG, ALL, gone, 1.0)
     assert (done.searched, done.skipped) == (0, 2)
+    assert store.about(1)["audited"] is None, "it was not searched again"
     assert [game.id for game in store.quarantine()] == [2]
     assert "it was sound before: its row" in store.quarantine()[0].reason
+
+
+def test_games_that_wait_for_a_judge_are_audited_later(run: RunDirectory) -> None:
+    records, store = played(*range(3)), GameStore(run)
+    for number in (0, 2):
+        store.add(records[number].to_bytes(), f"w{number}", Provenance("somebody", model=MODEL, code_version=VERSION))
+    store.judge([(2, None)])
+    assert reach(run, CONFIG) == 0
+    assert audit(run, CONFIG, ALL, lambda _: EVALUATOR, 1.0) == Audited()
+    store.judge([(1, None)])
+    assert reach(run, CONFIG) == 2
+    assert audit(run, CONFIG, ALL, lambda _: EVALUATOR, 2.0).searched == 2
+
+
+def test_games_of_another_release_are_not_searched_again(run: RunDirectory) -> None:
+    (record,) = played(0)
+    store = GameStore(run)
+    store.add(forged(record).to_bytes(), "w", dataclasses.replace(Provenance.here("somebody"), code_version="0.0.9"))
+    validate(run)
+    done = audit(run, CONFIG, ALL, lambda _: EVALUATOR, 1.0)
+    assert (done.searched, done.skipped, done.quarantined) == (0, 1, [])
+
+
+def test_each_audit_replays_other_games(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, looked = GameStore(run), list[int]()
+    store.add_many([(finished(seed).to_bytes(), f"w{seed}") for seed in range(12)])
+    validate(run)
+    monkeypatch.setattr("ringrift.store.audit.game_problem", lambda _, game: looked.append(game.id))
+    for now in (1.0, 2.0):
+        audit(run, CONFIG, AuditSettings(share=0.0, recheck=0.5), lambda _: EVALUATOR, now)
+    assert len(looked) == 12
+    assert looked[:6] != looked[6:]
 
 
 def test_the_share_is_kept(run: RunDirectory) -> None:

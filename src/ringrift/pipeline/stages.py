@@ -38,7 +38,7 @@ from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings, derive_seed, drawn_seats, play, regretted, selfplay_tasks
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
-from ringrift.store.audit import Audited, AuditSettings, audit, mark_of
+from ringrift.store.audit import Audited, AuditSettings, audit, mark_of, reach
 from ringrift.store.provenance import Provenance
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards
 from ringrift.store.validate import Validated, validate
@@ -301,8 +301,8 @@ def audit_stage(run: RunDirectory, config: str, settings: AuditSettings, now: fl
     def evaluator(model: str) -> Evaluator:
         return make_evaluator(config, choose_player(run, config, model).network)
 
-    start, newest = mark_of(run, config)[0], GameStore(run).flow(config).newest
-    with show("looking at games again", newest - start) as advance:
+    start, newest = mark_of(run, config)[0], reach(run, config)
+    with show("looking at games again", max(0, newest - start)) as advance:
         return audit(run, config, settings, evaluator, now, lambda game: advance(game - start, ""))
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import ringrift
 from ringrift.analysis.replay import disputed
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.evaluators import Evaluator
+from ringrift.fabric.database import Patience
 from ringrift.store.check import game_problem
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
@@ -48,7 +50,8 @@ class Audited:
     replayed: int = 0
     """games replayed again"""
     skipped: int = 0
-    """chosen games whose model has no files any more, or that do not say how they were searched"""
+    """chosen games whose model has no files any more, that another release played, or that do not say how they were
+    searched"""
     quarantined: list[str] = field(default_factory=list)
     """game, worker and reason of each that came out differently"""
 
@@ -57,6 +60,14 @@ def mark_of(run: RunDirectory, config: str) -> tuple[int, float]:
     """Up to which game a config is audited, and when that was."""
     entry = run.fabric.registry.get(f"audit/{config}")
     return (int(str(entry.value["up_to"])), float(str(entry.value["at"]))) if entry else (0, 0.0)
+
+
+def reach(run: RunDirectory, config: str) -> int:
+    """Up to which game a config can be audited: the newest of the run, or the one before the first without a judge."""
+    query = (
+        "SELECT coalesce((SELECT min(id) - 1 FROM games WHERE state = 'received' AND +config = ?), max(id), 0) AS id"
+    )
+    return int(run.database.rows(f"{query} FROM games", [config])[0]["id"])
 
 
 def is_chosen(run: RunDirectory, game: int, share: float) -> bool:
@@ -78,24 +89,28 @@ def audit(
     `evaluator` raises `DataError` for a model that has no files.
     """
     found, store, (start, _) = Audited(), GameStore(run), mark_of(run, config)
-    newest = store.flow(config).newest
-    for game in store.iter_valid(config, start):
-        if game.id > newest:
-            break
-        about = store.about(game.id)
-        if about["model"] and is_chosen(run, game.id, settings.share):
-            _search_again(store, game, about, evaluator, found)
-            store.mark_audited(game.id, now)
-        run.fabric.registry.set(f"audit/{config}", {"up_to": game.id, "at": now})
-        progress(game.id)
-    _replay_again(store, config, settings, newest, found)
+    newest = max(start, reach(run, config))
+    searched = run.database.rows(
+        "SELECT id FROM games WHERE id > ? AND id <= ? AND +config = ? AND +state = 'valid' AND +retraction IS NULL"
+        " AND +model <> '' ORDER BY id", [start, newest, config], Patience.LONG,
+    )  # fmt: skip
+    for number in (row["id"] for row in searched if is_chosen(run, row["id"], settings.share)):
+        for game in store.sound([number], config):  # none where somebody quarantined it meanwhile
+            _search_again(store, game, evaluator, now, found)
+        run.fabric.registry.set(f"audit/{config}", {"up_to": number, "at": now})
+        progress(number)
+    _replay_again(store, config, settings, newest, now, found)
     run.fabric.registry.set(f"audit/{config}", {"up_to": newest, "at": now})
     return found
 
 
 def _search_again(
-    store: GameStore, game: StoredGame, about: dict[str, object], evaluator: Callable[[str], Evaluator], found: Audited
+    store: GameStore, game: StoredGame, evaluator: Callable[[str], Evaluator], now: float, found: Audited
 ) -> None:
+    about = store.about(game.id)
+    if about["code_version"] != ringrift.__version__:  # its searches may differ by right
+        found.skipped += 1
+        return
     tolerance = 0.0 if about["machine"] == socket.gethostname() else ROUNDING
     try:
         network = evaluator(str(about["model"]))
@@ -110,13 +125,18 @@ def _search_again(
         found.skipped += 1
         return
     found.searched += 1
+    store.mark_audited(game.id, now)
     if reason is not None:
         _quarantine(store, game, about, f"searched again it came out differently: {reason}", found)
 
 
-def _replay_again(store: GameStore, config: str, settings: AuditSettings, newest: int, found: Audited) -> None:
+def _replay_again(
+    store: GameStore, config: str, settings: AuditSettings, newest: int, now: float, found: Audited
+) -> None:
     wanted = min(MOST, round(settings.recheck * newest))
-    for number in sorted(np.random.default_rng(newest).integers(1, newest + 1, wanted).tolist()) if newest else ():
+    seed = hashlib.blake2b(f"{store.run.identity}/replay/{newest}/{now}".encode(), digest_size=8).digest()
+    rng = np.random.default_rng(int.from_bytes(seed, "little"))
+    for number in sorted((1 + rng.choice(newest, wanted, replace=False)).tolist()) if newest else ():
         for game in store.sound([number], config):
             found.replayed += 1
             if (reason := game_problem(store.run, game)) is not None:

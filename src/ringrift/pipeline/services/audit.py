@@ -8,8 +8,7 @@ from ringrift.pipeline import jobs
 from ringrift.pipeline.events import GamesValidated
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import blocked, cause, putting
-from ringrift.store import GameStore
-from ringrift.store.audit import mark_of
+from ringrift.store.audit import mark_of, reach
 
 DAY = 86400.0
 MANY = 1000  #: new games after which there is an audit before the day is over
@@ -18,9 +17,10 @@ MANY = 1000  #: new games after which there is an audit before the day is over
 def plan(ctx: Context) -> Iterator[Step]:
     """A job for each config with many games since its last audit, or with games and none for a day."""
     for config in ctx.configs:
-        settings, newest = ctx.recipes[config].audit, GameStore(ctx.run).flow(config).newest
+        settings = ctx.recipes[config].audit
         if not (settings.share or settings.recheck) or blocked(ctx, jobs.AUDIT, config):
             continue
+        newest = reach(ctx.run, config)
         up_to, at = mark_of(ctx.run, config)
         ago = ctx.clock.now() - at
         if newest - up_to >= MANY or (newest and up_to and not 0 <= ago < DAY):  # before: the date was set back
