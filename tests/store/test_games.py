@@ -197,7 +197,8 @@ def test_kill_9_of_the_validator_loses_nothing(run: RunDirectory) -> None:
     code = "import sys; from ringrift.store.validate import serve; serve(sys.argv[1], '64')"
     judge = subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True)
     assert judge.stdout is not None
-    judge.stdout.readline()
+    judge.stdout.readline()  # the first batch is begun
+    judge.stdout.readline()  # and the second
     judge.kill()
     judge.communicate()
     done = 300 - store.counts()[0].waiting
@@ -604,6 +605,14 @@ validate.serve(*sys.argv[1:])
     assert seen == sorted(seen)
     crashed = "the process that judged it crashed with SIGSEGV"
     assert [(work, why) for _, work, why in store.quarantined()] == [("work/3", crashed), ("work/7", crashed)]
+
+
+def test_a_validator_that_cannot_begin_blames_no_game(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    GameStore(run).add(finished(1).to_bytes(), "work/1", Provenance("elsewhere"))
+    monkeypatch.setattr("ringrift.store.validate.SERVE", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    with pytest.raises(DataError, match="crashes with SIGILL before it looks at a game"):
+        validate(run)
+    assert (GameStore(run).quarantine(), GameStore(run).counts()[0].waiting) == ([], 1)
 
 
 def test_validator_may_warn_as_much_as_it_likes(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,19 +41,22 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
     when it judges that game alone, is quarantined.
     """
     store, done, batch = GameStore(run), [0, 0], BATCH
-    while (first := next(store.iter_waiting(), None)) is not None:
+    while next(store.iter_waiting(), None) is not None:
         before = list(done)
 
         def tell(valid: int, quarantined: int, before: list[int] = before) -> None:
             done[:] = before[0] + valid, before[1] + quarantined
             progress(sum(done))
 
-        crash = _judge(run, batch, tell)
+        crash, begun = _judge(run, batch, tell)
         if crash is None:
             break
+        if not begun and done == before:
+            raise DataError(
+                f"validating {run.path} crashes with {crash} before it looks at a game: no game is to blame"
+            )
         if batch == 1 and done == before:
-            store.judge([(first.id, f"the process that judged it crashed with {crash}")])
-            done[1] += 1
+            done[1] += store.judge([(begun, f"the process that judged it crashed with {crash}")])
             batch = BATCH
         else:
             batch = 1
@@ -62,14 +65,16 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
     return Validated(*done)
 
 
-def _judge(run: RunDirectory, batch: int, tell: Callable[[int, int], object]) -> str | None:
-    """Runs the other process; the signal of its crash, or none. Raises `DataError` where it gave up."""
+def _judge(run: RunDirectory, batch: int, tell: Callable[[int, int], object]) -> tuple[str | None, int]:
+    """Runs the other process; the signal of its crash, or none, and the first game of the last batch that it began, or
+    0. Raises `DataError` where it gave up."""
+    begun = 0
     command = [sys.executable, "-c", SERVE, str(run.path), str(batch)]
     with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe that nobody reads would fill up
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as judge:
             try:
                 for line in judge.stdout or ():
-                    valid, quarantined = map(int, line.split())
+                    valid, quarantined, begun = map(int, line.split())
                     tell(valid, quarantined)
             except BaseException:
                 judge.terminate()
@@ -77,24 +82,26 @@ def _judge(run: RunDirectory, batch: int, tell: Callable[[int, int], object]) ->
         errors.seek(0)
         said = errors.read()
     if -judge.returncode in CRASHES:
-        return signal.Signals(-judge.returncode).name
+        return signal.Signals(-judge.returncode).name, begun
     if judge.returncode != 0:
         last = (said.strip().splitlines() or ["it said nothing"])[-1]
         raise DataError(f"validating {run.path} stopped with status {judge.returncode}: {last}")
-    return None
+    return None, begun
 
 
 def serve(path: str, batch: str) -> None:
-    """The other process: prints the numbers of valid and of quarantined games after each batch."""
+    """The other process: prints the numbers of valid and of quarantined games so far, and the first game of the batch
+    that it is about to judge; 0 after the last one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, which then ends this process
     with RunDirectory.open(Path(path)) as run:
         store, valid, quarantined = GameStore(run), 0, 0
         for games in _batches(store.iter_waiting(), int(batch)):
+            print(valid, quarantined, games[0].id, flush=True)
             judged = [(game.id, problem(game)) for game in games]
             sound = [game for game, (_, reason) in zip(games, judged, strict=True) if reason is None]
             bad = store.judge(judged, {game.id: score(game.read()) for game in sound})
             valid, quarantined = valid + len(judged) - bad, quarantined + bad
-            print(valid, quarantined, flush=True)
+        print(valid, quarantined, 0, flush=True)
 
 
 def problem(game: StoredGame) -> str | None:
