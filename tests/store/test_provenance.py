@@ -86,6 +86,31 @@ def test_what_is_taken_back_is_in_no_window_until_it_is_undone(run: RunDirectory
         undo_retraction(run, 9)
 
 
+def test_what_two_retractions_mean_stays_out_until_both_are_undone(run: RunDirectory) -> None:
+    fill(run)
+    for number, chosen in enumerate(({"worker": "bad"}, {"games": [4, 5]}, {"worker": "good:1"}), start=1):
+        assert retract(run, reason="r", **chosen).id == number  # type: ignore[arg-type]
+
+    def out() -> list[int]:
+        return [one.games for one in retractions(run)]
+
+    assert out() == [2, 1, 1], "5 is the first one's, 4 the second one's"
+    assert undo_retraction(run, 1, dry_run=True).undone is None
+    undo_retraction(run, 1)
+    assert out() == [0, 2, 1]
+    assert [game.id for game in GameStore(run).iter_valid(CONFIG)] == [1, 2, 6]
+    undo_retraction(run, 2)
+    assert [game.id for game in GameStore(run).iter_valid(CONFIG)] == [1, 2, 5, 6]
+
+
+def test_a_machine_s_games_go_whatever_its_workers_are_called(run: RunDirectory) -> None:
+    store = GameStore(run)
+    for number, made in enumerate((Provenance("gpu", "host9"), Provenance("host9:1:ab", "host9"), Provenance("gpu"))):
+        store.add(finished(number).to_bytes(), str(number), made)
+    assert retract(run, worker="host9", reason="r", dry_run=True).games == 2
+    assert retract(run, worker="gpu", reason="r", dry_run=True).games == 2
+
+
 def test_all_that_is_given_has_to_hold(run: RunDirectory) -> None:
     fill(run)
     with pytest.raises(DataError, match="which games are taken back"):
@@ -121,5 +146,6 @@ def test_commands(run: RunDirectory) -> None:
     assert tell(0, "data", "retract", run.path, "--worker", "bad", "--since", "2026-01-01", "--dry-run")["games"] == 2
     assert tell(0, "data", "retract", run.path, "--worker", "bad")["id"] == 1
     assert tell(0, "data", "retractions", run.path)["rows"][0]["games"] == 2
+    assert tell(0, "data", "retract", run.path, "--undo", 1, "--dry-run")["games"] == 2
     assert tell(0, "data", "retract", run.path, "--undo", 1)["games"] == 0
     assert tell(0, "data", "show", run.path, 1)["worker"] == "good:0:ab"

@@ -151,7 +151,7 @@ def data_retract(
 
     with RunDirectory.open(directory) as run:
         if undo is not None:
-            done = undo_retraction(run, undo)
+            done = undo_retraction(run, undo, dry_run=dry_run)
         else:
             done = retract(
                 run, worker=worker, model=model, games=game or (), reason=reason, dry_run=dry_run,

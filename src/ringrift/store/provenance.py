@@ -11,14 +11,14 @@ import socket
 import sqlite3
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Self
 
 import ringrift
 from ringrift.errors import DataError
 from ringrift.fabric.database import Patience
-from ringrift.store.models import ModelStore
+from ringrift.store.models import ModelStore, ranges
 from ringrift.store.run import RunDirectory
 
 _ONE_OF_ITS_KIND = secrets.token_hex(4)
@@ -107,8 +107,8 @@ def retract(
     if not (worker or model or ids):
         raise DataError("which games are taken back? name a worker or machine, a model, or games")
     chosen = _chosen(run, worker, model, since, until, ids)
-    what = {"worker": worker, "model": model, "since": since, "until": until, "games": len(ids)}
-    told = {name: value for name, value in what.items() if value not in ("", 0, math.inf)}
+    what = {"worker": worker, "model": model, "since": since, "until": until, "games": ranges(ids)}
+    told = {name: value for name, value in what.items() if value not in ("", 0, math.inf, [])}
     models, now, id_ = learned_from(run, chosen), time.time(), 0
     if not dry_run:
         with run.database.transaction(Patience.LONG) as connection:
@@ -124,14 +124,32 @@ def retract(
     return Retraction(id_, now, by or process_name(), told, reason, None, len(chosen), models)
 
 
-def undo_retraction(run: RunDirectory, id_: int) -> Retraction:
-    """Puts the games of a retraction back; undone already, it stays as it is. Raises `DataError` for an unknown one."""
+def undo_retraction(run: RunDirectory, id_: int, *, dry_run: bool = False) -> Retraction:
+    """Puts the games of a retraction back, except those that another one in force, chosen by something else, means too:
+    they are that one's from then on; undone already, it stays as it is. Raises `DataError` for an unknown one."""
     with run.database.transaction(Patience.LONG) as connection:
-        if not [one for one in retractions(run) if one.id == id_]:
+        known = {one.id: one for one in retractions(run)}
+        if id_ not in known:
             raise DataError(f"{run.path} has no retraction {id_}: `ringrift data retractions` lists them")
-        connection.execute("UPDATE retractions SET undone = ? WHERE id = ? AND undone IS NULL", (time.time(), id_))
+        if dry_run or known[id_].undone is not None:
+            return known[id_]
+        held = {row["id"] for row in run.database.rows("SELECT id FROM games WHERE retraction = ?", [id_])}
+        connection.execute("UPDATE retractions SET undone = ? WHERE id = ?", (time.time(), id_))
         connection.execute("UPDATE games SET retraction = NULL WHERE retraction = ?", (id_,))
+        for other in known.values():
+            if other.undone is None and other.what != known[id_].what:
+                also = held.intersection(_meant(run, other.what))
+                connection.executemany(
+                    "UPDATE games SET retraction = ? WHERE id = ?", [(other.id, one) for one in also]
+                )
         return next(one for one in retractions(run) if one.id == id_)
+
+
+def _meant(run: RunDirectory, what: Mapping[str, Any]) -> list[int]:
+    """Ids of the games that a retraction in force would take back now."""
+    ids = [one for first, last in what.get("games", ()) for one in range(first, last + 1)]
+    worker, model = what.get("worker", ""), what.get("model", "")
+    return _chosen(run, worker, model, what.get("since", 0.0), what.get("until", math.inf), ids)
 
 
 def retractions(run: RunDirectory) -> list[Retraction]:
@@ -160,9 +178,9 @@ def _chosen(run: RunDirectory, worker: str, model: str, since: float, until: flo
     """Ids of the sound games that are meant and not taken back yet."""
     where, given = ["retraction IS NULL", "state <> 'quarantined'", "created >= ?", "created <= ?"], [since, until]
     parameters: list[object] = list(given)
-    if worker:  # by the index of config and worker: a worker is a machine, a process of it, or a name of its own
-        where.append("config IN (SELECT config FROM game_counts) AND (worker = ? OR worker >= ? AND worker < ?)")
-        parameters += [worker, f"{worker}:", f"{worker};"]
+    if worker:  # a machine, a process of it, or a name of its own
+        where.append("(machine = ? OR worker = ? OR worker >= ? AND worker < ?)")
+        parameters += [worker, worker, f"{worker}:", f"{worker};"]
     if model:
         where.append("model = ?")
         parameters.append(model)
