@@ -91,6 +91,8 @@ def test_surprising_samples_come_more_often_and_may_weigh_less(window):
     assert count[surprise < np.median(surprise)].sum() < 0.42 * count.sum()
     for batch in SampleStream(replace(half, correction=1.0), CONFIG, 1).batches(303, 0, 2):
         assert batch.weight.numpy() == pytest.approx(1 / factor[batch.index.numpy()], rel=1e-3)
+    evenly = SampleStream(replace(window, surprise=1.0, correction=1.0), CONFIG, 1).fixed(303)
+    assert (evenly.weight == 1).all(), "losses are measured on samples that were not drawn"
     assert replace(half, correction=1.0).digest != half.digest != window.digest
 
 

@@ -87,8 +87,8 @@ class SampleStream:
         return self.batch(self._rows[np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64)])
 
     def batch(self, rows: NDArray[np.integer]) -> Batch:
-        """The samples at these places of the window, in that order."""
-        return next(self._read(rows, len(rows)))
+        """The samples at these places of the window, in that order; nothing is corrected, for none was drawn."""
+        return next(self._read(rows, len(rows), 0.0))
 
     def batches(self, size: int, start: int, stop: int) -> Iterator[Batch]:
         """Batches `start` to `stop` - 1 of an endless sequence of turns: in each, every sample comes as often as its
@@ -103,7 +103,7 @@ class SampleStream:
             places = np.arange(first * size, min(stop, first + several) * size) * self._world + self._rank
             turns = places // len(self)
             drawn = [order(int(turn))[places[turns == turn] % len(self)] for turn in np.unique(turns)]
-            yield from self._read(np.concatenate(drawn), size)
+            yield from self._read(np.concatenate(drawn), size, self._correction)
 
     def _order(self, turn: int) -> NDArray[np.uint32]:
         """The samples of a turn, as many as there are. Sample i is drawn where the sum of the weights up to it passes a
@@ -116,7 +116,7 @@ class SampleStream:
         rng.shuffle(rows)
         return rows
 
-    def _read(self, rows: NDArray[np.integer], size: int) -> Iterator[Batch]:
+    def _read(self, rows: NDArray[np.integer], size: int, correction: float) -> Iterator[Batch]:
         """Batches of so many of the samples at `rows`."""
         wanted, back = np.unique(rows, return_inverse=True)
         shard = np.searchsorted(self._ends, wanted, side="right")
@@ -131,8 +131,8 @@ class SampleStream:
         for first in range(0, len(rows), size):
             places = back[first : first + size]
             batch = to_batch(read, places, rows[first : first + size].astype(np.int64))
-            if factor is not None and self._correction:
-                batch = batch._replace(weight=batch.weight * torch.from_numpy(factor[places] ** -self._correction))
+            if factor is not None and correction:
+                batch = batch._replace(weight=batch.weight * torch.from_numpy(factor[places] ** -correction))
             yield batch
 
 
