@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from ringrift import _core
 from ringrift.cli import app
 from ringrift.errors import CorruptBlob
+from ringrift.pipeline import Recipe
+from ringrift.pipeline.jobs import keep_recipe
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.games import StoredGame
 from ringrift.store.samples import ExportSettings, Samples, export, make_samples, read_game
@@ -114,6 +116,18 @@ def test_games_of_the_run_are_made_again_and_compared(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert done.exit_code == 1
     assert report["problems"] == ["game 1: plies_left is not what the game gives"]
+
+
+def test_games_are_made_again_under_the_settings_of_the_run(tmp_path: Path) -> None:
+    settings = ExportSettings(seed=5)
+    with RunDirectory.create(tmp_path / "run") as run:
+        GameStore(run).add(finished(0, CONFIG, 4).to_bytes(), "w")
+        validate(run)
+        keep_recipe(run.fabric.registry, CONFIG, Recipe(export=settings))
+        (shard,) = export(run, CONFIG, settings).shards
+        path = run.fabric.blobs.path(shard.blob)
+    done = CliRunner().invoke(app, ["data", "validate", str(path), "--json"])
+    assert json.loads(done.stdout)["problems"] == []
 
 
 def test_a_flipped_bit_and_a_truncated_file_are_errors(sound: Samples, tmp_path: Path) -> None:

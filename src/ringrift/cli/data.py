@@ -210,16 +210,17 @@ def data_validate(
 
     ringrift data validate runs/square8_2p/blobs/3f/3f….npz --detailed
     """
+    from ringrift.pipeline.jobs import recipe_of
     from ringrift.settings import load
     from ringrift.store import GameStore, RunDirectory
     from ringrift.store.samples import read_shard
     from ringrift.store.shard_report import validate_shard
 
-    place = shard.absolute().parents
-    settings = load(read_shard(shard).config).export
+    place, config = shard.absolute().parents, read_shard(shard).config
     if games and len(place) > 2 and (place[2] / "run.json").is_file():
         with RunDirectory.open(place[2]) as run:
-            store = GameStore(run)
+            store, kept = GameStore(run), run.fabric.registry.get(f"settings/{config}")
+            settings = recipe_of(run.fabric.registry, config)[0].export if kept else load(config).export
             report = validate_shard(
                 shard, detailed=detailed, game=lambda id_: store.find(str(id_)), settings=settings, remake=games
             )
