@@ -35,7 +35,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, err = await shell.communicate((await process.stdin.read()).encode())
-        process.stdout.write(out.decode())
+        process.stdout.write("Welcome to node7\n" + out.decode())
         process.stderr.write(err.decode())
         process.exit(shell.returncode or 0)
 

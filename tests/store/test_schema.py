@@ -19,6 +19,7 @@ from ringrift.fabric import Database
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.check import check
+from ringrift.store.discover import Found, find
 from ringrift.store.games import GameRow
 from ringrift.store.provenance import Provenance
 from ringrift.store.samples import export, shards
@@ -141,6 +142,15 @@ def test_format_1_is_brought_up_once_with_a_copy_of_what_it_was(tmp_path: Path) 
         connection.execute("PRAGMA user_version = 3")
     with pytest.raises(FormatTooNew, match="format 3; this release reads up to 2"):
         RunDirectory.open(tmp_path / "run")
+
+
+def test_looking_at_an_older_run_leaves_it_as_it_is(tmp_path: Path) -> None:
+    old_run(tmp_path / "run", 4)
+    (found,) = find([tmp_path / "run"])
+    assert isinstance(found, Found)
+    assert (found.config, found.games, found.waiting, found.quarantined) == (CONFIG, 6, 1, 1)
+    with sqlite3.connect(tmp_path / "run" / "games.db") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 def test_kill_9_while_it_is_brought_up_changes_nothing(tmp_path: Path) -> None:

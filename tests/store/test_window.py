@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -131,9 +132,11 @@ def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(
     monkeypatch.setattr(samples, "make_samples", None)  # nothing is made again
     undo_retraction(run, taken.id)
     drop_shard(run, shards(run)[0].id)
+    os.utime(run.fabric.blobs.path(first.blob), (0, 0))
     export(run, CONFIG)
     assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 2, 3]
     assert shards(run)[0].blob == first.blob
+    assert run.fabric.blobs.gc(set()) == [], "the janitor leaves alone what may be about to be named"
 
 
 def test_a_damaged_shard_of_the_cache_is_made_again(run: RunDirectory) -> None:

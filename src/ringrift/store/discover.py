@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ringrift.errors import DataError, NodeUnreachable, RingRiftError
+from ringrift.store import far_ls
 from ringrift.store.earlier import EarlierDatabase, Refused, kind_of, line_chunks, read_line, unpacked
 from ringrift.store.games import GameStore
 from ringrift.store.importing import is_source
 from ringrift.store.remote import SCHEME, ask
 from ringrift.store.run import RunDirectory
+from ringrift.store.schema import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def find(places: Iterable[Path | str]) -> Iterator[Found | Unreadable]:
         for store in stores:
             try:
                 yield from _run(store) if store.is_dir() else _file(store)
-            except RingRiftError as error:
+            except (RingRiftError, sqlite3.Error) as error:
                 yield Unreadable(str(store), str(error))
 
 
@@ -104,7 +107,16 @@ def _stores(place: Path) -> Iterator[Path]:
         yield from (here / name for name in sorted(files) if is_source(here / name))
 
 
+def _is_older(database: Path) -> bool:
+    """Whether opening this database would bring it up to this release's format; by its header."""
+    with database.open("rb") as file:
+        return 0 < int.from_bytes(file.read(64)[60:], "big") < max(SCHEMA)
+
+
 def _run(path: Path) -> Iterator[Found]:
+    if (path / "games.db").is_file() and _is_older(path / "games.db"):  # its release may be using it: it stays so
+        yield from (Found(**row) for row in far_ls.run_rows(path))
+        return
     with RunDirectory.open(path) as run:
         about = {
             row["config"]: row

@@ -45,7 +45,10 @@ async def _asked(place: str) -> dict[str, Any]:
     if done.exit_status:
         last = (str(done.stderr).strip().splitlines() or ["it said nothing"])[-1]
         raise DataError(f"{place}: python3 there ended with status {done.exit_status}: {last}")
-    found: dict[str, Any] = json.loads(str(done.stdout))
+    try:
+        found: dict[str, Any] = json.loads(str(done.stdout).strip().rpartition("\n")[2])  # a shell may greet before
+    except ValueError as error:
+        raise DataError(f"{place}: python3 there did not answer: {str(done.stdout)[:200]!r}") from error
     if not found["there"]:
         raise DataError(f"{place} does not exist: give run directories, databases, or directories of them")
     return found

@@ -330,6 +330,7 @@ def _stored(run: RunDirectory, config: str, games: Sequence[ReadGame], settings:
         blob = str(known.value["blob"])
         try:
             blobs.check(blob)
+            blobs.put(blobs.path(blob), SUFFIX)  # it is young again, or the janitor may take it before it is registered
             return blob, int(str(known.value["symmetric"]))
         except DataError:
             blobs.delete(blob)  # damaged, or gone already
