@@ -20,7 +20,8 @@ from ringrift.pipeline.services import regression
 from ringrift.pipeline.standing import standing
 from ringrift.pipeline.supervisor import tick
 from ringrift.store import GameStore, ModelStore, RunDirectory
-from ringrift.store.provenance import Provenance, retractions
+from ringrift.store.provenance import Provenance, retract, retractions
+from ringrift.store.samples import export
 
 CONFIG = "square8_2p"
 RECIPE = replace(smoke(Recipe()), gate=GateSettings(gates={"heuristic": 0.6}), regression=RegressionSettings(minutes=5))
@@ -119,6 +120,23 @@ def test_a_much_worse_model_is_rolled_back_at_once(ctx: Context) -> None:
     later = model(ctx, "later", one)
     assert stages.sound_model(ctx.run, store.show(later)).id == later
     assert stages.sound_model(ctx.run, store.show(model(ctx, "grandchild", child))).id == one
+
+
+def test_games_that_come_after_a_rollback_are_fresh(ctx: Context) -> None:
+    store = GameStore(ctx.run)
+
+    def add(*seeds: int) -> None:
+        store.add_many([(finished(seed).to_bytes(), f"game/{seed}") for seed in seeds], Provenance("elsewhere"))
+        store.judge([(seed, None) for seed in seeds])
+        export(ctx.run, CONFIG)
+
+    add(1, 2, 3)
+    blob = ctx.run.fabric.blobs.put(b"candidate", ".safetensors")
+    ModelStore(ctx.run).register(CONFIG, blob, None, {}, metrics={"games_total": 3}, window=[1, 2, 3])
+    retract(ctx.run, games=[1, 2], reason="rolled back")
+    assert standing(ctx, CONFIG).fresh == 0
+    add(4)
+    assert standing(ctx, CONFIG).fresh == 1
 
 
 def test_a_loop_killed_in_a_rollback_says_it_later(ctx: Context) -> None:

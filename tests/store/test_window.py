@@ -14,7 +14,7 @@ import pytest
 from sample_oracle import finished
 
 from ringrift.errors import DataError
-from ringrift.store import GameStore, RunDirectory, samples
+from ringrift.store import GameStore, ModelStore, RunDirectory, samples
 from ringrift.store.provenance import retract, undo_retraction
 from ringrift.store.samples import drop_shard, export, shards
 from ringrift.store.validate import validate
@@ -120,6 +120,22 @@ def test_the_gate_of_staleness_says_what_it_found(run: RunDirectory) -> None:
     ):
         replay_window(run, CONFIG, settings)
     assert replay_window(run, CONFIG, replace(settings, new_samples=20)).samples == found.samples
+
+
+def test_samples_of_newer_games_are_new_though_older_ones_were_taken_back(run: RunDirectory) -> None:
+    found = replay_window(run, CONFIG, WindowSettings())
+    blob = run.fabric.blobs.put(b"weights", ".safetensors")
+    metrics = {"samples_total": found.total_samples}
+    ModelStore(run).register(CONFIG, blob, None, {}, metrics=metrics, window=found.games.tolist())
+    retract(run, games=[1, 2], reason="bad")
+    GameStore(run).add(finished(9, CONFIG, 4).to_bytes(), "w/9")
+    validate(run)
+    export(run, CONFIG)
+    new = int(replay_window(run, CONFIG, WindowSettings()).parts[-1].counts[-1])
+    assert GameStore(run).exported_after(CONFIG, 3) == 1
+    with pytest.raises(DataError, match=f"has {new} samples that the last"):
+        replay_window(run, CONFIG, WindowSettings(new_samples=new + 1))
+    assert replay_window(run, CONFIG, WindowSettings(new_samples=new)).games.tolist() == [3, 4]
 
 
 def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(

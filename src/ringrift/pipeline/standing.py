@@ -32,6 +32,8 @@ class Standing:
     base: ModelInfo | None
     """What self-play and training go on from: the newest, promoted or not; the promoted one while the newest learned
     from a model that was rolled back."""
+    newer: int
+    """Games in shards that are newer than all that the newest candidate learned from."""
 
     @property
     def judged(self) -> bool:
@@ -55,8 +57,9 @@ class Standing:
 
     @property
     def fresh(self) -> int:
-        """Games in shards that the newest candidate has not seen."""
-        return max(0, self.flow.exported - stages.games_seen(self.newest))
+        """Games in shards that the newest candidate has not seen; where some that it has seen were taken back since,
+        those that are newer."""
+        return max(self.newer, self.flow.exported - stages.games_seen(self.newest))
 
     @property
     def worth(self) -> float:
@@ -68,7 +71,9 @@ def standing(ctx: Context, config: str) -> Standing:
     """Read from the store."""
     trained, newest = ModelStore(ctx.run).newest(config, "candidate")
     base = newest and stages.sound_model(ctx.run, newest)
-    return Standing(config, ctx.recipes[config].loop, GameStore(ctx.run).flow(config), trained, newest, base)
+    games = GameStore(ctx.run)
+    newer = games.exported_after(config, newest.window[-1][1]) if newest and newest.window else 0
+    return Standing(config, ctx.recipes[config].loop, games.flow(config), trained, newest, base, newer)
 
 
 def open_jobs(ctx: Context, kind: str, config: str | None = None) -> list[Job]:

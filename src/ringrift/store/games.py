@@ -306,6 +306,11 @@ class GameStore:
         )
         return Flow(**dict(rows[0]))
 
+    def exported_after(self, config: str, game: int) -> int:
+        """How many games of a config with ids above that one are in shards."""
+        query = "SELECT count(*) FROM games WHERE config = ? AND place = 'exported' AND id > ?"
+        return int(self._database.rows(query, [config, game])[0][0])
+
     def quarantine(self, ids: Sequence[int] | None = None) -> list[Quarantined]:
         """The quarantined games, or those of them with these ids, by id. Raises `DataError` for an id that is none."""
         rows = self._database.rows(

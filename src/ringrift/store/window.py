@@ -201,9 +201,9 @@ def replay_window(
         wanted -= shard.samples
     parts = [_part(run.fabric.blobs.path(shard.blob), shard.id) for shard in chosen]
     played = [game for part in parts for game in _played(run, part)]
-    if played:
-        _check_fresh(run, config, settings, total, max(game.added for game in played), now or time.time())
     counts = np.concatenate([part.counts for part in parts]) if parts else np.zeros(0, np.int64)
+    if played:
+        _check_fresh(run, config, settings, total, played, counts, now or time.time())
     weights, notes = weigh(played, counts, settings)
     ends = np.cumsum([len(part.games) for part in parts])[:-1]
     weighted = (
@@ -237,21 +237,32 @@ def _played(run: RunDirectory, part: WindowPart) -> list[Played]:
 
 
 def _check_fresh(
-    run: RunDirectory, config: str, settings: WindowSettings, total: int, newest: float, now: float
+    run: RunDirectory,
+    config: str,
+    settings: WindowSettings,
+    total: int,
+    played: Sequence[Played],
+    counts: NDArray[np.int64],
+    now: float,
 ) -> None:
-    hours = max(0.0, now - newest) / 3600
+    hours = max(0.0, now - max(game.added for game in played)) / 3600
     if 0 < settings.stale_hours < hours:
         raise DataError(
             f"the newest game of {config} that can be trained on is {hours:.1f} hours old, and window.stale_hours ="
             f" {settings.stale_hours:g} asks for a newer one: play, or give --set window.stale_hours=0"
         )
     rows = run.database.rows(
-        "SELECT metrics FROM models WHERE config = ? AND role = 'candidate' ORDER BY added DESC LIMIT 1", [config]
+        "SELECT metrics, window FROM models WHERE config = ? AND role = 'candidate' ORDER BY added DESC LIMIT 1",
+        [config],
     )
-    seen = int(json.loads(rows[0]["metrics"]).get("samples_total", 0)) if rows else 0
-    if total - seen < settings.new_samples:
+    new = total
+    if rows:  # where some were taken back since, the run may have fewer than then, and those of newer games are new
+        learned = [last for _, last in json.loads(rows[0]["window"])]
+        newer = sum(counts[[game.id > max(learned) for game in played]].tolist()) if learned else 0
+        new = max(0, newer, total - int(json.loads(rows[0]["metrics"]).get("samples_total", 0)))
+    if new < settings.new_samples:
         raise DataError(
-            f"{config} has {total - seen} samples that the last candidate has not had, and window.new_samples ="
+            f"{config} has {new} samples that the last candidate has not had, and window.new_samples ="
             f" {settings.new_samples} asks for more: play and export, or give --set window.new_samples=0"
         )
 
