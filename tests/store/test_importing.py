@@ -26,6 +26,7 @@ from ringrift.rules.record import EARLY, early_outcome
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
 from ringrift.store.discover import Found, Unreadable, find
+from ringrift.store.earlier import unix_time
 from ringrift.store.importing import FileReport, import_files, sources
 from ringrift.store.merge import merge
 from ringrift.store.provenance import Provenance, retract
@@ -402,6 +403,18 @@ def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     assert (report["games"], report["imported"] + report["known"], report["problems"]) == (400, 400, [])
     with RunDirectory.open(tmp_path / "run") as run:
         assert GameStore(run).counts()[0].games == 400 and not check(run)
+
+
+def test_times_are_read_as_they_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for given in ("2026-01-01 00:00:00", "2026-01-01T09:00:00+09:00", 1767225600, 1767225600000):
+            assert unix_time(given) == 1767225600.0
+        assert (unix_time("lately"), unix_time(None)) == (None, None)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_merge_takes_each_game_once(run: RunDirectory, tmp_path: Path) -> None:

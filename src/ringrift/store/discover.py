@@ -8,14 +8,13 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ringrift.errors import DataError, NodeUnreachable, RingRiftError
 from ringrift.store import far_ls
-from ringrift.store.earlier import EarlierDatabase, Refused, kind_of, line_chunks, read_line, unpacked
+from ringrift.store.earlier import EarlierDatabase, Refused, kind_of, line_chunks, read_line, unix_time, unpacked
 from ringrift.store.games import GameStore
 from ringrift.store.importing import is_source
 from ringrift.store.remote import SCHEME, ask
@@ -174,13 +173,7 @@ def _lines(path: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _age(newest: object, otherwise: float | None = None) -> float | None:
-    """Hours since a time: Unix seconds or ISO text; else since the other one."""
-    seconds = otherwise
-    if isinstance(newest, int | float):
-        seconds = float(newest)
-    elif isinstance(newest, str):
-        try:
-            seconds = datetime.fromisoformat(newest).timestamp()
-        except ValueError:
-            seconds = otherwise
+    """Hours since a time; else since the other one."""
+    if (seconds := unix_time(newest)) is None:
+        seconds = otherwise
     return None if seconds is None else max(0.0, (time.time() - seconds) / 3600)

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -31,6 +32,7 @@ from ringrift.rules.interop import plain, plain_keys
 SQLITE = b"SQLite format 3\0"
 GZIP = b"\x1f\x8b"
 CHUNK = 128  #: games read at once
+MILLISECONDS = 1e11  #: no time in seconds is beyond: it would be in the year 5138
 #: Names of one thing in different versions, small letters only; the first one that is there counts.
 NAMES = {
     "id": ("gameid", "id", "uuid"),
@@ -443,6 +445,18 @@ def _recorded(
 def _first(about: Mapping[str, Any], what: str, names: Mapping[str, tuple[str, ...]] = NAMES) -> Any:
     """What is there under the first of the names; none where there is nothing."""
     return next((about[name] for name in names[what] if about.get(name) is not None), None)
+
+
+def unix_time(given: object) -> float | None:
+    """Seconds of a time that a file tells: a number, of milliseconds where it is so large, or ISO form, UTC unless it
+    says otherwise; None for anything else."""
+    if isinstance(given, int | float):
+        return given / 1000 if given > MILLISECONDS else float(given)
+    try:
+        at = datetime.fromisoformat(str(given))
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _number(given: object) -> int:

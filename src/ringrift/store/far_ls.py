@@ -48,6 +48,8 @@ def hours(newest: Any, path: Path) -> float:
             newest = time.mktime(time.strptime(newest[:19].replace("T", " "), "%Y-%m-%d %H:%M:%S")) - time.timezone
         except ValueError:
             newest = None
+    if newest and newest > 1e11:  # milliseconds
+        newest /= 1000
     return max(0.0, (time.time() - (newest or path.stat().st_mtime)) / 3600)
 
 

@@ -17,7 +17,6 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property, lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,6 +36,7 @@ from ringrift.store.earlier import (
     kind_of,
     line_chunks,
     read_line,
+    unix_time,
     unpacked,
 )
 from ringrift.store.games import GameRow, GameStore
@@ -298,18 +298,10 @@ def _judged(name: str, record: Record, problem: str | None, source: str, *, unfi
     work_id = f"import/{record.config}/{content}"
     made, about = Provenance(f"import:{Path(source).name}"), record.meta
     row = GameRow.of(
-        record, record.to_bytes(), work_id, made, created=_unix_time(about.get("created")),
+        record, record.to_bytes(), work_id, made, created=unix_time(about.get("created")) or 0.0,
         origin={"file": Path(source).name, "id": str(about.get("game", name))},
     )  # fmt: skip
     return Judged(name, row.judged(problem, None if problem else quality.score(record)), problem, unfinished)
-
-
-def _unix_time(given: object) -> float:
-    """Seconds of a time that a file tells, as a number or in ISO form; 0 for none."""
-    try:
-        return datetime.fromisoformat(given).timestamp() if isinstance(given, str) else float(given or 0)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _end_problem(recorded: Recorded, game: Game) -> str | None:
