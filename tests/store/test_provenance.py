@@ -146,6 +146,8 @@ def test_commands(run: RunDirectory) -> None:
     assert tell(0, "data", "retract", run.path, "--worker", "bad", "--since", "2026-01-01", "--dry-run")["games"] == 2
     assert tell(0, "data", "retract", run.path, "--worker", "bad")["id"] == 1
     assert tell(0, "data", "retractions", run.path)["rows"][0]["games"] == 2
+    both = CliRunner().invoke(app, ["data", "retract", str(run.path), "--undo", "1", "--worker", "good"])
+    assert both.exit_code != 0
     assert tell(0, "data", "retract", run.path, "--undo", 1, "--dry-run")["games"] == 2
     assert tell(0, "data", "retract", run.path, "--undo", 1)["games"] == 0
     assert tell(0, "data", "show", run.path, 1)["worker"] == "good:0:ab"

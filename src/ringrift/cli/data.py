@@ -149,6 +149,8 @@ def data_retract(
     from ringrift.store import RunDirectory
     from ringrift.store.provenance import retract, undo_retraction
 
+    if undo is not None and (worker or model or game or since or until):
+        raise SettingsError("--undo puts all games of that retraction back: give nothing else that chooses games")
     with RunDirectory.open(directory) as run:
         if undo is not None:
             done = undo_retraction(run, undo, dry_run=dry_run)

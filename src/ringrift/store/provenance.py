@@ -18,7 +18,7 @@ from typing import Any, Self
 import ringrift
 from ringrift.errors import DataError
 from ringrift.fabric.database import Patience
-from ringrift.store.models import ModelStore, ranges
+from ringrift.store.models import ModelInfo, ModelStore, ranges
 from ringrift.store.run import RunDirectory
 
 _ONE_OF_ITS_KIND = secrets.token_hex(4)
@@ -109,7 +109,7 @@ def retract(
     chosen = _chosen(run, worker, model, since, until, ids)
     what = {"worker": worker, "model": model, "since": since, "until": until, "games": ranges(ids)}
     told = {name: value for name, value in what.items() if value not in ("", 0, math.inf, [])}
-    models, now, id_ = learned_from(run, chosen), time.time(), 0
+    models, now, id_ = learned_from(ModelStore(run).ls(), chosen), time.time(), 0
     if not dry_run:
         with run.database.transaction(Patience.LONG) as connection:
             row = (now, by or process_name(), json.dumps(told), reason)
@@ -154,19 +154,20 @@ def _meant(run: RunDirectory, what: Mapping[str, Any]) -> list[int]:
 
 def retractions(run: RunDirectory) -> list[Retraction]:
     """All of them, oldest first."""
-    found = []
+    found, models = [], ModelStore(run).ls()
     for row in run.database.rows("SELECT * FROM retractions ORDER BY id"):
         games = [game["id"] for game in run.database.rows("SELECT id FROM games WHERE retraction = ?", [row["id"]])]
         about = dict(row) | {"what": json.loads(row["what"])}
-        found.append(Retraction(**about, games=len(games), models=learned_from(run, games)))
+        found.append(Retraction(**about, games=len(games), models=learned_from(models, games)))
     return found
 
 
-def learned_from(run: RunDirectory, games: Sequence[int]) -> tuple[str, ...]:
-    """The models with any of these games in their windows, and all that were trained from those, oldest first."""
+def learned_from(models: Iterable[ModelInfo], games: Sequence[int]) -> tuple[str, ...]:
+    """Those of the models, oldest first, that have any of these games in their windows, and all that were trained from
+    those."""
     tainted: list[str] = []
     ordered = sorted(games)
-    for model in ModelStore(run).ls():
+    for model in models:
         own = any((at := bisect_left(ordered, first)) < len(ordered) and ordered[at] <= last
                   for first, last in model.window)  # fmt: skip
         if own or set(model.parents) & set(tainted):
