@@ -15,6 +15,7 @@ from sample_oracle import finished
 
 from ringrift.errors import DataError
 from ringrift.store import GameStore, ModelStore, RunDirectory, samples
+from ringrift.store.check import check
 from ringrift.store.provenance import retract, undo_retraction
 from ringrift.store.samples import drop_shard, export, shards
 from ringrift.store.validate import validate
@@ -153,6 +154,14 @@ def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(
     assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 2, 3]
     assert shards(run)[0].blob == first.blob
     assert run.fabric.blobs.gc(set()) == [], "the janitor leaves alone what may be about to be named"
+
+
+def test_a_game_quarantined_after_its_export_leaves_the_window_and_stops_no_training(run: RunDirectory) -> None:
+    GameStore(run).judge([(2, "the audit found it")])
+    assert not replay_window(run, CONFIG, WindowSettings()).games.size
+    assert not check(run)
+    export(run, CONFIG)
+    assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 3]
 
 
 def test_a_damaged_shard_of_the_cache_is_made_again(run: RunDirectory) -> None:

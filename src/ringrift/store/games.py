@@ -14,7 +14,7 @@ from ringrift.fabric.database import Patience
 from ringrift.rules import Record
 from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.run import RunDirectory
-from ringrift.store.schema import content_id, evidence, seated, seed_kept
+from ringrift.store.schema import content_id, evidence, forget_shard, seated, seed_kept
 
 PAGE = 256
 
@@ -244,19 +244,22 @@ class GameStore:
         """Makes games valid (no problem) or quarantines them (the problem); how many it quarantined.
 
         Those already quarantined stay. Of two games with the same content, the one judged first becomes valid. The
-        process that played a game may quarantine it, but not make it valid.
+        process that played a game may quarantine it, but not make it valid. The shard of a game that is quarantined is
+        forgotten, and made again without it by the next export.
         """
         judge, bad = process_name(), 0
         with self._database.transaction() as connection:
             for game, problem in judged:
                 reason = problem or _twin(connection, game)
                 bad += reason is not None
+                if reason is not None and (shard := _shard_of(connection, game)) is not None:
+                    forget_shard(connection, shard)
                 connection.execute(
                     "UPDATE games SET state = iif(?2 IS NULL, 'valid', 'quarantined'), validated_by = ?3,"
                     " evidence = iif(?2 IS NULL, ringrift_evidence(record, ?3, plies, winner, reason), NULL),"
                     " quality = iif(?2 IS NULL, coalesce(?4, quality), quality), problem = ?2,"
-                    " quarantined_at = iif(?2 IS NULL, NULL, ?5), quarantined_by = iif(?2 IS NULL, NULL, ?3),"
-                    " shard = iif(?2 IS NULL, shard, NULL) WHERE id = ?1 AND state <> 'quarantined'",
+                    " quarantined_at = iif(?2 IS NULL, NULL, ?5), quarantined_by = iif(?2 IS NULL, NULL, ?3)"
+                    " WHERE id = ?1 AND state <> 'quarantined'",
                     (game, reason, judge, (quality or {}).get(game), time.time()),
                 )
         return bad
@@ -354,6 +357,11 @@ _INSERT = (
     f"INSERT INTO games ({', '.join(GameRow._fields)}) VALUES ({', '.join('?' * len(GameRow._fields))})"
     " ON CONFLICT DO NOTHING"
 )
+
+
+def _shard_of(connection: sqlite3.Connection, game: int) -> int | None:
+    row = connection.execute("SELECT shard FROM games WHERE id = ?", (game,)).fetchone()
+    return row[0] if row else None
 
 
 def _twin(connection: sqlite3.Connection, game: int) -> str | None:

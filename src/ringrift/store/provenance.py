@@ -20,6 +20,7 @@ from ringrift.errors import DataError
 from ringrift.fabric.database import Patience
 from ringrift.store.models import ModelInfo, ModelStore, ranges
 from ringrift.store.run import RunDirectory
+from ringrift.store.schema import forget_shard
 
 _ONE_OF_ITS_KIND = secrets.token_hex(4)
 
@@ -116,8 +117,7 @@ def retract(
             made = connection.execute("INSERT INTO retractions (at, by, what, reason) VALUES (?, ?, ?, ?)", row)
             id_ = int(made.lastrowid or 0)
             for shard in {row[0] for row in _of(run, "DISTINCT shard", chosen) if row[0]}:
-                connection.execute("UPDATE games SET shard = NULL WHERE shard = ?", (shard,))
-                connection.execute("DELETE FROM shards WHERE id = ?", (shard,))
+                forget_shard(connection, shard)
             connection.executemany(
                 "UPDATE games SET retraction = ? WHERE id = ? AND retraction IS NULL", [(id_, game) for game in chosen]
             )

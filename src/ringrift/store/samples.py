@@ -31,6 +31,7 @@ from ringrift.rules import Record, config_info
 from ringrift.rules.record import EARLY
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
+from ringrift.store.schema import forget_shard
 
 FORMAT = 3
 SHARD_SAMPLES = 8192
@@ -254,8 +255,7 @@ def shards(run: RunDirectory, config: str | None = None, up_to: int | None = Non
 def drop_shard(run: RunDirectory, shard: int) -> None:
     """Forgets a shard: the next export makes it again from its games."""
     with run.database.transaction() as connection:
-        connection.execute("UPDATE games SET shard = NULL WHERE shard = ?", (shard,))
-        connection.execute("DELETE FROM shards WHERE id = ?", (shard,))
+        forget_shard(connection, shard)
 
 
 @dataclass(frozen=True)

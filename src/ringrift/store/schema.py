@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -66,6 +67,12 @@ def _told(record: bytes) -> dict[str, str | int]:
 def seed_kept(seed: int) -> int:
     """A seed as SQLite can hold it; the record has the whole."""
     return seed & 0x7FFF_FFFF_FFFF_FFFF
+
+
+def forget_shard(connection: sqlite3.Connection, shard: int) -> None:
+    """Its games are in no shard then: the next export makes those of them that may be trained on into samples again."""
+    connection.execute("UPDATE games SET shard = NULL WHERE shard = ?", (shard,))
+    connection.execute("DELETE FROM shards WHERE id = ?", (shard,))
 
 
 FUNCTIONS: Mapping[str, Function] = {
