@@ -227,7 +227,8 @@ def _played(run: RunDirectory, part: WindowPart) -> list[Played]:
     for id_ in part.games.tolist():
         if (row := rows.get(id_)) is None:
             raise DataError(
-                f"{part.path} holds game {id_}, which the run has elsewhere: `ringrift data check --repair`"
+                f"{part.path} holds game {id_}, which the run has elsewhere by now: try again, or"
+                " `ringrift data check --repair`"
             )
         names = (row["model"], *json.loads(row["engines"]), row["worker"], row["work_id"])
         early, retracted = row["reason"].startswith(EARLY), row["retraction"] is not None
