@@ -46,6 +46,7 @@ from ringrift.pipeline.worker import Crew, Outcome, Running
 from ringrift.players.player import RandomPlayer
 from ringrift.rules import Game, Record
 from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.audit import reach
 from ringrift.store.games import StoredGame
 from ringrift.store.provenance import Provenance
 from ringrift.store.run import LOOP_LEASE
@@ -643,7 +644,7 @@ def _match(at: Simulation, job: Job, pair: jobs.MatchPair, _spoilt: bool) -> Eve
 
 
 def _audit(at: Simulation, job: Job, _: jobs.GamesToAudit, _spoilt: bool) -> Event:
-    mark: dict[str, object] = {"up_to": at.store.flow(job.config).newest, "at": at.clock.now()}
+    mark: dict[str, object] = {"up_to": reach(at.run_directory, job.config), "at": at.clock.now()}
     at.fabric.registry.set(f"audit/{job.config}", mark)
     return GamesAudited(config=job.config, job=job.id, searched=0, replayed=0, skipped=0, quarantined=[])
 
