@@ -274,7 +274,7 @@ class ModelStore:
             models = [model for model in self.ls(config) if not model.pruned]
             promoted = {entry.model for entry in self.history(config)}
             roots = [model for model in models if model.id in promoted or model.role == "initial"]
-            kept = {model.id for model in [*roots, *models[len(models) - keep :]]}
+            kept = {model.id for model in [*roots, *models[max(0, len(models) - keep) :]]}
             kept |= {parent for model in roots for parent in model.parents}
             gone = [model for model in models if model.id not in kept]
             if copied is not None:
