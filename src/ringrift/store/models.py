@@ -167,6 +167,11 @@ class ModelStore:
         entry = self._registry.get(_key(config))
         return str(entry.value["model"]) if entry else None
 
+    def revision(self, config: str) -> int:
+        """Of what is promoted: higher after each change; 0 while nothing is."""
+        entry = self._registry.get(_key(config))
+        return entry.revision if entry else 0
+
     def promote(
         self,
         model: str,
