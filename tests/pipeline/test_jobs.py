@@ -47,6 +47,25 @@ def test_a_payload_is_checked_when_it_is_put_and_when_it_is_run() -> None:
             jobs.run_job(run, batch(), "test")
 
 
+def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunDirectory.in_memory() as run:
+        jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
+        store, blobs = ModelStore(run), run.fabric.blobs
+        one, two = (store.register(CONFIG, blobs.put(name, ".safetensors"), None, {}) for name in (b"1", b"2"))
+        assert store.promote(one, over=None) and store.promote(two, over=one)
+        asked: list[str] = []
+        monkeypatch.setattr(stages, "check_model", lambda run, model: asked.append(model))
+        monkeypatch.setattr(stages, "choose_player", lambda *_: None)
+        monkeypatch.setattr(
+            stages, "selfplay_stage", lambda *_, **__: stages.Played("batch", games=3, new=3, plies=9, player="p")
+        )
+        jobs.run_job(run, batch(engine="gumbel", model=two), "test")
+        store.rollback(CONFIG)
+        store.annotate(two, rolled_back={"revision": 3})
+        jobs.run_job(run, batch(engine="gumbel", model=two), "test")
+        assert asked == [two, one]
+
+
 def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run") as run:
         digest = jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))

@@ -131,7 +131,8 @@ class Work:
 
 def _selfplay(at: Work, batch: SelfplayBatch) -> Event:
     run, config, recipe, began = at.run, at.config, at.recipe, time.monotonic()
-    model = batch.model
+    # A batch may have waited while its model was rolled back.
+    model = batch.model and stages.sound_model(run, ModelStore(run).show(batch.model)).id
     if not model and stages.engine_name(batch.engine, "m-") != batch.engine:
         model = stages.initial_model(run, config, recipe.training, recipe.loop.seed).id
     name = stages.engine_name(batch.engine, model)

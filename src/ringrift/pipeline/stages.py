@@ -499,6 +499,8 @@ def promote_candidate(
         raise DataError(
             f"{store.promoted(config)} was promoted while {candidate} was measured with {verdict.over}: gate it again"
         )
+    if verdict.over:
+        write_card(run, verdict.over)
 
 
 def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -> None:
