@@ -244,13 +244,16 @@ class GameStore:
         """Makes games valid (no problem) or quarantines them (the problem); how many it quarantined.
 
         Those already quarantined stay. Of two games with the same content, the one judged first becomes valid. The
-        process that played a game may quarantine it, but not make it valid.
+        process that played a game may quarantine it, but not make it valid. The shard of a game that is quarantined is
+        forgotten, and made again without it by the next export.
         """
         judge, bad = process_name(), 0
         with self._database.transaction() as connection:
             for game, problem in judged:
                 reason = problem or _twin(connection, game)
                 bad += reason is not None
+                if reason is not None:
+                    _leave_shard(connection, game)
                 connection.execute(
                     "UPDATE games SET state = iif(?2 IS NULL, 'valid', 'quarantined'), validated_by = ?3,"
                     " evidence = iif(?2 IS NULL, ringrift_evidence(record, ?3, plies, winner, reason), NULL),"
@@ -349,6 +352,13 @@ _INSERT = (
     f"INSERT INTO games ({', '.join(GameRow._fields)}) VALUES ({', '.join('?' * len(GameRow._fields))})"
     " ON CONFLICT DO NOTHING"
 )
+
+
+def _leave_shard(connection: sqlite3.Connection, game: int) -> None:
+    (shard,) = connection.execute("SELECT shard FROM games WHERE id = ?", (game,)).fetchone() or (None,)
+    if shard is not None:
+        connection.execute("UPDATE games SET shard = NULL WHERE shard = ?", (shard,))
+        connection.execute("DELETE FROM shards WHERE id = ?", (shard,))
 
 
 def _twin(connection: sqlite3.Connection, game: int) -> str | None:
