@@ -28,11 +28,11 @@ from ringrift.pipeline.events import (
 from ringrift.pipeline.loop import Until, rounds
 from ringrift.pipeline.service import Context, Level, Step
 from ringrift.pipeline.services import SERVICES, selfplay
-from ringrift.pipeline.standing import PAUSE_SECONDS, standing
+from ringrift.pipeline.standing import MANY, PAUSE_SECONDS, standing
 from ringrift.pipeline.supervisor import tick
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
-from ringrift.store.provenance import Provenance
+from ringrift.store.provenance import Provenance, retract
 
 A, B = "square8_2p", "hex8_2p"
 DECIDING = [service for service in SERVICES if service.name not in ("worker", "report")]
@@ -233,6 +233,21 @@ def test_a_loop_killed_between_promotion_and_verdict_says_it_later(ctx: Context)
     step.do()
     assert [e.event.reason for e in ctx.bus.read(ModelPromoted, A)] == ["won all"]
     assert standing(ctx, A).judged
+
+
+def test_shards_of_games_that_were_taken_back_are_made_again_without_a_new_game(ctx: Context) -> None:
+    loop = replace(RECIPE.loop, skip_selfplay=True)
+    ctx.recipes.update({config: replace(RECIPE, loop=loop) for config in (A, B)})
+    record = Record.from_game(random_game(A, seed=1), seed=1, players=("random", "random"))
+    games = ((numbered(record, 99, i), f"imported/{i}") for i in range(MANY + 1))
+    GameStore(ctx.run).add_many(games, Provenance("elsewhere"))
+    for kind in ("ingest", "export"):
+        put(ctx)
+        do(ctx, kind)
+    last = GameStore(ctx.run).flow(A)
+    assert last.valid == last.waiting == 0
+    retract(ctx.run, games=[last.newest], reason="bad")
+    assert [job.kind for job in put(ctx) if job.kind == "export" and job.config == A] == ["export"]
 
 
 def unjudged(ctx: Context) -> ModelInfo:
