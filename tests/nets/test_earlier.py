@@ -1,7 +1,9 @@
 """Networks from files of elsewhere."""
 
+import contextlib
 import os
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch
 from ringrift.nets import initial_checkpoint, initial_network, load_checkpoint
-from ringrift.nets.earlier import foreign_checkpoint
+from ringrift.nets.earlier import foreign_checkpoint, read_pth
 
 
 class Evil:
@@ -34,6 +36,22 @@ def test_code_in_a_file_is_not_run(tmp_path, how):
     if how == "zip":  # the file is one that an open loader would have run
         torch.load(path, weights_only=False)
         assert mark.exists()
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "model.pth"
+    tensors = initial_network("nano", "square8_2p").state_dict()
+    torch.save(tensors, path)
+    whole, rng = path.read_bytes(), random.Random(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(CorruptBlob):  # a bit that nothing depends on: padding, a date
+            assert all(torch.equal(tensor, tensors[name]) for name, tensor in read_pth(path).items())
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptBlob):
+        read_pth(path)
 
 
 def test_a_network_of_the_earlier_service_is_named_and_refused(tmp_path):

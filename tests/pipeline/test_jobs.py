@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stored import finished
 
 from ringrift.errors import CorruptBlob, DataError, SettingsError
 from ringrift.evaluators import UniformEvaluator
@@ -16,6 +18,9 @@ from ringrift.pipeline import Recipe, jobs, smoke, stages
 from ringrift.pipeline.events import EVENTS
 from ringrift.rules import CONFIGS
 from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.provenance import Provenance, retract
+from ringrift.store.samples import ExportSettings
+from ringrift.store.window import WindowSettings, replay_window
 
 CONFIG = "square8_2p"
 
@@ -47,6 +52,25 @@ def test_a_payload_is_checked_when_it_is_put_and_when_it_is_run() -> None:
             jobs.run_job(run, batch(), "test")
 
 
+def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunDirectory.in_memory() as run:
+        jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
+        store, blobs = ModelStore(run), run.fabric.blobs
+        one, two = (store.register(CONFIG, blobs.put(name, ".safetensors"), None, {}) for name in (b"1", b"2"))
+        assert store.promote(one, over=None) and store.promote(two, over=one)
+        asked: list[str] = []
+        monkeypatch.setattr(stages, "check_model", lambda run, model: asked.append(model))
+        monkeypatch.setattr(stages, "choose_player", lambda *_: None)
+        monkeypatch.setattr(
+            stages, "selfplay_stage", lambda *_, **__: stages.Played("batch", games=3, new=3, plies=9, player="p")
+        )
+        jobs.run_job(run, batch(engine="gumbel", model=two), "test")
+        store.rollback(CONFIG)
+        store.annotate(two, rolled_back={"revision": 3})
+        jobs.run_job(run, batch(engine="gumbel", model=two), "test")
+        assert asked == [two, one]
+
+
 def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run") as run:
         digest = jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
@@ -58,6 +82,67 @@ def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
         (entry,) = run.fabric.log.read()
         assert (entry.type, entry.parent, entry.key) == ("SelfplayFinished", 7, CONFIG)
         assert entry.id == "SelfplayFinished/selfplay/square8_2p/000001"
+
+
+def test_a_training_whose_games_were_taken_back_while_it_waited_learns_from_the_others(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        recipe = smoke(Recipe())
+        jobs.keep_recipe(run.fabric.registry, CONFIG, replace(recipe, loop=replace(recipe.loop, steps=2)))
+        add(run, range(6))
+        waiting = jobs.Training(parent="", up_to=1, games=6)
+        retract(run, games=[2], reason="bad")
+        assert GameStore(run).flow(CONFIG).exported == 0
+        jobs.run_job(run, jobs.make_job(jobs.TRAIN, "initial/1", waiting, CONFIG), "test")
+        _, newest = ModelStore(run).newest(CONFIG, "candidate")
+        assert newest and newest.window == ((1, 1), (3, 6)) and newest.metrics["games_total"] == 5
+
+
+def test_samples_that_were_taken_back_do_not_count_against_new_ones(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        add(run, range(6))
+        training = replace(smoke(Recipe()).training, passes=10.0, batch_size=8)
+        first = stages.train_stage(run, CONFIG, training, steps=2, precision="float32")
+        retract(run, games=[2, 3], reason="bad")
+        add(run, range(6, 9))
+        shown: list[int] = []
+
+        def show(_: str, total: int) -> AbstractContextManager[stages.Advance]:
+            shown.append(total)
+            return stages.quiet("", total)
+
+        second = stages.train_stage(run, CONFIG, training, precision="float32", show=show)
+        searches = [finished(seed).search for seed in range(6, 9)]
+        new = sum(len(one.ply) for one in searches if one)
+        assert shown == [pytest.approx(training.steps(new), rel=0.3)]
+        assert (first.metrics["games_total"], second.metrics["games_total"]) == (6, 7)
+
+
+def test_what_is_exported_during_a_training_was_not_seen_by_it(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        add(run, range(3))
+
+        def show(_: str, total: int) -> AbstractContextManager[stages.Advance]:
+            add(run, range(3, 5))
+            return stages.quiet("", total)
+
+        made = stages.train_stage(run, CONFIG, smoke(Recipe()).training, steps=2, precision="float32", show=show)
+        assert made.metrics["games_total"] == 3
+
+
+def test_a_quarantined_game_leaves_its_shard(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        add(run, range(4))
+        GameStore(run).judge([(2, "searched again it came out differently")])
+        assert stages.export_stage(run, CONFIG, ExportSettings()).games == 3
+        assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 3, 4]
+
+
+def add(run: RunDirectory, seeds: range) -> None:
+    """Games that others have played, in shards."""
+    for seed in seeds:
+        GameStore(run).add(finished(seed).to_bytes(), f"game/{seed}", Provenance("elsewhere"))
+    stages.ingest_stage(run)
+    stages.export_stage(run, CONFIG, ExportSettings())
 
 
 def test_settings_come_back_as_they_were() -> None:

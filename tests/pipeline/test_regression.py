@@ -154,6 +154,35 @@ def test_a_loop_killed_in_a_rollback_says_it_later(ctx: Context) -> None:
     assert not by_hand.automatic and by_hand.retracted == 0
 
 
+def test_a_loop_killed_after_marking_the_games_tells_how_many(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, two = promoted(ctx, "one", "two")
+    played(ctx, two)
+    ModelStore(ctx.run).rollback(CONFIG, evidence={"reason": "lost", "regression": {}})
+    with monkeypatch.context() as killed:
+        killed.setattr(regression, "ModelRolledBack", None)
+        (step,) = regression.plan(ctx)
+        with pytest.raises(TypeError):
+            step.do()
+    assert len(retractions(ctx.run)) == 1
+    checks(ctx)
+    assert [entry.event.retracted for entry in ctx.bus.read(ModelRolledBack, CONFIG)] == [1]
+    assert len(retractions(ctx.run)) == 1
+
+
+def test_every_rollback_is_told_and_stands_on_the_cards(ctx: Context) -> None:
+    one, two, three = promoted(ctx, "one", "two", "three")
+    other, store = model(ctx, "other", one), ModelStore(ctx.run)
+    child = model(ctx, "child", three)
+    store.rollback(CONFIG)
+    store.rollback(CONFIG)
+    store.promote(other, over=one)  # all by hand, while no loop runs
+    checks(ctx)
+    assert [entry.event.model for entry in ctx.bus.read(ModelRolledBack, CONFIG)] == [three, two]
+    assert stages.sound_model(ctx.run, store.show(child)).id == other
+    card = (ctx.run.path / "cards" / f"{three}.md").read_text()
+    assert "was promoted." in card and f"Rolled back to {two}, revision 4: by hand." in card
+
+
 def test_rollbacks_have_their_limits(ctx: Context) -> None:
     models = promoted(ctx, "one", "two", "three", "four", "five")
     ctx.recipes[CONFIG] = replace(RECIPE, regression=RegressionSettings(minutes=0, rollbacks_a_day=0))

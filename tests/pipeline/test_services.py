@@ -28,11 +28,11 @@ from ringrift.pipeline.events import (
 from ringrift.pipeline.loop import Until, rounds
 from ringrift.pipeline.service import Context, Level, Step
 from ringrift.pipeline.services import SERVICES, selfplay
-from ringrift.pipeline.standing import PAUSE_SECONDS, standing
+from ringrift.pipeline.standing import MANY, PAUSE_SECONDS, standing
 from ringrift.pipeline.supervisor import tick
 from ringrift.rules import Record
-from ringrift.store import GameStore, ModelStore, RunDirectory
-from ringrift.store.provenance import Provenance
+from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
+from ringrift.store.provenance import Provenance, retract
 
 A, B = "square8_2p", "hex8_2p"
 DECIDING = [service for service in SERVICES if service.name not in ("worker", "report")]
@@ -235,6 +235,67 @@ def test_a_loop_killed_between_promotion_and_verdict_says_it_later(ctx: Context)
     assert standing(ctx, A).judged
 
 
+def test_shards_of_games_that_were_taken_back_are_made_again_without_a_new_game(ctx: Context) -> None:
+    loop = replace(RECIPE.loop, skip_selfplay=True)
+    ctx.recipes.update({config: replace(RECIPE, loop=loop) for config in (A, B)})
+    record = Record.from_game(random_game(A, seed=1), seed=1, players=("random", "random"))
+    games = ((numbered(record, 99, i), f"imported/{i}") for i in range(MANY + 1))
+    GameStore(ctx.run).add_many(games, Provenance("elsewhere"))
+    for kind in ("ingest", "export"):
+        put(ctx)
+        do(ctx, kind)
+    last = GameStore(ctx.run).flow(A)
+    assert last.valid == last.waiting == 0
+    retract(ctx.run, games=[last.newest], reason="bad")
+    assert [job.kind for job in put(ctx) if job.kind == "export" and job.config == A] == ["export"]
+
+
+def unjudged(ctx: Context) -> ModelInfo:
+    """The newest candidate, which has just been trained."""
+    judged, newest = standing(ctx, A).trained, None
+    while newest is None or standing(ctx, A).trained == judged:
+        put(ctx)
+        for kind in ("selfplay", "ingest", "export", "train"):
+            do(ctx, kind)
+        newest = standing(ctx, A).newest
+        ctx.clock.sleep(5)
+    return newest
+
+
+def test_what_was_rolled_back_before_its_verdict_was_noted_is_not_promoted_again(ctx: Context) -> None:
+    first, second = candidate(ctx), unjudged(ctx)
+    store = ModelStore(ctx.run)
+    for _ in range(2):
+        put(ctx)
+        do(ctx, "match")
+    assert f"promote {second.id} for {A}" in [step.what for step in steps(ctx, "gate")]
+    assert store.promote(second.id, over=first, evidence={"reason": "won all"})  # and here the loop was killed
+    assert store.rollback(A) == first
+    put(ctx)
+    assert store.promoted(A) == first and standing(ctx, A).judged
+    assert [e.event.reason for e in ctx.bus.read(ModelPromoted, A)][1:] == ["won all"]
+
+
+def test_a_candidate_is_measured_again_with_who_was_promoted_before(ctx: Context) -> None:
+    first, second, store = candidate(ctx), unjudged(ctx), ModelStore(ctx.run)
+    other = store.register(A, ctx.run.fabric.blobs.put(b"other", ".safetensors"), None, {}, role="imported")
+    met: list[object] = []
+
+    def matches(many: int) -> None:
+        for _ in range(many):
+            met.extend(job.payload["b"] for job in put(ctx) if (job.kind, job.config) == ("match", A))
+            do(ctx, "match", score=0.96)
+
+    matches(2)
+    assert store.promote(other, over=first)
+    matches(1)
+    assert store.rollback(A) == first
+    matches(1)
+    put(ctx)
+    assert met == ["random", first, other, first]
+    assert store.promoted(A) == second.id
+
+
 def test_a_candidate_whose_deciding_match_died_is_rejected(ctx: Context) -> None:
     put(ctx)
     while not standing(ctx, A).trained:
@@ -326,6 +387,11 @@ def test_limits(ctx: Context) -> None:
     assert Until().reached(ctx.run, recipes, 601) == "10 minutes are over"
     assert "1 judged" in Until(models=1).reached(ctx.run, recipes, 0)
     assert "1 promoted" in Until(promoted=1).reached(ctx.run, recipes, 0)
+    store = ModelStore(ctx.run)
+    other = store.register(A, ctx.run.fabric.blobs.put(b"other", ".safetensors"), None, {})
+    store.promote(other, over=model)
+    store.rollback(A)
+    assert Until(promoted=3).reached(ctx.run, recipes, 0) == ""  # a rollback is no promotion
     assert Until(elo=1).reached(ctx.run, recipes, 0) == ""
     assert Until(hours=0.5).reached(ctx.run, ctx.recipes, 1801) == "0.5 hours are over"
     assert model in {one.candidate for one in rounds(ctx.run, A)}

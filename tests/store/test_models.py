@@ -112,6 +112,8 @@ def test_prune_keeps_initial_promoted_their_parents_and_the_newest(models: Model
     newest = make(models, 8)
     models.promote(first, over=None)
     models.promote(second, over=first)
+    for keep in range(5, 20):
+        assert not models.prune(CONFIG, keep=keep, dry_run=True)
     assert [model.id for model in models.prune(CONFIG, keep=1, dry_run=True)] == useless
     assert [model.id for model in models.prune(CONFIG, keep=1)] == useless
     assert not models.prune(CONFIG, keep=1)

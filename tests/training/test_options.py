@@ -15,7 +15,7 @@ import torch
 
 from ringrift.encoding import GLOBALS
 from ringrift.errors import DataError
-from ringrift.nets import fill_seats, initial_network, known_seats, load_checkpoint
+from ringrift.nets import fill_seats, initial_checkpoint, initial_network, known_seats, load_checkpoint
 from ringrift.store.window import window_of
 from ringrift.training import TrainSettings, fit, train
 from ringrift.training.data import SampleStream
@@ -322,6 +322,21 @@ def test_transfer_to_another_board_and_more_seats_warms_up_again(window, tmp_pat
 
 
 # -- going on ----------------------------------------------------------------------------------------------------------
+
+
+def test_settings_hold_in_the_next_round_too(window, tmp_path):
+    first = trained(window, FAST, state_path=tmp_path / "state")
+    trained(window, replace(FAST, weight_decay=0.05), parent=first.checkpoint, state_path=tmp_path / "state")
+    (group,) = torch.load(tmp_path / "state", weights_only=True)["optimiser"]["param_groups"]
+    assert group["weight_decay"] == 0.05
+
+
+def test_all_processes_decide_by_the_same_held_out_loss(window, monkeypatch):
+    monkeypatch.setattr(fit.distributed, "once", lambda _: 7.25)
+    learner = Learner(initial_checkpoint("nano", CONFIG), CONFIG, replace(FAST, held_out=0.3, patience=2))
+    for _ in range(3):
+        learner.look({CONFIG: SampleStream(window, CONFIG, 1).fixed(9)})
+    assert learner.held_out == 7.25 and learner.watch.has_enough(learner.settings)
 
 
 def test_every_option_goes_on_bit_for_bit(window, tmp_path):

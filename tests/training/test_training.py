@@ -96,7 +96,11 @@ def test_next_round_goes_on_with_the_optimiser(shards, tmp_path):
     assert {int(entry["step"]) for entry in kept.values()} == {10}
     afresh = train(shards, "square8_2p", FAST, steps=5, seed=2, parent=parent)
     assert afresh.checkpoint != second.checkpoint
-    for bad in (b"written by another program", state.read_bytes()[:5000]):
+    whole = state.read_bytes()
+    flipped = bytearray(whole)
+    weights = torch.load(state, weights_only=True)["weights"]["stem_globals.weight"]
+    flipped[whole.index(weights.numpy().tobytes()) + 2] ^= 1  # PyTorch's loader does not notice
+    for bad in (b"written by another program", whole[:5000], bytes(flipped)):
         state.write_bytes(bad)
         with pytest.raises(CorruptBlob, match="delete it"):
             train(shards, "square8_2p", FAST, steps=5, seed=2, parent=parent, state_path=state)

@@ -80,11 +80,16 @@ def models_milestones(run: Run = None, config: AnyConfig = None, json: Json = Fa
 @models_app.command("promote")
 def models_promote(model: Model, run: Run = None, config: AnyConfig = None) -> None:
     """Make a model the one that plays, whatever its score."""
+    from ringrift.pipeline.cards import write_card
+
     with opened(run, config) as directory:
         models = _store(directory)
         found = models.resolve(one_config(models, config), model)
-        if not models.promote(found.id, over=models.promoted(found.config), evidence={"by": "hand"}):
+        over = models.promoted(found.config)
+        if not models.promote(found.id, over=over, evidence={"by": "hand"}):
             raise DataError(f"the promoted model of {found.config} was changed meanwhile: look, and try again")
+        for one in filter(None, {found.id, over}):
+            write_card(directory, one)
     typer.echo(f"{found.id} is promoted for {found.config}")
 
 
@@ -95,10 +100,15 @@ def models_rollback(
     to: Annotated[str | None, typer.Option(metavar="MODEL", help="Go back to this one.")] = None,
 ) -> None:
     """Go back to the model that the promoted one had replaced."""
+    from ringrift.pipeline.cards import write_card
+
     with opened(run, config) as directory:
         models = _store(directory)
         chosen = one_config(models, config)
+        before = models.promoted(chosen)
         now = models.rollback(chosen, models.resolve(chosen, to).id if to else None)
+        for one in filter(None, (before, now)):
+            write_card(directory, one)
     typer.echo(f"{now} is promoted for {chosen}")
 
 

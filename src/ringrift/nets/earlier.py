@@ -7,6 +7,7 @@ and refused; a file in that format with the tensors of one of our architectures 
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from ringrift.nets.network import LATER_HEADS, Network, initial_network
 
 #: Where trainers put the weights in what they save.
 WRAPPERS = ("model_state_dict", "state_dict", "model", "weights")
+#: What the two readers of such a file raise besides their own errors, where its pickle or its directory is nonsense.
+BROKEN = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, EOFError, NotImplementedError)
 SHOWN = 4  #: tensors that a refusal names
 
 
@@ -48,15 +51,7 @@ def foreign_checkpoint(path: Path, config: str) -> bytes:
 
 def read_pth(path: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch file, by name. Raises: CorruptBlob, DataError where there is no such file."""
-    if not path.is_file():
-        raise DataError(f"there is no file {path}")
-    try:
-        if not zipfile.is_zipfile(path):  # a bare pickle, as before PyTorch 1.6, or no such file at all
-            raise RuntimeError("not a zip file")
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CorruptBlob(f"{path} is not a file of weights alone, and nothing of it was run: {reason}") from error
+    found = read_weights_only(path)
     for wrapper in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
@@ -65,6 +60,21 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise CorruptBlob(f"{path} holds no tensors")
     return tensors
+
+
+def read_weights_only(path: Path) -> Any:
+    """What PyTorch saved in a file, by the loader that runs no code, if it is what was written (the checksums in it,
+    which that loader does not look at). Raises: CorruptBlob, DataError where there is no such file."""
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    try:
+        with zipfile.ZipFile(path) as file:  # not a bare pickle, as before PyTorch 1.6
+            if damaged := file.testzip():
+                raise zipfile.BadZipFile(f"{damaged} in it is not what was written")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (*BROKEN, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CorruptBlob(f"{path} is not a file of weights alone, and nothing of it was run: {reason}") from error
 
 
 def _fits(network: Network, tensors: dict[str, Tensor]) -> bool:

@@ -76,6 +76,9 @@ def _lines(run: RunDirectory, model: ModelInfo, store: ModelStore) -> Iterator[s
     for entry in promotions:
         yield ""
         yield f"{_date(entry.at)}: {entry.action}, revision {entry.revision}, over {entry.previous or 'nothing'}."
+    if back := metrics.get("rolled_back"):
+        yield ""
+        yield f"Rolled back to {back['to']}, revision {back['revision']}: {back['reason']}."
     if model.settings:
         yield ""
         yield "## Settings"

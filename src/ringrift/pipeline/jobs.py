@@ -38,6 +38,7 @@ from ringrift.selfplay import PlaySettings
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.backup import BackupStore
 from ringrift.store.provenance import Provenance
+from ringrift.store.samples import shards
 
 MEGABYTE = 1 << 20
 SELFPLAY, INGEST, EXPORT, TRAIN, MATCH, BACKUP = "selfplay", "ingest", "export", "train", "match", "backup"
@@ -84,6 +85,8 @@ class Training(Payload):
     """Whose weights to start from; empty for the untrained ones."""
     up_to: int
     """Newest shard of the window: a training that was interrupted goes on with the samples that it had."""
+    games: int = 0
+    """In shards up to that one; where some were taken back since, it starts again with all that are there."""
 
 
 class MatchPair(Payload):
@@ -131,7 +134,8 @@ class Work:
 
 def _selfplay(at: Work, batch: SelfplayBatch) -> Event:
     run, config, recipe, began = at.run, at.config, at.recipe, time.monotonic()
-    model = batch.model
+    # A batch may have waited while its model was rolled back.
+    model = batch.model and stages.sound_model(run, ModelStore(run).show(batch.model)).id
     if not model and stages.engine_name(batch.engine, "m-") != batch.engine:
         model = stages.initial_model(run, config, recipe.training, recipe.loop.seed).id
     name = stages.engine_name(batch.engine, model)
@@ -174,9 +178,14 @@ def _train(at: Work, wanted: Training) -> Event:
     initial = stages.initial_model(at.run, at.config, at.recipe.training, loop.seed)
     if wanted.parent:
         stages.check_model(at.run, wanted.parent)
+    up_to: int | None = wanted.up_to
+    if sum(shard.games for shard in shards(at.run, at.config, up_to)) < wanted.games:
+        # The shards that held them were dropped: the others in these may wait to be exported again.
+        stages.export_stage(at.run, at.config, at.recipe.export, show=at.show)
+        up_to = None
     trained = stages.train_stage(
         at.run, at.config, at.recipe.training, window=at.recipe.window, steps=loop.steps, epochs=loop.epochs,
-        parent=ModelStore(at.run).show(wanted.parent) if wanted.parent else initial, up_to=wanted.up_to,
+        parent=ModelStore(at.run).show(wanted.parent) if wanted.parent else initial, up_to=up_to,
         precision=loop.precision, seed=loop.seed, show=at.show,
     )  # fmt: skip
     figures: Any = trained.metrics

@@ -181,8 +181,7 @@ class Until:
             return f"{self.hours:g} hours are over"
         if self.models and all(many >= self.models for many in done.values()):
             return f"every config has {self.models:g} judged candidates"
-        store = ModelStore(run)
-        if self.promoted and all(len(store.history(config)) >= self.promoted for config in recipes):
+        if self.promoted and all(_promotions(run, config) >= self.promoted for config in recipes):
             return f"every config has had {self.promoted:g} promoted models"
         if self.elo and all(self._strong(run, config) for config in recipes):
             return f"the promoted model of every config has {self.elo:g} Elo"
@@ -192,3 +191,7 @@ class Until:
         promoted = ModelStore(run).promoted(config)
         rating = elos(run, config).get(promoted) if promoted else None
         return rating is not None and rating.elo >= self.elo
+
+
+def _promotions(run: RunDirectory, config: str) -> int:
+    return sum(entry.action == "promote" for entry in ModelStore(run).history(config))

@@ -42,7 +42,7 @@ from ringrift.store.audit import Audited, AuditSettings, audit, mark_of, reach
 from ringrift.store.provenance import Provenance
 from ringrift.store.samples import Exported, ExportSettings, export, read_shard, shards
 from ringrift.store.validate import Validated, validate
-from ringrift.store.window import WindowSettings, replay_window
+from ringrift.store.window import ReplayWindow, WindowSettings, replay_window
 from ringrift.training.settings import TrainSettings
 
 if TYPE_CHECKING:  # the stages that need no torch do not load it
@@ -132,9 +132,14 @@ def import_model(run: RunDirectory, config: str, path: Path) -> str:
     return _register(run, config, checkpoint, random_positions(config), "int8", role="imported")
 
 
-def samples_seen(model: ModelInfo) -> int:
-    """How many samples the run had when the model was trained."""
-    return int(str(model.metrics.get("samples_total", 0)))
+def samples_left(model: ModelInfo, replay: ReplayWindow, games: int) -> int:
+    """How many of the samples that the run had when the model was trained are still there, by the share of their games
+    that are; `games` are in shards now."""
+    seen = int(str(model.metrics.get("samples_total", 0)))
+    if not model.window:
+        return seen
+    left = games - sum(int((part.games > model.window[-1][1]).sum()) for part in replay.parts)
+    return round(seen * min(1.0, left / max(1, games_seen(model))))
 
 
 def games_seen(model: ModelInfo | None) -> int:
@@ -339,7 +344,9 @@ def train_stage(
 
     start = parent or ModelStore(run).show(once(lambda: newest_model(run, config, settings, seed).id))
     configs = (config, *beside)
-    replays = {name: replay_window(run, name, window, up_to) for name in configs}
+    # The other processes of a torchrun, and what is said of the model in the end, have this state of the run too.
+    replays = once(lambda: {name: replay_window(run, name, window, up_to) for name in configs})
+    games = once(lambda: {name: sum(shard.games for shard in shards(run, name, up_to)) for name in configs})
     if empty := [name for name in configs if not replays[name].total_samples]:
         raise DataError(f"{run.path} has no samples of {', '.join(empty)}: play games and export them first")
     held = sum(replay.samples for replay in replays.values())
@@ -347,8 +354,8 @@ def train_stage(
 
     def fresh(name: str) -> int:
         before = start if name == config else ModelStore(run).newest(name, "candidate")[1]
-        seen = samples_seen(before) if before and before.config == name else 0
         total = replays[name].total_samples
+        seen = samples_left(before, replays[name], games[name]) if before and before.config == name else 0
         return total - seen if total > seen else round(replays[name].samples / settings.passes)
 
     if not steps:
@@ -372,8 +379,8 @@ def train_stage(
         )
 
     def registered(name: str) -> str:
-        replay, games = replays[name], sum(shard.games for shard in shards(run, name, up_to))
-        counts = {"samples_total": replay.total_samples, "games_total": games, "training": result.tracked}
+        replay = replays[name]
+        counts = {"samples_total": replay.total_samples, "games_total": games[name], "training": result.tracked}
         return _register(
             run, name, result.checkpoints[name], window_positions([part.path for part in replay.parts]), precision,
             role="candidate", settings=asdict(settings), parents=(start.id,),
@@ -499,6 +506,8 @@ def promote_candidate(
         raise DataError(
             f"{store.promoted(config)} was promoted while {candidate} was measured with {verdict.over}: gate it again"
         )
+    if verdict.over:
+        write_card(run, verdict.over)
 
 
 def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -> None:

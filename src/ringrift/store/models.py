@@ -167,6 +167,11 @@ class ModelStore:
         entry = self._registry.get(_key(config))
         return str(entry.value["model"]) if entry else None
 
+    def revision(self, config: str) -> int:
+        """Of what is promoted: higher after each change; 0 while nothing is."""
+        entry = self._registry.get(_key(config))
+        return entry.revision if entry else 0
+
     def promote(
         self,
         model: str,
@@ -274,7 +279,7 @@ class ModelStore:
             models = [model for model in self.ls(config) if not model.pruned]
             promoted = {entry.model for entry in self.history(config)}
             roots = [model for model in models if model.id in promoted or model.role == "initial"]
-            kept = {model.id for model in [*roots, *models[len(models) - keep :]]}
+            kept = {model.id for model in [*roots, *models[max(0, len(models) - keep) :]]}
             kept |= {parent for model in roots for parent in model.parents}
             gone = [model for model in models if model.id not in kept]
             if copied is not None:

@@ -9,9 +9,7 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
@@ -29,6 +27,7 @@ from ringrift.errors import CorruptBlob, DataError
 from ringrift.evaluators import ModelMetadata
 from ringrift.fabric.files import write_atomically
 from ringrift.nets import Network, fill_seats, initial_checkpoint, load_checkpoint, save_checkpoint
+from ringrift.nets.earlier import read_weights_only
 from ringrift.store.window import ReplayWindow
 from ringrift.training import distributed
 from ringrift.training.data import Batch, SampleStream
@@ -292,7 +291,8 @@ class Learner:
 
     def look(self, held: Mapping[str, Batch]) -> None:
         """Measures the averaged weights on held-out games."""
-        self.held_out = self.judge(held, self.average.weights)
+        # The statistics of batch normalisation differ a little between processes; what they decide by it must not.
+        self.held_out = distributed.once(lambda: self.judge(held, self.average.weights))
         if self.watch.see(self.held_out, self.settings) and self.settings.patience:
             self.best = {name: tensor.clone() for name, tensor in self.average.weights.items()}
 
@@ -343,7 +343,10 @@ class Learner:
         fits = state.get("kind") == self.settings.optimiser and state["weights"].keys() == self.average.weights.keys()
         if same or (state.get("result") == parent and fits):
             self.network.load_state_dict(state["weights"])
+            options = [{k: v for k, v in group.items() if k != "params"} for group in self.optimiser.param_groups]
             self.optimiser.load_state_dict(state["optimiser"])
+            for group, own in zip(self.optimiser.param_groups, options, strict=True):
+                group.update(own)  # the settings hold, not those of the round before
             self.average.restore(state["average"], self.device)
             self.average.counted *= same
         if same:
@@ -374,10 +377,8 @@ def _load_state(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
     try:
-        if not zipfile.is_zipfile(path):
-            raise RuntimeError("not a zip file")
-        return dict(torch.load(path, weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError) as error:
+        return dict(read_weights_only(path))
+    except CorruptBlob as error:
         raise CorruptBlob(
             f"{path} is no training state ({error}); delete it, and this training starts again"
         ) from error

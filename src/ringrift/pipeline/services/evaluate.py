@@ -23,7 +23,7 @@ def plan(ctx: Context) -> Iterator[Step]:
         if (verdict := so_far(ctx, model)) is None:
             what = f"state the gauntlet of {model.id} for {now.config}"
             yield Step(what, "nothing is played before it", partial(_state, ctx, now, model))
-        elif verdict.next and ctx.run.fabric.jobs.get(job_id(model, verdict.next)) is None:
+        elif verdict.next and ctx.run.fabric.jobs.get(job_id(ctx, model, verdict.next)) is None:
             yield Step(
                 f"let {model.id} play at most {verdict.next.games} games of {now.config} against"
                 f" {verdict.next.opponent}",
@@ -38,15 +38,16 @@ def so_far(ctx: Context, model: ModelInfo) -> Verdict | None:
         return None
     results: dict[str, MatchResult | None] = {**stages.noted_matches(model, "match/")}
     for hurdle in stated:
-        job = ctx.run.fabric.jobs.get(job_id(model, hurdle))
+        job = ctx.run.fabric.jobs.get(job_id(ctx, model, hurdle))
         if job is not None and job.state in (JobState.DEAD, JobState.CANCELLED):
             results.setdefault(hurdle.name, None)
     return decide(stated, results, ctx.recipes[model.config].gate.voids)
 
 
-def job_id(model: ModelInfo, hurdle: Hurdle) -> str:
-    """Of the job of a match."""
-    return f"{jobs.MATCH}/{model.config}/{model.id}/{hurdle.name}/{hurdle.opponent}"
+def job_id(ctx: Context, model: ModelInfo, hurdle: Hurdle) -> str:
+    """Of the job of a match; another one whenever what is promoted has changed, and with it the gauntlet."""
+    revision = ModelStore(ctx.run).revision(model.config)
+    return f"{jobs.MATCH}/{model.config}/{model.id}/{hurdle.name}/{hurdle.opponent}/{revision}"
 
 
 def _job(ctx: Context, model: ModelInfo, hurdle: Hurdle) -> Job:
@@ -54,7 +55,7 @@ def _job(ctx: Context, model: ModelInfo, hurdle: Hurdle) -> Job:
         a=model.id, b=hurdle.opponent, name=f"match/{hurdle.name}", games=hurdle.games, sprt=(hurdle.lo, hurdle.hi),
         alpha=hurdle.alpha, beta=hurdle.beta, seed=hurdle.seed, openings_sha256=hurdle.openings_sha256,
     )  # fmt: skip
-    name = job_id(model, hurdle).removeprefix(f"{jobs.MATCH}/{model.config}/")
+    name = job_id(ctx, model, hurdle).removeprefix(f"{jobs.MATCH}/{model.config}/")
     return jobs.make_job(jobs.MATCH, name, pair, model.config, cause(ctx, TrainingFinished, model.config))
 
 

@@ -16,7 +16,7 @@ def plan(ctx: Context) -> Iterator[Step]:
         valid = now.flow.valid
         if valid < MANY and not (valid and now.fresh < now.wanted <= now.fresh + valid):
             continue
-        name = str(now.flow.newest)
+        name = f"{now.flow.newest}/{valid}"  # without a new game too: the shards of games taken back are made again
         job = jobs.make_job(jobs.EXPORT, name, jobs.ValidGames(), now.config, cause(ctx, GamesValidated))
         yield Step(
             f"make samples of {valid} games of {now.config}",

@@ -13,6 +13,7 @@ from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.services.evaluate import so_far
 from ringrift.pipeline.standing import Standing, standing
 from ringrift.store import ModelInfo, ModelStore
+from ringrift.store.models import Promotion
 
 
 def plan(ctx: Context) -> Iterator[Step]:
@@ -21,11 +22,11 @@ def plan(ctx: Context) -> Iterator[Step]:
         model = now.newest
         if model is None or now.judged:
             continue
-        if ModelStore(ctx.run).promoted(now.config) == model.id:
+        if done := [one for one in ModelStore(ctx.run).history(now.config) if one.model == model.id]:
             yield Step(
                 f"note that {model.id} was promoted for {now.config}",
                 "it was, and the loop was interrupted before it could say so",
-                partial(_note_promoted, ctx, now, model),
+                partial(_note_promoted, ctx, done[0]),
             )
         elif (verdict := so_far(ctx, model)) and verdict.next is None:
             word = "promote" if verdict.passes and now.loop.promote else "do not promote"
@@ -43,11 +44,10 @@ def _decide(ctx: Context, now: Standing, model: ModelInfo, verdict: Verdict) -> 
     stages.note_verdict(ctx.run, model.id, verdict.passes, verdict.reason)
 
 
-def _note_promoted(ctx: Context, now: Standing, model: ModelInfo) -> None:
-    last = ModelStore(ctx.run).history(now.config)[-1]
-    reason = str(last.evidence.get("reason", "by hand"))
-    _publish(ctx, ModelPromoted(config=now.config, model=model.id, over=last.previous or "", reason=reason))
-    stages.note_verdict(ctx.run, model.id, True, reason)
+def _note_promoted(ctx: Context, done: Promotion) -> None:
+    reason = str(done.evidence.get("reason", "by hand"))
+    _publish(ctx, ModelPromoted(config=done.config, model=done.model, over=done.previous or "", reason=reason))
+    stages.note_verdict(ctx.run, done.model, True, reason)
 
 
 def _publish(ctx: Context, event: ModelPromoted | ModelRejected) -> None:

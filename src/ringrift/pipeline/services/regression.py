@@ -12,6 +12,7 @@ from ringrift.evaluation.match import SEATINGS
 from ringrift.evaluation.statistics import expected_score
 from ringrift.fabric import OPEN, Job
 from ringrift.pipeline import jobs, stages
+from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.events import JobDied, MatchFinished, ModelPromoted, ModelRolledBack, RegressionDetected
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import cause, died_lately, putting
@@ -19,7 +20,7 @@ from ringrift.rules import config_info
 from ringrift.selfplay import derive_seed
 from ringrift.store import ModelInfo, ModelStore
 from ringrift.store.models import Promotion
-from ringrift.store.provenance import retract
+from ringrift.store.provenance import retract, retractions
 
 DAY_SECONDS = 86400.0
 PREFIX = "check/"
@@ -32,9 +33,10 @@ def plan(ctx: Context) -> Iterator[Step]:
         if not (history := store.history(config)):
             continue
         last, model = history[-1], store.show(history[-1].model)
-        if last.action == "rollback" and not _noted(store, last):
-            what = f"say that {last.evidence['rolled_back_from']} was rolled back for {config}"
-            yield Step(what, "it was, and nobody has been told", partial(_note, ctx, last))
+        rollbacks = {one.evidence["rolled_back_from"]: one for one in history if one.action == "rollback"}
+        if untold := [one for one in rollbacks.values() if not _noted(store, one)]:
+            what = f"say that {untold[0].evidence['rolled_back_from']} was rolled back for {config}"
+            yield Step(what, "it was, and nobody has been told", partial(_note, ctx, untold[0]))
             continue
         finding, settings = finding_of(ctx, model), ctx.recipes[config].regression
         if finding.grade and finding.to_dict() != model.metrics.get("regression"):
@@ -122,13 +124,17 @@ def _note(ctx: Context, entry: Promotion) -> None:
     model, reason = str(entry.evidence["rolled_back_from"]), str(entry.evidence.get("reason", "by hand"))
     automatic, games = "regression" in entry.evidence, 0
     if automatic:
-        games = retract(ctx.run, model=model, reason=f"{model} was rolled back: {reason}", by="regression").games
+        why = f"{model} was rolled back (revision {entry.revision}): {reason}"
+        before = [one for one in retractions(ctx.run) if one.reason == why]  # by a loop that was killed here
+        games = (before or [retract(ctx.run, model=model, reason=why, by="regression")])[0].games
     told = ModelRolledBack(
         config=entry.config, model=model, to=entry.model, reason=reason, automatic=automatic, retracted=games
     )
     parent = cause(ctx, RegressionDetected, entry.config) if automatic else None
     ctx.publish(told, parent=parent, id_=f"rollback/{entry.config}/{entry.revision}")
     ModelStore(ctx.run).annotate(model, rolled_back={"revision": entry.revision, "to": entry.model, "reason": reason})
+    for one in (model, entry.model):
+        write_card(ctx.run, one)
 
 
 def _noted(store: ModelStore, entry: Promotion) -> bool:

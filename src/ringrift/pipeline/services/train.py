@@ -19,7 +19,7 @@ def plan(ctx: Context) -> Iterator[Step]:
             parent = now.base.id if now.base else ""
             job = jobs.make_job(
                 jobs.TRAIN, f"{parent or 'initial'}/{now.flow.last_shard}",
-                jobs.Training(parent=parent, up_to=now.flow.last_shard), now.config,
+                jobs.Training(parent=parent, up_to=now.flow.last_shard, games=now.flow.exported), now.config,
                 cause(ctx, SamplesExported, now.config),
             )  # fmt: skip
             yield Step(
