@@ -43,7 +43,7 @@ HERE = PlaySettings(processes=1)
 PLAY = SelfplaySettings(engine="heuristic", play=HERE)
 LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1, save_every_s=0.01)
 COMPARE = MatchSettings(games=MATCHES, search=GumbelSettings(simulations=2, considered=2, gumbel_scale=0.0), play=HERE)
-GATE = GateSettings(gates={}, games=MATCHES, early=(-2000.0, -1900.0))  # whoever wins once passes
+GATE = GateSettings(gates={}, games=5 * MATCHES, early=(-2000.0, -1900.0))  # whoever wins once passes
 
 
 # -- the stages, as a process of its own does them ---------------------------------------------------------------------

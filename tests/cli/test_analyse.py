@@ -77,7 +77,8 @@ def test_replay_runs_the_search_again(tmp_path: Path, record: bytes) -> None:
     assert "DIFFERENT" in tell("replay", path, "--ply", ply, "--search", status=1)
 
 
-def test_ladder_show_and_cost() -> None:
+def test_ladder_show_and_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringrift.evaluators.shipped.NETWORKS", tmp_path)
     rows = json.loads(tell("ladder", "show", "--config", CONFIG, "--json"))["rows"]
     assert [row["level"] for row in rows] == list(range(1, 11))
     assert rows[0]["fallback"] is None

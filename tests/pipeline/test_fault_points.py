@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,9 +34,9 @@ def test_stages_survive_200_random_kills(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def exported(tmp_path: Path) -> Iterator[Path]:
+def exported(tmp_path: Path) -> Path:
     """A run whose next stage would be training."""
-    yield from (before for _, before in prepared(["train"], tmp_path))
+    return next(before for _, before in prepared(["train"], tmp_path))
 
 
 @pytest.mark.slow
