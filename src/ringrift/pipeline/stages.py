@@ -481,8 +481,15 @@ def gate_stage(
     lease: Lease | None = None,
     show: Show = quiet,
 ) -> Verdict:
-    """Plays the candidate's gauntlet until it has a verdict, and promotes it if it passes."""
-    model = ModelStore(run).show(candidate)
+    """Plays the candidate's gauntlet until it has a verdict, and promotes it if it passes.
+
+    Called again after a promotion, it says what it rested on, and completes what a kill has left out.
+    """
+    store, model = ModelStore(run), ModelStore(run).show(candidate)
+    if store.promoted(config) == candidate:
+        reason = str(store.history(config)[-1].evidence.get("reason", "by hand"))
+        note_verdict(run, candidate, True, reason)
+        return Verdict(True, reason, tuple(stated_hurdles(model).values()), {**noted_matches(model, "match/")})
     plan, results = state_gauntlet(run, model, settings, match, seed), dict[str, MatchResult | None]()
     while hurdle := decide(plan, results).next:
         result = match_stage(
