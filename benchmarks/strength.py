@@ -1,10 +1,12 @@
 """How strong a run's networks are, and what they cost: `strength.py [--config C] [--minutes M] [--run DIR]`.
 
-Runs the loop from nothing for M minutes in a new run directory (or looks at DIR as it is), noting the processor time it
-takes. Then the promoted model plays the heuristic: so many games at so many simulations, as many with equal time for
-every move; with 3 and 4 seats alone against heuristic seats. Openings have 4 random plies and are none of training's.
-Every candidate plays fewer such games: the curve of Elo against processor time, with the untrained network and the
-promoted one without a search beside it. The report, its data and its picture go to `--out` (Markdown, JSON, SVG).
+Runs the loop for M minutes in a new run directory, or goes on with DIR (0: looks at it as it is), noting the processor
+time it takes; with `--finish ARCHITECTURE`, a new network of that architecture then learns from all samples, with a
+falling learning rate, and goes through the gate. The promoted model plays the heuristic: so many games at so many
+simulations, as many with equal time for every move; with 3 and 4 seats alone against heuristic seats. Openings have 4
+random plies and are none of training's. Every candidate plays fewer of them: the curve of Elo against processor time,
+with the untrained network and the promoted one without a search beside it. The report, its data and its picture go to
+`--out` (Markdown, JSON, SVG).
 """
 
 from __future__ import annotations
@@ -60,24 +62,43 @@ def processor_seconds(process: psutil.Process) -> float:
     return float(total)
 
 
-def run_loop(config: str, directory: Path, minutes: float, assign: list[str]) -> Clock:
-    """The loop from nothing."""
-    settings = [part for text in ("services.port=0", *assign) for part in ("--set", text)]
-    command = [sys.executable, "-m", "ringrift", "loop", "--config", config, "--run", str(directory)]
-    command += ["--minutes", f"{minutes:g}", *settings]
-    looks = [(time.time(), 0.0)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        loop = psutil.Process(process.pid)
+def clock_of(directory: Path) -> Clock:
+    """What was noted so far."""
+    noted = directory / "cpu.json"
+    return Clock(tuple(map(tuple, json.loads(noted.read_text()))) if noted.exists() else ((time.time(), 0.0),))
+
+
+def timed(directory: Path, *command: str, fine: tuple[int, ...] = (0,)) -> None:
+    """Carries out a `ringrift` command on the run, and notes its processor time behind what was noted before."""
+    looks = list(clock_of(directory).looks)
+    before = looks[-1][1]
+    looks.append((time.time(), before))
+    with subprocess.Popen(
+        [sys.executable, "-m", "ringrift", *command, "--run", str(directory)], stdout=subprocess.DEVNULL
+    ) as process:
+        root = psutil.Process(process.pid)
         while process.poll() is None:
             time.sleep(LOOK_SECONDS)
             try:
-                looks.append((time.time(), max(looks[-1][1], processor_seconds(loop))))
+                looks.append((time.time(), max(looks[-1][1], before + processor_seconds(root))))
             except psutil.Error:
                 break
-    if process.returncode:
-        raise SystemExit(f"the loop ended with status {process.returncode}")
+    if process.returncode not in fine:
+        raise SystemExit(f"ringrift {' '.join(command)} ended with status {process.returncode}")
     (directory / "cpu.json").write_text(json.dumps(looks))
-    return Clock(tuple(looks))
+
+
+def make(given: argparse.Namespace, directory: Path) -> None:
+    """The run, or more of it."""
+    config = ("--config", given.config)
+    assign = [part for text in given.set or [] for part in ("--set", text)]
+    if given.minutes:
+        timed(directory, "loop", *config, "--minutes", f"{given.minutes:g}", "--set", "services.port=0", *assign)
+    if given.finish:
+        learn = ("training.schedule=cosine", "training.last_rate=0.02", "window.least=100000000")
+        falling = [part for text in learn for part in ("--set", text)]
+        timed(directory, "train", *config, "--from", given.finish, "--epochs", f"{given.epochs:g}", *assign, *falling)
+        timed(directory, "gate", *config, *assign, fine=(0, 1))
 
 
 class Rivals:
@@ -175,20 +196,18 @@ def draw(config: str, rows: list[dict[str, Any]], path: Path) -> None:
 def opened(given: argparse.Namespace) -> Iterator[tuple[RunDirectory, Clock]]:
     with tempfile.TemporaryDirectory(prefix="strength-") as place:
         directory = given.run or Path(place) / "run"
-        noted = directory / "cpu.json"
-        if not (directory / "run.json").exists():
-            clock = run_loop(given.config, directory, given.minutes, given.set or [])
-        else:
-            clock = Clock(tuple(map(tuple, json.loads(noted.read_text()))) if noted.exists() else ())
+        make(given, directory)
         with RunDirectory.open(directory) as run:
-            yield run, clock
+            yield run, clock_of(directory)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="square8_2p")
     parser.add_argument("--run", type=Path, help="this run directory; made, and kept, where there is none yet")
-    parser.add_argument("--minutes", type=float, default=30.0, help="of the loop, where the run is made")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the loop; 0 for none")
+    parser.add_argument("--finish", metavar="ARCHITECTURE", help="train a new network of it from all samples")
+    parser.add_argument("--epochs", type=float, default=1.0, help="its passes over all samples")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="a setting of the loop")
     parser.add_argument("--games", type=int, default=200, help="of the promoted model")
     parser.add_argument("--curve", type=int, default=60, help="games of every candidate")
@@ -204,10 +223,9 @@ def main() -> None:
             print(json.dumps(row), flush=True)
         held = next(iter(GameStore(run).counts(given.config)))
         cpu = clock.looks[-1][1] if clock.looks else 0.0
-        wall = (clock.looks[-1][0] - clock.looks[0][0]) / 60 if clock.looks else 0.0
-    command = f"python benchmarks/strength.py --config {given.config} --minutes {given.minutes:g}"
+    command = f"python benchmarks/strength.py {' '.join(sys.argv[1:])}"
     about = (
-        f"`{command}`: {wall:.0f} minutes, {cpu:,.0f} s of processor time, {held.games:,} games, {held.samples:,}"
+        f"`{command}`: {cpu / 60:.0f} minutes of processor time in all, {held.games:,} games, {held.samples:,}"
         f" samples. {given.simulations} simulations where nothing else is said."
     )
     out.write_text(report(given.config, rows, about))

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from ringrift.cli import app
 from ringrift.errors import DataError, SettingsError
+from ringrift.evaluators.metadata import read_metadata
 from ringrift.pipeline import stages
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import ModelStore, RunDirectory
@@ -89,6 +90,10 @@ def test_start_from_another_config_and_from_a_file(directory: Path, tmp_path: Pa
              "--json")
     )  # fmt: skip
     assert from_file["parents"] == [taken["model"]]
+    grown = json.loads(tell("train", "--config", "hex8_3p", *at, "--steps", 5, "--from", "tiny", *SET, "--json"))
+    with RunDirectory.open(directory) as run:
+        assert ModelStore(run).show(grown["parents"][0]).role == "untrained"
+        assert read_metadata(run.fabric.blobs.path(grown["checkpoint"])).architecture == "tiny"
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,12 @@ def train(
     steps: Steps = None,
     epochs: Epochs = 0.0,
     parent: Annotated[
-        str, typer.Option("--from", metavar="MODEL", help="Whose weights to start from: of any config, or a file.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Whose weights to start from: of any config, or a file; or an architecture, for new weights.",
+        ),
     ] = "newest",
     seed: Seed = None,
     assign: Assign = None,
@@ -119,6 +124,8 @@ def train(
     """Train a candidate on the replay window. After a crash, the same command goes on.
 
     Example: ringrift train --config square8_3p --run runs/square8_3p --from runs/best.safetensors
+
+    Example: ringrift train --from small --set training.schedule=cosine
 
     Example: ringrift train --configs square8_2p,hex8_2p --run runs/loop --set training.schedule=cosine
 
@@ -132,7 +139,7 @@ def train(
     given = settings_of(names[0], settings, assign, **{"loop.steps": steps, "loop.seed": seed})
     leads = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, one speaks
     with RunDirectory.open(directory_of(run, names[0] if len(names) == 1 else "loop", given)) as opened:
-        start = None if parent == "newest" else stages.starting_model(opened, names[0], parent)
+        start = None if parent == "newest" else stages.starting_model(opened, names[0], parent, given.loop.seed)
         model = stages.train_stage(
             opened, names[0], given.training, window=given.window, beside=names[1:], steps=given.loop.steps,
             epochs=epochs, parent=start, precision=given.loop.precision, seed=given.loop.seed,

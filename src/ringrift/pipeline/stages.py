@@ -88,10 +88,18 @@ def initial_model(run: RunDirectory, config: str, training: TrainSettings, seed:
     store = ModelStore(run)
     if found := store.ls(config, "initial"):
         return found[0]
+    return untrained_model(run, config, training.architecture, seed, role="initial")
+
+
+def untrained_model(
+    run: RunDirectory, config: str, architecture: str, seed: int = 0, role: str = "untrained"
+) -> ModelInfo:
+    """New weights of a row of `nets.ARCHITECTURES`."""
     from ringrift.nets import initial_checkpoint, random_positions
 
-    checkpoint = initial_checkpoint(training.architecture, config, derive_seed(seed, "weights", config) & 0xFFFFFFFF)
-    return store.show(_register(run, config, checkpoint, random_positions(config, 64), "float32", role="initial"))
+    checkpoint = initial_checkpoint(architecture, config, derive_seed(seed, "weights", config) & 0xFFFFFFFF)
+    model = _register(run, config, checkpoint, random_positions(config, 64), "float32", role=role)
+    return ModelStore(run).show(model)
 
 
 def newest_model(run: RunDirectory, config: str, training: TrainSettings, seed: int = 0) -> ModelInfo:
@@ -113,10 +121,14 @@ def sound_model(run: RunDirectory, newest: ModelInfo) -> ModelInfo:
     return newest
 
 
-def starting_model(run: RunDirectory, config: str, name: str) -> ModelInfo:
+def starting_model(run: RunDirectory, config: str, name: str, seed: int = 0) -> ModelInfo:
     """The model meant by `name`, whose weights a training of `config` is to start from: one of this or of any other
-    config, or a file that is imported for it. Raises: DataError."""
+    config, a file that is imported for it, or new weights of the architecture of that name. Raises: DataError."""
+    from ringrift.nets import ARCHITECTURES
+
     store, path = ModelStore(run), Path(name)
+    if name in ARCHITECTURES:
+        return untrained_model(run, config, name, seed)
     if path.suffix in CHECKPOINTS:
         return store.show(import_model(run, config, path))
     others = [model for model in store.ls() if model.config != config and name and model.id.startswith(name)]
