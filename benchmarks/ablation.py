@@ -1,6 +1,7 @@
 """What each ingredient of training is worth on square8_2p: `ablation.py DIR [--seconds S] [--seeds N] [--arms A,B] …`.
 
-One fixed set of games: heuristic ones, and ones of a first network trained on those. Every arm learns from it for the
+One fixed set of games: heuristic ones, and ones of a first network trained on those (the arm `restarts` has another
+second half of these). Every arm learns from it for the
 same CPU time, in a number of steps that is fixed beforehand from what a step costs; judged are the losses on held-out
 games and a match against the network of the base arm with the same seed. Everything is kept in DIR, and what is there
 is not done again: called with more arms, seeds or games, it does the missing part. The table goes to standard output.
@@ -11,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,11 +54,18 @@ class Arm:
     symmetries: bool = True
     surprise: float = 0.0
     """`window.surprise`."""
+    restart_share: float = 0.0
+    """`selfplay.restart_share` of the second half of the network's games."""
 
     @property
-    def data(self) -> tuple[bool, float]:
+    def run(self) -> str:
+        """Where its samples are."""
+        return "restarts" if self.restart_share else "run" if self.symmetries else "plain"
+
+    @property
+    def data(self) -> tuple[str, float]:
         """What it learns from."""
-        return self.symmetries, self.surprise
+        return self.run, self.surprise
 
 
 ARMS = {
@@ -70,6 +79,7 @@ ARMS = {
     "swa": Arm("mean of the weights of the last half, not the moving average", {"swa_from": 0.5}),
     "no-average": Arm("the last weights, not the moving average", {"average": 0.0}),
     "no-symmetries": Arm("every position as it was played", symmetries=False),
+    "restarts": Arm("half of the later games start where a search was wrong", restart_share=0.5),
     "hard": Arm("hard examples, power 0.5", {"hard_examples": 0.5}),
     "cosine": Arm("cosine schedule", {"schedule": "cosine"}),
     "sgd": Arm("SGD, rate 0.04", {"optimiser": "sgd", "learning_rate": 0.04}),
@@ -92,13 +102,14 @@ def main() -> None:
     torch.set_num_threads(1)
     for name, change in ROWS.items():
         ARCHITECTURES[name] = replace(ARCHITECTURES["tiny"], name=name, **change)
-    create = RunDirectory.open_or_create
-    with create(given.dir / "run") as run, create(given.dir / "plain") as plain:
+    with ExitStack() as stack:
+        names = {"run", *(ARMS[name].run for name in arms)}
+        runs = {name: stack.enter_context(RunDirectory.open_or_create(given.dir / name)) for name in sorted(names)}
         kept = Kept(given.dir / "results.json")
         if given.only != "report":
-            make_data(run, plain, arms, given.games, kept)
+            make_data(runs, given.games, kept)
             if given.only != "data":
-                measure(run, plain, ["base", *arms], given, kept)
+                measure(runs, ["base", *arms], given, kept)
         if given.only != "data":
             print("\n".join(table(kept, arms, given)))
 
@@ -122,41 +133,51 @@ class Kept:
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
-def make_data(run: RunDirectory, plain: RunDirectory, arms: list[str], games: int, kept: Kept) -> None:
-    """The games, in `run` with symmetries and in `plain` without."""
+def make_data(runs: dict[str, RunDirectory], games: int, kept: Kept) -> None:
+    """The games and their samples, in every run."""
+    run = runs["run"]
     play = SelfplaySettings(search=GumbelSettings(simulations=SIMULATIONS), play=HERE)
 
-    def played(name: str, player: str, settings: SelfplaySettings) -> int:
+    def played(where: RunDirectory, name: str, player: str, games: int, settings: SelfplaySettings) -> int:
         chosen = stages.choose_player(run, CONFIG, player, settings.search)
-        stages.selfplay_stage(run, CONFIG, name, games, settings, chosen, seed=1)
-        return stages.ingest_stage(run).valid
+        stages.selfplay_stage(where, CONFIG, name, games, settings, chosen, seed=1)
+        return stages.ingest_stage(where).valid
 
-    kept("games of the heuristic", lambda: played("heuristic", "heuristic", replace(play, engine="heuristic")))
-    kept("samples of the heuristic", lambda: stages.export_stage(run, CONFIG, ExportSettings()).samples)
+    def copied(where: RunDirectory, without: str) -> int:
+        """The same games under the same ids, but those of one job."""
+        found = ((game.record, game.work_id) for game in GameStore(run).iter_valid(CONFIG))
+        GameStore(where).add_many((record, work) for record, work in found if f"/{without}/" not in f"/{work}")
+        return stages.ingest_stage(where).valid
+
+    def exported(where: RunDirectory, symmetries: bool = True) -> int:
+        return stages.export_stage(where, CONFIG, ExportSettings(symmetries=symmetries)).samples
+
+    heuristic = replace(play, engine="heuristic")
+    kept("games of the heuristic", lambda: played(run, "heuristic", "heuristic", games, heuristic))
+    kept("samples of the heuristic", lambda: exported(run))
     first = kept("first network", lambda: stages.train_stage(run, CONFIG, replace(BASE, held_out=0.0), steps=600).id)
-    kept("games of the first network", lambda: played("network", first, play))
-    kept("samples of the first network", lambda: stages.export_stage(run, CONFIG, ExportSettings()).samples)
-    if not all(ARMS[name].symmetries for name in arms):
-        kept("samples without symmetries", copied, run, plain)
-
-
-def copied(run: RunDirectory, plain: RunDirectory) -> int:
-    """The same games under the same ids, without symmetries."""
-    GameStore(plain).add_many((game.record, game.work_id) for game in GameStore(run).iter_valid(CONFIG))
-    stages.ingest_stage(plain)
-    return stages.export_stage(plain, CONFIG, ExportSettings(symmetries=False)).samples
+    kept("games of the first network", lambda: played(run, "network", first, games // 2, play))
+    kept("its later games", lambda: played(run, "later", first, games // 2, play))
+    kept("samples of the first network", lambda: exported(run))
+    if plain := runs.get("plain"):
+        kept("games without symmetries", copied, plain, "none")
+        kept("samples without symmetries", exported, plain, False)
+    if restarts := runs.get("restarts"):
+        kept("games before the restarts", copied, restarts, "later")
+        again = replace(play, restart_share=ARMS["restarts"].restart_share)
+        kept("games with restarts", lambda: played(restarts, "later", first, games // 2, again))
+        kept("samples with restarts", exported, restarts)
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
-def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argparse.Namespace, kept: Kept) -> None:
+def measure(runs: dict[str, RunDirectory], arms: list[str], given: argparse.Namespace, kept: Kept) -> None:
     """Trains and judges every arm, seed by seed, so that an interrupted run has something of each."""
+    run = runs["run"]
     windows = {
-        (symmetries, surprise): replay_window(
-            run if symmetries else plain, CONFIG, replace(EVERYTHING, surprise=surprise)
-        )
-        for symmetries, surprise in {ARMS[name].data for name in arms}
+        (where, surprise): replay_window(runs[where], CONFIG, replace(EVERYTHING, surprise=surprise))
+        for where, surprise in {ARMS[name].data for name in arms}
     }
     held = SampleStream(hold_out(windows[ARMS["base"].data], HELD_OUT)[1], CONFIG, 0).fixed(8192)
     for name in arms:
@@ -175,7 +196,7 @@ def measure(run: RunDirectory, plain: RunDirectory, arms: list[str], given: argp
             kept(f"{control}/{given.seconds:g}s/{seed}/match", contest, run, player, base, given.pairs, seed)
 
 
-def step_cost(name: str, windows: dict[tuple[bool, float], ReplayWindow], base: float) -> float:
+def step_cost(name: str, windows: dict[tuple[str, float], ReplayWindow], base: float) -> float:
     """CPU seconds of a step: that of the base arm, times the median ratio of neighbouring stretches of both, since
     what else the machine does changes the cost of everything. Of the base arm itself, the least of its stretches."""
     stretches = {one: stretch(one, windows[ARMS[one].data]) for one in ("base", name)}
