@@ -196,4 +196,6 @@ def test_settings_out_of_range(field, value):
 
 def test_steps_per_new_sample():
     assert TrainSettings(batch_size=256, passes=4).steps(6400) == 100
+    assert TrainSettings(batch_size=256, passes=1, first_passes=4).steps(6400, untrained=True) == 100
+    assert TrainSettings(batch_size=256, passes=1, first_passes=0).steps(6400, untrained=True) == 25
     assert TrainSettings().steps(0) == 1

@@ -23,12 +23,12 @@ class LoopSettings:
     """Candidates of each config that the run is to have trained and judged in the end; 0 for no limit."""
     minutes: float = 10.0
     """The loop ends after so long, if by then it has judged a candidate of each config; 0 for no limit."""
-    games: int = 2000
+    games: int = 3000
     """New games for which a candidate is trained."""
     first_engine: str = "paranoid"
     """Engine of the games before the first candidate: what the untrained network would play teaches little; empty for
     `selfplay.engine`."""
-    first_games: int = 3000
+    first_games: int = 4000
     """Games for the first candidate, where `first_engine` plays them."""
     batch_seconds: float = 20.0
     """About how long one job of self-play takes."""

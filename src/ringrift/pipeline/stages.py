@@ -363,6 +363,7 @@ def train_stage(
         raise DataError(f"{run.path} has no samples of {', '.join(empty)}: play games and export them first")
     held = sum(replay.samples for replay in replays.values())
     settings = settings.sized(held)
+    untrained = start.role in ("initial", "untrained")
 
     def fresh(name: str) -> int:
         before = start if name == config else ModelStore(run).newest(name, "candidate")[1]
@@ -371,7 +372,7 @@ def train_stage(
         return total - seen if total > seen else round(replays[name].samples / settings.passes)
 
     if not steps:
-        steps = round(epochs * held / settings.batch_size) or settings.steps(sum(map(fresh, configs)))
+        steps = round(epochs * held / settings.batch_size) or settings.steps(sum(map(fresh, configs)), untrained)
     with show("training", steps) as advance:
 
         def tell(now: TrainProgress) -> None:

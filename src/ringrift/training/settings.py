@@ -26,10 +26,12 @@ class TrainSettings:
     parts: int = 1
     """A batch is worked through in so many parts, whose gradients add up to one step; 0: as few as half of the free
     memory holds. Where memory runs out all the same, in twice as many. Batch normalisation sees a part at a time."""
-    passes: float = 1.5
+    passes: float = 2.0
     """How often a sample is seen on average over its life: steps = passes × new samples / batch_size; 0: by the samples
     in the window (up to 20,000: 1, 2 million: 1.5, above: 2). The outcome of a game is one number for all its samples:
     more than 2 passes learn the games by heart (held-out value loss)."""
+    first_passes: float = 4.0
+    """The same for a training that starts from untrained weights; 0: as `passes`."""
     optimiser: str = "adamw"
     """`adamw`, or `sgd` (Nesterov momentum; takes a learning rate about 20 times as high)."""
     momentum: float = 0.9
@@ -102,8 +104,8 @@ class TrainSettings:
         )  # fmt: skip
         weights = [f.name for f in fields(self) if f.name.endswith("_weight")]
         self._check(
-            (*weights, "batch_size", "parts", "passes", "weight_decay", "clip", "hard_examples", "patience", "threads",
-             "save_every_s"), lambda value: value >= 0, "0 or more",
+            (*weights, "batch_size", "parts", "passes", "first_passes", "weight_decay", "clip", "hard_examples",
+             "patience", "threads", "save_every_s"), lambda value: value >= 0, "0 or more",
         )  # fmt: skip
         self._check(("average", "momentum", "swa_from", "held_out"), lambda value: 0 <= value < 1, "0 to below 1")
         self._check(("root_value_share", "last_rate", "drop"), lambda value: 0 <= value <= 1, "0 to 1")
@@ -123,6 +125,8 @@ class TrainSettings:
         size, passes = next((size, passes) for most, size, passes in SIZES if samples <= most)
         return replace(self, batch_size=self.batch_size or size, passes=self.passes or passes)
 
-    def steps(self, new_samples: int) -> int:
-        """Optimiser steps that so many new samples are worth, at least 1; of settings that are `sized`."""
-        return max(1, round(self.passes * new_samples / self.batch_size))
+    def steps(self, new_samples: int, untrained: bool = False) -> int:
+        """Optimiser steps that so many new samples are worth, at least 1, also to untrained weights; of settings that
+        are `sized`."""
+        passes = untrained and self.first_passes or self.passes
+        return max(1, round(passes * new_samples / self.batch_size))
