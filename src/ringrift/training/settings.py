@@ -128,5 +128,5 @@ class TrainSettings:
     def steps(self, new_samples: int, untrained: bool = False) -> int:
         """Optimiser steps that so many new samples are worth, at least 1, also to untrained weights; of settings that
         are `sized`."""
-        passes = untrained and self.first_passes or self.passes
+        passes = (untrained and self.first_passes) or self.passes
         return max(1, round(passes * new_samples / self.batch_size))
