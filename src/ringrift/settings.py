@@ -30,12 +30,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from ringrift.errors import SettingsError, unknown
 from ringrift.pipeline.settings import Recipe
+from ringrift.web.settings import ServeSettings
 
 PREFIX = "RINGRIFT_"
 #: Environment variables with our prefix that are not settings.
 OTHER_VARIABLES = {
     "RINGRIFT_SETTINGS": "the settings file, where it is not `ringrift.toml`",
     "RINGRIFT_VECTORS": "the folder of recorded games that the parity tests replay",
+    "RINGRIFT_API_KEY": "the key that requests to the service need where it is not for this machine alone",
+    "ADMIN_API_KEY": "the key of its admin requests",
+}
+#: Environment variables of the earlier service, and the settings that they are.
+EARLIER_VARIABLES = {
+    "CORS_ORIGINS": "serve.cors_origins",
+    "RINGRIFT_AI_TIMEOUT": "serve.time_limit",
+    "RINGRIFT_ENV": "serve.environment",
 }
 
 
@@ -56,6 +65,7 @@ class Settings(Recipe):
     """Everything that can be set: the stages' structs and the places; each layer receives its own part."""
 
     places: Places = field(default_factory=Places)
+    serve: ServeSettings = field(default_factory=ServeSettings)
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,7 @@ def reference() -> str:
         lines.append(f"| `{leaf.key}` | {type_text} | `{_text(leaf.default)}` | {leaf.doc} |")
     lines += ["", "## Other environment variables", "", "| variable | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {doc} |" for name, doc in OTHER_VARIABLES.items()]
+    lines += [f"| `{name}` | `{key}`, as the earlier service has it |" for name, key in EARLIER_VARIABLES.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -230,10 +241,11 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> list[Setting]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> list[Setting]:
-    return [
+    earlier = [Setting(key, environ[name], f"${name}") for name, key in EARLIER_VARIABLES.items() if name in environ]
+    return earlier + [
         Setting(name.removeprefix(PREFIX).lower().replace("__", "."), text, f"${name}")
         for name, text in sorted(environ.items())
-        if name.startswith(PREFIX) and name not in OTHER_VARIABLES
+        if name.startswith(PREFIX) and name not in OTHER_VARIABLES.keys() | EARLIER_VARIABLES.keys()
     ]
 
 

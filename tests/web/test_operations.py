@@ -22,8 +22,7 @@ from ringrift.pipeline.events import GamesValidated
 from ringrift.pipeline.logs import writing
 from ringrift.pipeline.service import Context, Profile, Service
 from ringrift.pipeline.supervisor import Supervisor
-from ringrift.web import listen, operations, serve
-from ringrift.web.operations import health_of
+from ringrift.web.operations import health_of, listen, operations, serve
 
 HOST = "127.0.0.1"
 WAIT = 20.0

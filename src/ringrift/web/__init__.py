@@ -1,5 +1,4 @@
-"""What is served over HTTP."""
+"""What is served over HTTP: the game server's AI service, and the port of those who run the loop.
 
-from ringrift.web.operations import listen, operations, serve
-
-__all__ = ["listen", "operations", "serve"]
+Modules are imported by their names, so that serving moves loads nothing of the loop.
+"""

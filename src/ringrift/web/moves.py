@@ -1,0 +1,218 @@
+"""Moves and evaluations."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field, model_validator
+
+from ringrift.rules import Game, config_info
+from ringrift.rules.wire import write_moves
+from ringrift.search.heuristic import heuristic_values
+from ringrift.web.errors import Refused
+from ringrift.web.evaluation import breakdown, margins
+from ringrift.web.reading import EXAMPLE_STATE, AiType, GameState, Level, check_seat, game_of, game_to_move, seed_of
+from ringrift.web.room import Answer, Overloaded, Seated
+from ringrift.web.service import LEVEL_TYPES
+
+if TYPE_CHECKING:
+    from ringrift.web.service import Service
+
+OVERLOAD: dict[int | str, dict[str, Any]] = {
+    503: {"description": "as many moves are being decided as there may be; Retry-After says when to ask again"}
+}
+_T = TypeVar("_T")
+
+
+class MoveRequest(BaseModel):
+    """A state and who is to move in it."""
+
+    game_state: GameState
+    player_number: int = Field(ge=1, le=4)
+    difficulty: Level = 5
+    ai_type: AiType | None = None
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+
+    model_config = {"json_schema_extra": {"examples": [
+        {"game_state": EXAMPLE_STATE, "player_number": 1, "difficulty": 6, "seed": 7}
+    ]}}  # fmt: skip
+
+
+class BatchRequest(BaseModel):
+    """States of several games, of any configs."""
+
+    game_states: list[GameState] = Field(min_length=1, max_length=64)
+    player_numbers: list[int]
+    difficulty: Level = 8
+    mode: str = "batch"
+    device: str = "auto"
+    simulation_budget: int = Field(64, ge=10, le=1000)
+
+    @model_validator(mode="after")
+    def as_many(self) -> BatchRequest:
+        if len(self.player_numbers) != len(self.game_states):
+            raise ValueError("as many player_numbers as game_states are needed")
+        return self
+
+
+class EvaluateRequest(BaseModel):
+    """A state and whose evaluation is asked for."""
+
+    game_state: GameState
+    player_number: int = Field(ge=1, le=4)
+
+
+class PositionRequest(BaseModel):
+    """A state."""
+
+    game_state: GameState
+    engine_profile: str = Field("heuristic_v1_d5", max_length=100)
+    random_seed: int | None = None
+
+
+def router(service: Service) -> APIRouter:
+    """`/ai/move`, `/ai/moves_batch`, `/ai/evaluate`, `/ai/evaluate_position`."""
+    routes = APIRouter(prefix="/ai", tags=["moves"])
+    limit = service.settings.time_limit
+
+    @routes.post("/move", responses=OVERLOAD)
+    async def move(body: MoveRequest, request: Request) -> dict[str, Any]:
+        """A move for the player, and which player, budget, network and fallback it is from; `move` is null where the
+        player is not to move or the game is over."""
+        return await while_connected(request, decided(service, body), limit)
+
+    @routes.post("/moves_batch", responses=OVERLOAD)
+    async def moves_batch(body: BatchRequest, request: Request) -> dict[str, Any]:
+        """A move for each state, searched side by side."""
+        if body.mode not in ("batch", "tensor"):
+            raise Refused(400, f"unknown mode {body.mode[:40]!r}; batch or tensor is right")
+        start = time.monotonic()
+        found = await while_connected(request, decided_batch(service, body), 2 * limit)
+        seconds = time.monotonic() - start
+        return {
+            "moves": found,
+            "total_thinking_time_ms": round(1000 * seconds),
+            "games_processed": len(found),
+            "mode": body.mode,
+            "throughput_games_per_sec": round(len(found) / seconds, 2),
+        }
+
+    @routes.post("/evaluate")
+    def evaluate(body: EvaluateRequest) -> dict[str, Any]:
+        """What the hand-written evaluation sees in the position for a player, over the mean of all players."""
+        game = game_of(body.game_state)
+        check_seat(game.config, body.player_number)
+        found = breakdown(game, body.player_number)
+        return {"score": found["total"], "breakdown": found}
+
+    @routes.post("/evaluate_position")
+    def evaluate_position(body: PositionRequest) -> dict[str, Any]:
+        """Every player's evaluation: margins over the mean of all, which add up to 0."""
+        if not body.game_state.get("players"):
+            raise Refused(400, "the state has no players")
+        game = game_of(body.game_state)
+        return {
+            "engine_profile": body.engine_profile,
+            "board_type": config_info(game.config).board,
+            "game_id": body.game_state.get("id", ""),
+            "move_number": len(body.game_state.get("moveHistory") or ()),
+            "per_player": margins(game),
+            "evaluation_scale": "zero_sum_margin",
+            "generated_at": datetime.now(UTC).isoformat(),
+        }
+
+    return routes
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
+    """What `work` answers. It is cancelled when the client has gone, or after so many seconds (504)."""
+    answers = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((answers, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answers.done():
+            return answers.result()
+        if gone.done():
+            raise Refused(499, "the client has closed the connection")
+        raise Refused(504, f"no answer within {seconds:g} seconds")
+    finally:
+        answers.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def decided(service: Service, body: MoveRequest) -> dict[str, Any]:
+    """The answer of /ai/move."""
+    start, level, state = time.monotonic(), body.difficulty, body.game_state
+    ai_type = body.ai_type or LEVEL_TYPES[level - 1]
+    said: dict[str, Any] = {"move": None, "evaluation": 0.0, "thinking_time_ms": 0, "ai_type": ai_type}
+    said |= {"difficulty": level, "heuristic_profile_id": None, "use_neural_net": None, "nn_model_id": None}
+    said |= {"nn_checkpoint": None, "nnue_checkpoint": None}
+    game = game_to_move(state, body.player_number)
+    if game is None:
+        return said
+    game_id, found = str(state.get("id") or ""), None
+    seated = service.seat(game.config, level, body.ai_type, game_id)
+    try:
+        seed = seed_of(body.seed, state.get("rngSeed"), game_id)
+        found = await _decide(service, seated, game, seed, level, start)
+    finally:
+        service.metrics.moved(ai_type, level, game.config, found, time.monotonic() - start)
+    (move,) = write_moves(game, [found.move])
+    searched, model = found.why in ("searched", "deadline", "overload"), seated.model
+    return said | {
+        "move": move,
+        "evaluation": _score(game, found, body.player_number),
+        "thinking_time_ms": round(1000 * (time.monotonic() - start)),
+        "heuristic_profile_id": None if model else "linear",
+        "use_neural_net": bool(model) and searched,
+        "nn_model_id": model,
+        "nn_checkpoint": f"{model}.onnx" if model else None,
+        "player": seated.choice.name,
+        "simulations": found.asked,
+        "simulations_spent": found.spent,
+        "fallback": seated.fallback,
+        "why": found.why,
+    }
+
+
+def _score(game: Game, found: Answer, player: int) -> float:
+    """How the player stands, -1 to 1: as the search sees it, or where there was none, the hand-written evaluation."""
+    values = heuristic_values(game) if found.value_by_seat is None else found.value_by_seat
+    return round(2 * float(values[player - 1]) - 1, 6)
+
+
+async def _decide(service: Service, seated: Seated, game: Game, seed: int, level: int, start: float) -> Answer:
+    settings = service.settings
+    deadline = start + min(settings.deadlines[level - 1], settings.time_limit / 2)
+    try:
+        return await service.room.decide(seated, game, seed, deadline, quick=settings.overload == "quick")
+    except Overloaded as error:
+        raise Refused(503, str(error), {"Retry-After": "1"}) from error
+
+
+async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, Any]]:
+    """The moves of /ai/moves_batch, each with the budget of the level."""
+    start, level = time.monotonic(), body.difficulty
+
+    async def one(index: int) -> dict[str, Any]:
+        state, player = body.game_states[index], body.player_numbers[index]
+        game = game_to_move(state, player, ("game_states", index))
+        if game is None:
+            return {"move": None, "evaluation": 0.0, "game_index": index}
+        game_id = str(state.get("id") or "")
+        seated = service.seat(game.config, level, None, game_id)
+        found = await _decide(service, seated, game, seed_of(None, state.get("rngSeed"), game_id), level, start)
+        (move,) = write_moves(game, [found.move])
+        return {"move": move, "evaluation": _score(game, found, player), "game_index": index}
+
+    return await asyncio.gather(*map(one, range(len(body.game_states))))

@@ -1,0 +1,57 @@
+"""What requests have in common: the state, and the game it is of."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from ringrift.rules import Game, config_info
+from ringrift.rules.wire import WireError, is_ended, read_config, read_state, write_state
+from ringrift.web.errors import misfit
+
+EXAMPLE_STATE = write_state(Game("square8_2p"), about={"id": "a-game", "rngSeed": 7})
+#: A state as the game server sends it, read by `rules.wire`.
+GameState = Annotated[dict[str, Any], Field(description="GameState of the game server", examples=[EXAMPLE_STATE])]
+#: 1, the weakest, to 10.
+Level = Annotated[int, Field(ge=1, le=10)]
+#: What the game server may call an engine.
+AiType = Literal["random", "heuristic", "minimax", "mcts", "descent", "policy_only", "gumbel_mcts", "ig_gmo"]
+_T = TypeVar("_T")
+
+
+def _read(what: Callable[[dict[str, Any]], _T], state: dict[str, Any], at: tuple[str | int, ...]) -> _T:
+    try:
+        return what(state)
+    except WireError as error:
+        raise misfit((*at, *error.loc), str(error)) from error
+
+
+def game_of(state: dict[str, Any], at: tuple[str | int, ...] = ("game_state",)) -> Game:
+    """The game of a state. Raises `Refused` (422) naming the field that cannot be."""
+    return _read(read_state, state, at)
+
+
+def game_to_move(state: dict[str, Any], player: int, at: tuple[str | int, ...] = ("game_state",)) -> Game | None:
+    """The game, where this player is to move in it; None where another is, or it is over. Raises as `game_of`."""
+    check_seat(_read(read_config, state, at), player)
+    if _read(is_ended, state, at):
+        return None
+    game = game_of(state, at)
+    return game if game.to_move == player else None
+
+
+def check_seat(config: str, player: int) -> None:
+    """Raises `Refused` (422) for a player that does not sit there."""
+    seats = config_info(config).players
+    if not 1 <= player <= seats:
+        raise misfit(("player_number",), f"1 to {seats} is right: so many players the state has", given=player)
+
+
+def seed_of(seed: int | None, state_seed: object, game_id: str) -> int:
+    """What everything random of an answer is drawn from: the request's seed, the game's, or one of the game's id."""
+    if seed is not None:
+        return seed
+    return state_seed if type(state_seed) is int and 0 <= state_seed < 2**63 else zlib.crc32(game_id.encode())

@@ -1,0 +1,277 @@
+"""The room where moves are searched: a few threads, and requests of many games in one batch of the network.
+
+A search is a tree of its own, so its answer does not depend on those beside it. Threads take, again and again, the
+searches whose deadline is nearest, one step of each: the leaves of those over the same network are one batch. A search
+that comes in joins at the next step, and one whose deadline is past answers with its best move so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ringrift import _core
+from ringrift.errors import RingRiftError
+from ringrift.evaluators import Evaluator, HeuristicEvaluator
+from ringrift.evaluators.machine import usable_cores
+from ringrift.players.player import Limit, PolicyPlayer, RandomPlayer, TreePlayer
+from ringrift.players.table import PLAYERS, PlayerChoice
+from ringrift.rules import Game, Move
+from ringrift.search import TreeMemory
+from ringrift.search.tree import Batch, pool_settings
+
+#: Leaves of a batch, and trees that share it. More make no network faster.
+ROWS, TREES = 128, 16
+#: Decisions that may take longer than this many seconds do not stand in the way of the others.
+LONG = 1.0
+
+
+class Overloaded(RingRiftError):
+    """As many moves are being decided as there may be."""
+
+
+@dataclass(frozen=True)
+class Seated:
+    """A player with its network in memory."""
+
+    choice: PlayerChoice
+    evaluator: Evaluator | None = None
+    fallback: str | None = None
+    """Why it is not the player that was asked for."""
+
+    @property
+    def model(self) -> str | None:
+        """Id of its network."""
+        return self.choice.name.rpartition(":")[2] if self.choice.network else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A decision and what it took."""
+
+    move: Move
+    value_by_seat: NDArray[np.float32] | None  # [P]
+    """each seat's probability of winning, where the player has an opinion"""
+    asked: int | None
+    """nominal simulations; none for a player that does not count them, or did not have to think"""
+    spent: int
+    why: str
+    """`searched`, `deadline` (best so far), `only move`, `random` or `overload` (without a search)"""
+
+
+@dataclass
+class _Task:
+    seated: Seated
+    game: Game
+    seed: int
+    deadline: float
+    pool: _core.SearchPool | None
+    answer: Future[Answer] = field(default_factory=Future)
+
+    @property
+    def lane(self) -> object:
+        """What can be done in one step: the trees over one network; of the rest, what is quick and what is not."""
+        if self.pool is not None and not isinstance(self.seated.evaluator, HeuristicEvaluator):
+            return self.seated.evaluator
+        return "long" if self.deadline - time.monotonic() > LONG else "quick"
+
+
+class SearchRoom:
+    """Decides moves for coroutines of one event loop."""
+
+    def __init__(self, threads: int = 0, waiting: int = 128) -> None:
+        """`threads`: 0 for as many as there are cores; `waiting`: decisions at a time, beyond that `Overloaded`."""
+        self.threads, self.limit = threads or usable_cores(), waiting
+        # Trees, quick and long decisions have so many threads each: the system shares the cores among them.
+        self._executor = ThreadPoolExecutor(3 * self.threads, "search")
+        self._lock = threading.Lock()
+        self._lanes: dict[object, list[tuple[float, int, _Task]]] = {}
+        self._running = {"trees": 0, "quick": 0, "long": 0}
+        self._count = self._order = 0
+        self._spare = threading.local()
+
+    @property
+    def busy(self) -> int:
+        """Decisions under way."""
+        return self._count
+
+    async def decide(self, seated: Seated, game: Game, seed: int, deadline: float, *, quick: bool = False) -> Answer:
+        """The move of a player in a game that is not over, by `deadline` (`time.monotonic`). The same arguments give
+        the same move, unless time runs out. Cancelling it ends the search.
+
+        `quick`: at overload, a move without a search in place of `Overloaded`.
+        """
+        moves = game.playable_moves()
+        if len(moves) == 1:
+            return Answer(moves[0], None, None, 0, "only move")
+        rng = np.random.default_rng([seed, game.key])
+        if rng.random() < seated.choice.randomness:
+            decision = RandomPlayer().decide([game], rng)[0]
+            return Answer(decision.move, None, None, 0, "random")
+        why = ""
+        if self._count >= self.limit:
+            if not quick or self._count >= 2 * self.limit:
+                raise Overloaded(f"{self._count} moves are being decided: ask again in a second")
+            seated, why = _unsearched(seated), "overload"
+        task = self._task(seated, game, int(rng.integers(1 << 63)), deadline)
+        self._count += 1
+        try:
+            with self._lock:
+                self._put(task)
+                for group in self._groups():
+                    self._executor.submit(self._work, *group)
+            answer = await asyncio.wrap_future(task.answer)
+        finally:
+            self._count -= 1
+        return replace(answer, why=why) if why else answer
+
+    def close(self) -> None:
+        """Ends the threads; what is being searched is given up."""
+        with self._lock:
+            for task in (task for lane in self._lanes.values() for _, _, task in lane):
+                task.answer.cancel()
+            self._lanes.clear()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    # -- which thread does what ----------------------------------------------------------------------------------------
+
+    def _task(self, seated: Seated, game: Game, seed: int, deadline: float) -> _Task:
+        choice, pool = seated.choice, None
+        if PLAYERS[choice.spec].player is TreePlayer:
+            evaluator = seated.evaluator or HeuristicEvaluator(choice.config)
+            seated = replace(seated, evaluator=evaluator)
+            pool = _core.SearchPool(choice.config, pool_settings(evaluator, choice.search, TreeMemory(cache_mib=0)))  # type: ignore[arg-type]
+            pool.add(game, seed, choice.simulations or 0)
+        return _Task(seated, game, seed, deadline, pool)
+
+    def _put(self, task: _Task) -> None:
+        self._order += 1
+        heapq.heappush(self._lanes.setdefault(task.lane, []), (task.deadline, self._order, task))
+
+    def _groups(self) -> list[tuple[str, list[_Task]]]:
+        """For each idle thread the most urgent tasks that it can do at once, and of which kind they are."""
+        groups = []
+        for lane in sorted(self._lanes, key=lambda lane: self._lanes[lane][0][0]):
+            kind, heap = lane if isinstance(lane, str) else "trees", self._lanes[lane]
+            while heap and (free := self.threads - self._running[kind]) > 0:
+                share = min(TREES, math.ceil(len(heap) / free)) if kind == "trees" else 1
+                groups.append((kind, [heapq.heappop(heap)[2] for _ in range(share)]))
+                self._running[kind] += 1
+            if not heap:
+                del self._lanes[lane]
+        return groups
+
+    # -- in a thread ---------------------------------------------------------------------------------------------------
+
+    def _work(self, kind: str, tasks: list[_Task]) -> None:
+        """One step after the other, as long as there is something to do."""
+        while True:
+            error: Exception | None = None
+            try:
+                (self._step_trees if kind == "trees" else self._decide)(tasks)
+            except Exception as raised:  # noqa: BLE001 - it is raised where the answer is waited for
+                error = raised
+            with self._lock:
+                self._running[kind] -= 1
+                for task in tasks:
+                    if error is not None:
+                        _finish(task, error)
+                    elif not task.answer.done():
+                        self._put(task)
+                groups = self._groups()
+            if not groups:
+                return
+            kind, tasks = groups[0]
+            for group in groups[1:]:
+                self._executor.submit(self._work, *group)
+
+    def _step_trees(self, tasks: Sequence[_Task]) -> None:
+        """One batch of the network for all these trees."""
+        evaluator = tasks[0].seated.evaluator
+        assert evaluator is not None
+        batches: dict[str, Batch] = self._spare.__dict__.setdefault("batches", {})
+        batch = batches.setdefault(evaluator.config, Batch(evaluator, ROWS))
+        now, used, fed = time.monotonic(), 0, list[tuple[_Task, int]]()
+        for task in tasks:
+            assert task.pool is not None
+            if used == ROWS or task.answer.cancelled():
+                continue
+            late = now >= task.deadline
+            if late:
+                task.pool.stop()
+            rows = 0 if late else task.pool.collect(batch.planes[used:], batch.globals_[used:])
+            if rows:
+                fed.append((task, rows))
+                used += rows
+            else:
+                _finish(task, self._outcome(task, late))
+        if not fed:
+            return
+        logits, values = evaluator.evaluate(batch.planes[:used], batch.globals_[:used])
+        start = 0
+        for task, rows in fed:
+            task.pool.feed(logits[start : start + rows], values[start : start + rows])  # type: ignore[union-attr]
+            start += rows
+
+    def _outcome(self, task: _Task, late: bool) -> Answer:
+        assert task.pool is not None
+        choice, moves, _, _, value, counts = task.pool.outcome(0)
+        asked = task.seated.choice.simulations
+        cut = late and asked is not None and counts[0] < asked
+        return Answer(task.game.move(int(moves[choice])), value, asked, counts[0], "deadline" if cut else "searched")
+
+    def _decide(self, tasks: Sequence[_Task]) -> None:
+        """A decision in one go."""
+        (task,) = tasks
+        if task.answer.cancelled():
+            return
+        left = max(task.deadline - time.monotonic(), 0.001)
+        if task.pool is not None:
+            task.pool.set_deadline(left)
+            batch = Batch(task.seated.evaluator, 1)  # type: ignore[arg-type]
+            batch.step(task.pool)
+            _finish(task, self._outcome(task, time.monotonic() >= task.deadline))
+            return
+        choice, asked = task.seated.choice, task.seated.choice.simulations
+        player: Any = (
+            PolicyPlayer(task.seated.evaluator, choice.search)  # type: ignore[arg-type]
+            if task.seated.evaluator
+            else replace(choice, limit=_within(choice.limit, left), randomness=0.0).make()
+        )
+        decision = player.decide([task.game], [np.random.default_rng(task.seed)])[0]
+        late = asked is not None and decision.nodes < asked and time.monotonic() >= task.deadline
+        why = "deadline" if late else "searched"
+        _finish(task, Answer(decision.move, decision.value_by_seat, asked, decision.nodes, why))
+
+
+def _within(limit: Limit | None, seconds: float) -> Limit | None:
+    """A player's own budget, and no longer than that."""
+    return replace(limit, seconds=min(seconds, limit.seconds or seconds)) if limit else None
+
+
+def _finish(task: _Task, answer: Answer | Exception) -> None:
+    """Answers, unless nobody waits any more."""
+    if not task.answer.done() and task.answer.set_running_or_notify_cancel():
+        if isinstance(answer, Answer):
+            task.answer.set_result(answer)
+        else:
+            task.answer.set_exception(answer)
+
+
+def _unsearched(seated: Seated) -> Seated:
+    """The quickest player like this one: the network's policy, or one ply of the hand-written evaluation."""
+    choice = seated.choice
+    if seated.evaluator is not None and not isinstance(seated.evaluator, HeuristicEvaluator):
+        policy = PLAYERS["policy"]
+        return replace(seated, choice=replace(choice, spec="policy", search=policy.search, limit=None))
+    return Seated(PlayerChoice("heuristic", choice.config, "heuristic"), None, seated.fallback)

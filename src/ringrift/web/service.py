@@ -1,0 +1,150 @@
+"""The AI service of the game server: what its requests need, made once, and the app over it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+import ringrift
+from ringrift.errors import DataError, RulesError, unknown
+from ringrift.evaluators import Evaluator
+from ringrift.players.ladder import NODES, SEARCH, choose_level, ladder
+from ringrift.players.player import Limit
+from ringrift.players.table import PLAYERS, PlayerChoice, choose
+from ringrift.rules import config_info
+from ringrift.web.errors import add_handlers
+from ringrift.web.metrics import Metrics
+from ringrift.web.networks import Network, Networks
+from ringrift.web.room import SearchRoom, Seated
+from ringrift.web.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from ringrift.store.run import RunDirectory
+
+#: What the game server calls the engine of each level by itself: then the level's own player is meant.
+LEVEL_TYPES = ("random", "heuristic", "minimax", "minimax", "descent", "descent", "mcts", "mcts", *["gumbel_mcts"] * 2)
+#: Rows of PLAYERS by the game server's names, where they are the same for all configs.
+TYPES = {
+    "random": "random",
+    "heuristic": "heuristic",
+    "minimax": "",
+    "descent": "",
+    "mcts": "puct",
+    "policy_only": "policy",
+    "gumbel_mcts": "gumbel",
+    "ig_gmo": "gumbel",
+}
+
+
+class Service:
+    """Everything that a request needs."""
+
+    def __init__(self, settings: ServeSettings = ServeSettings(), run: RunDirectory | None = None) -> None:
+        """`run`: where promoted networks and games are; none: the networks that come with the package, and no games."""
+        self.settings, self.run, self.metrics = settings, run, Metrics()
+        self.room = SearchRoom(settings.threads, settings.waiting)
+        self.networks = Networks(run, settings, self._swapped)
+        self.admin_key, self.api_key = os.environ.get("ADMIN_API_KEY"), os.environ.get("RINGRIFT_API_KEY")
+        self.started = time.time()
+        self._seated: dict[tuple[str, int, str, Network | None], Seated] = {}
+        self._stopping = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether networks are loaded and it is not about to stop."""
+        return self._watch is not None and not self._stopping.is_set()
+
+    def start(self) -> None:
+        """Loads the networks, and looks for promoted ones from now on."""
+        self.networks.refresh()
+        self._watch = threading.Thread(target=self._look, name="promotions", daemon=True)
+        self._watch.start()
+
+    def _look(self) -> None:
+        while not self._stopping.wait(self.settings.poll):
+            self.networks.refresh()
+
+    def _swapped(self, config: str, model: str) -> None:
+        self._seated = {key: seated for key, seated in self._seated.items() if key[0] != config}
+        self.metrics.swapped(config, model)
+
+    def stop(self) -> None:
+        """No request is taken from now on; what is being searched is given up."""
+        self._stopping.set()
+        self.room.close()
+
+    def seat(self, config: str, level: int, ai_type: str | None = None, game_id: str = "") -> Seated:
+        """Who plays a level, or the engine of that name with the level's budget.
+
+        Raises `RulesError` for an unknown config, level or engine.
+        """
+        network = self.networks.of_game(config, game_id)
+        key = config, level, "" if ai_type in (None, LEVEL_TYPES[level - 1]) else str(ai_type), network
+        if key not in self._seated:
+            self._seated[key] = self._seat(config, level, key[2], network)
+        return self._seated[key]
+
+    def _seat(self, config: str, level: int, ai_type: str, network: Network | None) -> Seated:
+        def models(_: str) -> tuple[str, os.PathLike[str]]:
+            if network is None:
+                raise DataError(self.networks.problems.get(config, f"there is no network of {config} yet"))
+            return network.id, network.path
+
+        fallback: str | None
+        if ai_type:
+            choice, fallback = self._of_type(config, level, ai_type, network)
+        else:
+            found = choose_level(config, level, models if network else None)  # type: ignore[arg-type]
+            choice, fallback = found.choice, found.fallback
+            if network is not None and network.source == "shipped":
+                fallback = None if self.run is None else f"nothing is promoted: {network.id} comes with the package"
+        if choice.limit is not None and choice.network:  # a batch is shared, so its time is nobody's own
+            choice = replace(choice, limit=Limit(choice.limit.simulations))
+        evaluator: Evaluator | None = network.evaluator if choice.network and network else None
+        return Seated(choice, evaluator, fallback)
+
+    def _of_type(
+        self, config: str, level: int, ai_type: str, network: Network | None
+    ) -> tuple[PlayerChoice, str | None]:
+        """The player of an engine's name, and why it is another one."""
+        if ai_type not in TYPES:
+            raise RulesError(unknown("ai_type", ai_type, TYPES))
+        row = TYPES[ai_type] or ("alpha-beta" if config_info(config).players == 2 else "paranoid")
+        level_row = ladder(config)[max(level, 5) - 1]
+        budget = Limit(NODES[max(level, 5) - 5] if not TYPES[ai_type] else level_row.limit.simulations)
+        if not PLAYERS[row].evaluator:
+            return choose(row, config, limit=budget if not TYPES[ai_type] else None), None
+        if network is None and row == "policy":
+            return choose("heuristic", config), f"heuristic plays instead of policy: there is no network of {config}"
+        named = f"{row}:{network.id}" if network else row
+        search = SEARCH if row == "gumbel" else None
+        find = (lambda name: (network.id, network.path)) if network else None
+        return choose(named, config, search, find, None if row == "policy" else budget), None
+
+
+def create_app(service: Service) -> FastAPI:
+    """The app over a service that is not started yet: the server starts it and stops it."""
+    from ringrift.web import choices, info, moves, rules
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.stop()
+
+    app = FastAPI(
+        title="RingRift AI Service", version=ringrift.__version__, lifespan=lifespan, redoc_url=None,
+        description="Moves, choices and evaluations for games of RingRift.",
+    )  # fmt: skip
+    add_handlers(app)
+    for resource in (info, moves, choices, rules):
+        app.include_router(resource.router(service))
+    return app

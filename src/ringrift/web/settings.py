@@ -1,0 +1,61 @@
+"""What can be set about the service of AI moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ringrift.errors import unknown
+from ringrift.rules import CONFIGS
+
+#: What happens to a request for a move while as many are being answered as there may be.
+OVERLOADS = ("refuse", "quick")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """The service that plays for the game server. Keys are never settings: `ADMIN_API_KEY` and `RINGRIFT_API_KEY` are
+    read from the environment alone."""
+
+    host: str = "127.0.0.1"
+    """Where it listens; only this machine, unless told otherwise: then every request needs the key."""
+    port: int = 8001
+    """Its port."""
+    threads: int = 0
+    """Threads that search; 0 for as many as there are usable cores."""
+    waiting: int = 128
+    """Moves being decided and waiting at a time; what comes beyond is overload."""
+    overload: str = "refuse"
+    """Then: `refuse` answers 503 with Retry-After, `quick` a legal move without a search that says so."""
+    deadlines: tuple[float, ...] = (0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 3.0, 8.0)
+    """Seconds from the request to the answer at levels 1 to 10: by then a search gives the best move so far."""
+    time_limit: float = 30.0
+    """Seconds that any request may take; a move is decided in half of it."""
+    pins: dict[str, str] = field(default_factory=dict)
+    """Models by config, an id of the run or `shipped`, that play whatever is promoted."""
+    canary: dict[str, str] = field(default_factory=dict)
+    """Models by config that play a share of the games in place of the usual one."""
+    canary_share: float = 0.1
+    """That share; a game keeps its model."""
+    poll: float = 2.0
+    """Seconds between looks for a newly promoted model."""
+    drain: float = 8.0
+    """Seconds that requests have to be answered in when the service is told to stop."""
+    cors_origins: str = ""
+    """Origins, with commas between, whose pages may call; none by default."""
+    environment: str = "development"
+    """In `production`, answers to unexpected failures tell nothing of them."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"port is {self.port}; 1 to 65535 is right, or 0 for any free one")
+        if self.threads < 0 or self.waiting < 1:
+            raise ValueError("threads is 0 or more, waiting 1 or more")
+        if self.overload not in OVERLOADS:
+            raise ValueError(unknown("answer to overload", self.overload, OVERLOADS))
+        if len(self.deadlines) != 10 or not all(0 < seconds < float("inf") for seconds in self.deadlines):
+            raise ValueError("deadlines are ten, each above 0 seconds: for levels 1 to 10")
+        if min(self.time_limit, self.poll, self.drain) <= 0 or not 0 <= self.canary_share <= 1:
+            raise ValueError("time_limit, poll and drain are above 0, canary_share is a share, 0 to 1")
+        for config in (*self.pins, *self.canary):
+            if config not in CONFIGS:
+                raise ValueError(unknown("config", config, CONFIGS))
