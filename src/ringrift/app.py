@@ -34,7 +34,7 @@ from ringrift.pipeline.services.worker import STATE, WORKING, crew_of
 from ringrift.pipeline.settings import Recipe, SupervisionSettings, WorkerSettings
 from ringrift.pipeline.settings import smoke as small
 from ringrift.pipeline.supervisor import Supervisor, start_order
-from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, milestone
+from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, loop_configs, milestone
 from ringrift.pipeline.worker import Child, Crew, give_back_orphans
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.provenance import process_name
@@ -255,8 +255,7 @@ def crew(run: RunDirectory, settings: WorkerSettings, profile: Profile, ended: C
 def watch(directory: Path, screen: Screen) -> None:
     """Shows the loop that another process runs, until Ctrl-C."""
     with RunDirectory.open(directory) as run, screen:
-        configs = [entry.key.partition("/")[2] for entry in run.fabric.registry.ls("settings/")]
-        view = _View(run, configs, screen, lambda done: None)
+        view = _View(run, loop_configs(run), screen, lambda done: None)
         with suppress(KeyboardInterrupt):
             while True:
                 view.look()

@@ -16,6 +16,7 @@
 | `runs` | `runs …`, `models card`, `models import` |
 | `events` | `events …` |
 | `services` | `services …` |
+| `dashboard` | `dashboard` |
 | `simulate` | `simulate` |
 | `backup` | `backup …`, `restore` |
 | `bench` | `bench …` |
@@ -38,6 +39,7 @@ from ringrift.cli import (
     backup,
     bench,
     benchmark,
+    dashboard,
     data,
     events,
     ground,
@@ -76,6 +78,7 @@ for group in (
     runs,
     events,
     services,
+    dashboard,
     simulate,
     backup,
     bench,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -28,6 +28,7 @@ from ringrift.pipeline.events import (
     Event,
     GamesAudited,
     JobDied,
+    LoopStarted,
     MatchFinished,
     ModelPromoted,
     ModelRejected,
@@ -35,6 +36,7 @@ from ringrift.pipeline.events import (
     PlateauReached,
     PressureChanged,
     RegressionDetected,
+    SelfplayFinished,
     ServiceFailed,
     ServiceRecovered,
     ServiceStalled,
@@ -47,6 +49,7 @@ from ringrift.store.samples import shards
 
 E = TypeVar("E", bound=Event)
 EVENTS_SHOWN = 8
+ALERTS_READ, BATCHES_READ = 500, 5000  #: events that are looked at
 MINUTE = 60.0
 LIVE = (JobState.LEASED,)
 
@@ -241,21 +244,23 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+#: Columns of the tables; those in small letters hold numbers.
+CONFIG_COLUMNS = (
+    "config", "games", "to replay", "samples", "new games", "models", "Newest", "Promoted", "Elo", "Gain",
+)  # fmt: skip
+SERVICE_COLUMNS = ("service", "State", "ticks", "steps", "Note")
+
+
 def configs_table(run: RunDirectory, configs: Sequence[str]) -> Table:
     """Games, samples, models and strength of each config."""
-    table = _table(
-        f"{run.path}",
-        "config",
-        "games",
-        "to replay",
-        "samples",
-        "new games",
-        "models",
-        "Newest",
-        "Promoted",
-        "Elo",
-        "Gain",
-    )
+    table = _table(f"{run.path}", *CONFIG_COLUMNS)
+    for row in config_rows(run, configs):
+        table.add_row(*row)
+    return table
+
+
+def config_rows(run: RunDirectory, configs: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """A row of `CONFIG_COLUMNS` for each config."""
     games, models = GameStore(run), ModelStore(run)
     for config in configs:
         flow, promoted = games.flow(config), models.promoted(config)
@@ -267,47 +272,95 @@ def configs_table(run: RunDirectory, configs: Sequence[str]) -> Table:
         slope = found and found.per_1000_games
         speed = f"{slope.per_unit:+.0f} ({slope.low:+.0f} to {slope.high:+.0f}) per 1,000 games" if slope else ""
         every = flow.exported + flow.valid + flow.waiting
-        table.add_row(
+        yield (
             config, f"{every:,}", f"{flow.waiting:,}", f"{samples:,}", f"{every - games_seen(newest):,}", str(count),
             newest.id if newest else "", promoted or "", strength, speed,
         )  # fmt: skip
-    return table
 
 
 def jobs_table(run: RunDirectory) -> Table:
     """What runs, with progress, and how many wait."""
+    table = _table(f"jobs; {jobs_told(run)}", "job", "Progress", "done", "rate", "left", "Remark")
+    for title, done, total, *rest in job_rows(run):
+        bar = ProgressBar(total or 1, done, width=24)
+        table.add_row(title, bar, f"{done:,.0f}/{total or 0:,.0f}", *rest)
+    return table
+
+
+def jobs_told(run: RunDirectory) -> str:
+    """How many jobs wait, and how many are dead."""
     counts: dict[tuple[str, JobState], int] = {}
     for (kind, _, state), many in run.fabric.jobs.counts().items():
         counts[kind, state] = counts.get((kind, state), 0) + many
     waiting = [f"{many} {kind}" for (kind, state), many in sorted(counts.items()) if state is JobState.WAITING]
     dead = sum(many for (_, state), many in counts.items() if state is JobState.DEAD)
-    title = f"jobs; waiting: {', '.join(waiting) or 'none'}; dead: {dead or 'none'}"
-    table = _table(title, "job", "Progress", "done", "rate", "left", "Remark")
+    return f"waiting: {', '.join(waiting) or 'none'}; dead: {dead or 'none'}"
+
+
+def job_rows(run: RunDirectory) -> Iterator[tuple[str, float, float | None, str, str, str]]:
+    """Title, done, total, rate, time left and remark of each running job."""
     for job in sorted(run.fabric.jobs.ls(states=LIVE), key=lambda job: job.id):
         done, total = _progress(job)
         speed = float(str(job.progress.get("rate", 0) or 0))
         left = f"{(total - done) / speed:,.0f} s" if speed and total else ""
-        bar = ProgressBar(total or 1, done, width=24)
-        remark = str(job.progress.get("remark", ""))
-        table.add_row(title_of(job), bar, f"{done:,.0f}/{total or 0:,.0f}", rate_of(job), left, remark)
-    return table
+        yield title_of(job), done, total, rate_of(job), left, str(job.progress.get("remark", ""))
 
 
 def services_table(run: RunDirectory) -> Table:
     """Workers and services of every process."""
-    registry = run.fabric.registry
+    table = _table(f"services; workers: {workers_told(run)}", *SERVICE_COLUMNS)
+    for row in service_rows(run):
+        table.add_row(*row)
+    return table
+
+
+def workers_told(run: RunDirectory) -> str:
+    """The workers and how busy they are."""
     nodes = [
         f"{node.key.removeprefix('node/').partition(':')[0]}: {node.value['jobs']} jobs, "
         f"{float(str(node.value['load'])):.0%} busy"
-        for node in registry.ls("node/")
+        for node in run.fabric.registry.ls("node/")
     ]
-    table = _table(f"services; workers: {'; '.join(nodes) or 'none'}", "service", "State", "ticks", "steps", "Note")
-    for entry in registry.ls("service/"):
-        value = entry.value
-        name = entry.key.rpartition("/")[2]
+    return "; ".join(nodes) or "none"
+
+
+def service_rows(run: RunDirectory) -> Iterator[tuple[str, ...]]:
+    """A row of `SERVICE_COLUMNS` for each service."""
+    for entry in run.fabric.registry.ls("service/"):
+        value, name = entry.value, entry.key.rpartition("/")[2]
         note = first_line(str(value.get("note", "")))
-        table.add_row(name, str(value.get("state")), str(value.get("ticks")), str(value.get("steps")), note)
-    return table
+        yield name, str(value.get("state")), str(value.get("ticks")), str(value.get("steps")), note
+
+
+def loop_configs(run: RunDirectory) -> list[str]:
+    """The configs that the run's loop trains, or has trained."""
+    return [entry.key.partition("/")[2] for entry in run.fabric.registry.ls("settings/")]
+
+
+def alerts_raised(run: RunDirectory) -> dict[str, AlertRaised]:
+    """The alerts of the last loop that are not over, by name."""
+    raised: dict[str, AlertRaised] = {}
+    kinds = (LoopStarted, AlertRaised, AlertCleared)
+    for entry in run.fabric.log.tail(ALERTS_READ, types=[kind.__name__ for kind in kinds]):
+        event = (found := event_of(entry)) and found.event
+        if isinstance(event, AlertRaised):
+            raised[event.alert] = event
+        elif isinstance(event, AlertCleared):
+            raised.pop(event.alert, None)
+        else:
+            raised.clear()
+    return raised
+
+
+def games_by_hour(run: RunDirectory, hours: int, now: float) -> dict[str, list[int]]:
+    """Games that self-play has finished in each of the last hours, by config; the last hour ends now."""
+    found: dict[str, list[int]] = {}
+    for entry in reversed(run.fabric.log.tail(BATCHES_READ, types=[SelfplayFinished.__name__])):
+        if (back := int((now - entry.at) // 3600)) >= hours:
+            break
+        counts = found.setdefault(entry.key, [0] * hours)
+        counts[hours - 1 - max(back, 0)] += int(str(entry.payload["games"]))
+    return dict(sorted(found.items()))
 
 
 def title_of(job: Job) -> str:
