@@ -47,14 +47,18 @@ def read_state(given: Mapping[str, Any]) -> Game:
 
     Raises `WireError` naming the field that is missing or cannot be, and why.
     """
-    return Game.parse(_text(given))
+    text = _text(given)
+    try:
+        return Game.parse(text)
+    except InvalidNotation as error:
+        raise WireError(str(error), "board") from error
 
 
 def read_config(given: Mapping[str, Any]) -> str:
     """Which config a `GameState` is of. Raises `WireError`."""
     board = _field(given, dict, "board")
     name = given.get("boardType", board.get("type"))
-    if name not in SIZES:
+    if not isinstance(name, str) or name not in SIZES:
         raise WireError(f"unknown board; one of {', '.join(SIZES)} is right", "boardType")
     if board.get("type", name) != name:
         raise WireError(f"another board than boardType, which is {name}", "board", "type")
@@ -69,7 +73,7 @@ def read_config(given: Mapping[str, Any]) -> str:
 def is_ended(given: Mapping[str, Any]) -> bool:
     """Whether the game of a `GameState` goes on no more. Raises `WireError`."""
     status, phase = given.get("gameStatus", "active"), _field(given, str, "currentPhase")
-    if status not in (*GOING, *ENDED):
+    if type(status) is not str or status not in (*GOING, *ENDED):
         raise WireError(f"unknown status; one of {', '.join((*GOING, *ENDED))} is right", "gameStatus")
     if phase not in PHASES:
         raise WireError(f"unknown phase; one of {', '.join(PHASES)} is right", "currentPhase")
@@ -239,7 +243,7 @@ def _turn(
     if not moves:
         fields.append("fresh=1")
     if options.swap_rule and len(given["players"]) == 2 and not any(move["player"] == 2 for move in moves):
-        fields.append(f"swap={'open' if seat == 2 else 'wait'}")
+        fields.append("swap=open" if moves else "swap=wait")
     return " ".join([*fields, *_lps(given, alive, seat, moves)]) or "-"
 
 
