@@ -39,7 +39,8 @@ from ringrift.pipeline.worker import Child, Crew, give_back_orphans
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.provenance import process_name
 from ringrift.store.run import LOOP_LEASE
-from ringrift.web.operations import listen, operations, serve
+from ringrift.web.operations import operations, serve
+from ringrift.web.server import listen
 
 TWICE_SECONDS = 0.5  #: within which two signals are one: some senders tell the process, then its group
 LOOK_SECONDS = 0.5  #: between two looks at how the loop stands

@@ -22,7 +22,8 @@ from ringrift.pipeline.events import GamesValidated
 from ringrift.pipeline.logs import writing
 from ringrift.pipeline.service import Context, Profile, Service
 from ringrift.pipeline.supervisor import Supervisor
-from ringrift.web.operations import health_of, listen, operations, serve
+from ringrift.web.operations import health_of, operations, serve
+from ringrift.web.server import listen
 
 HOST = "127.0.0.1"
 WAIT = 20.0

@@ -18,6 +18,7 @@
 | `services` | `services …` |
 | `dashboard` | `dashboard` |
 | `simulate` | `simulate` |
+| `serve` | `serve` |
 | `backup` | `backup …`, `restore` |
 | `bench` | `bench …` |
 | `benchmark` | `benchmark` |
@@ -51,6 +52,7 @@ from ringrift.cli import (
     quarantine,
     rules,
     runs,
+    serve,
     services,
     simulate,
     store,
@@ -80,6 +82,7 @@ for group in (
     services,
     dashboard,
     simulate,
+    serve,
     backup,
     bench,
     benchmark,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, print_json
+from ringrift.cli.options import AnyConfig, Assign, Json, print_json
 
 app = typer.Typer(no_args_is_help=True)
 bench = typer.Typer(no_args_is_help=True, help="Throughputs of the parts on this machine.")
@@ -123,3 +123,30 @@ def search(
         "signature": "signature",
     }
     print_table(f"{found[0]['search']}, {simulations} simulations, {games} games at a time", found, columns)
+
+
+@bench.command("serve")
+def serve(
+    config: AnyConfig = None,
+    level: Annotated[list[int] | None, typer.Option(min=1, max=10, help="Repeat for several; default 1 to 8.")] = None,
+    games: Annotated[list[int] | None, typer.Option(min=1, help="Games at a time; default 1, 16, 64, 256.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each measurement.")] = 5.0,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Latency of moves over HTTP in real games against a server of its own, for each level and load: requests with at
+    least two legal moves, and the share of the levels' simulations that was spent.
+
+    Example: ringrift bench serve --level 8 --games 16 --seconds 20 --json
+    """
+    from ringrift.web import bench as measure
+
+    options = [part for one in assign or () for part in ("--set", one)]
+    found = list(
+        measure.rows(config or "square8_2p", level or range(1, 9), games or (1, 16, 64, 256), seconds, options)
+    )
+    if json:
+        print_json({"rows": found})
+        return
+    names = ("level", "games", "requests", "per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "refused", "share")
+    print_table(f"moves over HTTP, {found[0]['config']}", found, {name: name.replace("_", " ") for name in names})

@@ -16,8 +16,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ringrift.errors import SettingsError
 from ringrift.pipeline.health import BORDERS, ServiceStatus, Snapshot
+from ringrift.web.server import listen
 
 if TYPE_CHECKING:
     from ringrift.pipeline.supervisor import Supervisor
@@ -139,18 +139,6 @@ SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceStatus], float]], ...] = 
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises `SettingsError` saying what to set where it cannot."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingsError(
-            f"port {port} of {host} cannot be served ({reason}): set services.port to a free one, or to 0 for none"
-        ) from error
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,57 @@
+"""Sockets and servers: how the apps are served."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from ringrift.errors import SettingsError
+from ringrift.web.settings import ServeSettings
+
+
+def listen(host: str, port: int, setting: str = "services.port") -> socket.socket:
+    """A socket that listens there. Raises `SettingsError` naming the setting to change where it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            f"port {port} of {host} cannot be served ({reason}): set {setting} to a free one, or to 0 for none"
+        ) from error
+
+
+def serve_until_stopped(
+    app: FastAPI, settings: ServeSettings, listening: socket.socket, started: Callable[[], None]
+) -> None:
+    """Serves on `listening` until SIGTERM or SIGINT; then what is being answered has `settings.drain` seconds.
+
+    `started` is called once requests are taken.
+    """
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.drain), backlog=512,
+        timeout_keep_alive=75,
+    )  # fmt: skip
+    sys.setswitchinterval(
+        0.001
+    )  # threads that come back from a search do not wait long for the one that reads requests
+    with listening:
+        _Server(config, started).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            gc.collect()
+            gc.freeze()  # what is there by now stays: it need not be looked at again
+            self._tell()
