@@ -65,10 +65,15 @@ bound = structlog.contextvars.bound_contextvars
 
 
 @contextmanager
-def writing(path: Path, max_bytes: int) -> Iterator[None]:
-    """Lines go to `path` meanwhile; at `max_bytes` it is set aside as `….1`, and the oldest of these is deleted."""
-    make_directory(path.parent)
-    file = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8", delay=True)
+def writing(path: Path | None, max_bytes: int) -> Iterator[None]:
+    """Lines go to `path` meanwhile; at `max_bytes` it is set aside as `….1`, and the oldest of these is deleted.
+
+    Without a path they go to standard error.
+    """
+    file: logging.Handler = logging.StreamHandler()
+    if path is not None:
+        make_directory(path.parent)
+        file = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8", delay=True)
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED)
     listener = QueueListener(lines, file)
     listener.start()

@@ -275,6 +275,13 @@ def _judge_record(record: Record, source: str) -> Judged:
 
 
 def _judge(recorded: Recorded, source: str) -> Judged:
+    record, problem, unfinished = play_again(recorded, source)
+    return _judged(recorded.id, record, problem, source, unfinished=unfinished)
+
+
+def play_again(recorded: Recorded, source: str) -> tuple[Record, str | None, bool]:
+    """The record of a game, played again as far as it goes; what is wrong with it, or none; and whether that is only
+    that it does not claim to be over. Raises `RingRiftError` for a start or options that cannot be."""
     game = Game.parse(recorded.start) if recorded.start else Game(recorded.config, recorded.options)
     replay = _Replay(game, recorded)
     problem = replay.play(0)
@@ -287,7 +294,7 @@ def _judge(recorded: Recorded, source: str) -> Judged:
     if outcome is not None and not game.is_over:
         record = replace(record, winner=outcome.winner, reason=outcome.reason, ranks=outcome.ranks)
     cut = problem is not None and outcome is None and problem == _end_problem(recorded, game)
-    return _judged(recorded.id, record, problem, source, unfinished=cut and not recorded.claims_end)
+    return record, problem, cut and not recorded.claims_end
 
 
 def _judged(name: str, record: Record, problem: str | None, source: str, *, unfinished: bool = False) -> Judged:
