@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+if TYPE_CHECKING:
+    from ringrift.web.room import Answer
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)  #: seconds
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)  #: positions
@@ -26,9 +31,9 @@ class Metrics:
 
         self.moves = counter("ai_move_requests", "Moves asked for", "ai_type", "difficulty", "outcome")
         self.move_seconds = histogram("ai_move_latency_seconds", "Until a move was answered", "ai_type", "difficulty")
-        self.cache_lookups = counter("ai_instance_cache_lookups", "Searches looked for in the cache", "ai_type",
+        self.cache_lookups = counter("ai_instance_cache_lookups", "Players looked for among those kept ready", "ai_type",
                                      "outcome")  # fmt: skip
-        self.cache_size = gauge("ai_instance_cache_size", "Searches in the cache")
+        self.cache_size = gauge("ai_instance_cache_size", "Players kept ready")
         self.requests = counter("ringrift_serve_requests", "Requests answered", "route", "method", "status")
         self.request_seconds = histogram("ringrift_serve_request_seconds", "Until the answer was sent", "route")
         self.in_flight = gauge("ringrift_serve_in_flight", "Requests that are being answered")
@@ -45,34 +50,30 @@ class Metrics:
         self.cancelled = counter("ringrift_serve_cancelled", "Searches whose client had gone")
         self.waiting = gauge("ringrift_serve_waiting", "Decisions that are being searched or wait for it")
         self.batch = histogram("ringrift_serve_batch_positions", "Positions in a call of a network", buckets=BATCHES)
-        self.swaps = counter("ringrift_serve_model_swaps", "Models taken into play", "config", "outcome")
+        self.swaps = counter("ringrift_serve_model_swaps", "Models that took the place of others", "config")
         self.model = gauge("ringrift_serve_model", "1 for each model that plays", "config", "model", "role")
 
-    def decided(
-        self,
-        config: str,
-        level: int,
-        ai_type: str,
-        seconds: float,
-        *,
-        asked: int = 0,
-        spent: int = 0,
-        fallback: bool = False,
-        cut: bool = False,
-    ) -> None:
-        """A move was decided: `asked` are the level's simulations, `spent` those made."""
+    def moved(self, ai_type: str, level: int, config: str, answer: Answer | None, seconds: float) -> None:
+        """A move was asked for; `answer` None: it failed or was refused."""
+        self.moves.labels(ai_type, str(level), "error" if answer is None else "success").inc()
+        if answer is None:
+            return
         labels = config, str(level)
-        self.moves.labels(ai_type, str(level), "success").inc()
         self.move_seconds.labels(ai_type, str(level)).observe(seconds)
         self.decision_seconds.labels(*labels).observe(seconds)
-        self.simulations.labels(*labels, "asked").inc(asked)
-        self.simulations.labels(*labels, "spent").inc(spent)
-        self.fallbacks.labels(*labels).inc(fallback)
-        self.cut.labels(*labels).inc(cut)
+        self.cut.labels(*labels).inc(answer.why == "deadline")
+        if answer.asked is not None:
+            self.simulations.labels(*labels, "asked").inc(answer.asked)
+            self.simulations.labels(*labels, "spent").inc(answer.spent)
 
-    def failed(self, level: int, ai_type: str) -> None:
-        """A move was asked for and not decided."""
-        self.moves.labels(ai_type, str(level), "error").inc()
+    def looked(self, ai_type: str, *, hit: bool, size: int) -> None:
+        """A player was looked for among those that are kept ready."""
+        self.cache_lookups.labels(ai_type, "hit" if hit else "miss").inc()
+        self.cache_size.set(size)
+
+    def swapped(self, config: str, model: str) -> None:
+        """Another model plays from now on."""
+        self.swaps.labels(config).inc()
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text form."""

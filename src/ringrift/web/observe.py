@@ -9,15 +9,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from traceback import format_exc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ringrift.errors import SettingsError
 from ringrift.pipeline.logs import bound, log
-from ringrift.web.limits import PROBES
+from ringrift.web.limits import PROBES, Access, Guard, is_loopback
 from ringrift.web.metrics import Metrics
+
+if TYPE_CHECKING:
+    from ringrift.web.service import Service
 
 if TRACED := find_spec("opentelemetry") is not None:  # an extra
     from opentelemetry import propagate, trace
@@ -25,7 +31,27 @@ if TRACED := find_spec("opentelemetry") is not None:  # an extra
 ID = re.compile(r"[\w.:+/=@-]{1,128}")
 METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 QUIET = (*PROBES, "/metrics")  #: asked every few seconds: only failures are worth a line
+HEADERS = ("Content-Type", "X-Request-Id", "X-API-Key")  #: that pages of other origins may send
 SHOWN = 200  #: characters of a path in the log
+
+
+def stand_before(app: FastAPI, service: Service) -> None:
+    """Puts the guard, CORS and, outermost, the observer before an app."""
+    settings = service.settings
+    origins = [one.strip() for one in settings.cors_origins.split(",") if one.strip()]
+    local = is_loopback(settings.host)
+    if not local and not service.api_key:
+        raise SettingsError(
+            f"serve.host is {settings.host}, which others can reach: set RINGRIFT_API_KEY, which every request then needs,"
+            " or serve.host to 127.0.0.1"
+        )
+    access = Access("" if local else service.api_key, service.admin_key, origins, local)
+    app.add_middleware(
+        Guard, limits=settings.limits, access=access, metrics=service.metrics, seconds=2 * settings.time_limit + 1
+    )
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=HEADERS)
+    app.add_middleware(Observe, metrics=service.metrics, production=settings.environment == "production")
 
 
 class Observe:

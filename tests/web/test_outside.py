@@ -1,0 +1,353 @@
+"""What stands before the endpoints: keys, limits, request ids, counted failures. And what admin, models and metrics say."""
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import uvicorn
+from asking import Client
+from prometheus_client.parser import text_string_to_metric_families
+from recorded import VECTORS
+
+from ringrift.errors import SettingsError
+from ringrift.pipeline.logs import writing
+from ringrift.web.limits import Guard, LimitSettings, is_loopback, patient
+from ringrift.web.service import Service, create_app
+from ringrift.web.settings import ServeSettings
+
+KEYS = {"ADMIN_API_KEY": "test-admin-key", "RINGRIFT_API_KEY": "a-key"}
+LOCAL, REMOTE = ServeSettings(), ServeSettings(host="0.0.0.0")
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+def client_of(settings: ServeSettings, base_url: str = "http://localhost", **headers: str) -> tuple[Client, Service]:
+    service = Service(settings)
+    service.networks.refresh()
+    return Client(create_app(service), base_url, **headers), service
+
+
+def limited(**limits: Any) -> ServeSettings:
+    return replace(LOCAL, limits=replace(LOCAL.limits, **limits))
+
+
+def value(service: Service, name: str, **labels: str) -> float:
+    found = service.metrics.registry.get_sample_value(name, labels)
+    return 0.0 if found is None else found
+
+
+# -- who may ask -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("keys")
+def test_recorded_admin_answers() -> None:
+    """Statuses and fields of the earlier service, with and without the key."""
+    path = VECTORS.parents[1] / "http" / "examples.jsonl.gz"
+    if not path.is_file():
+        pytest.skip(f"no recorded requests: {path}")
+    client, _ = client_of(LOCAL)
+    parts, seen = ("/admin/", "/ai/cache", "/ai/reload", "/ai/model", "/internal/", "/api/online"), 0
+    with gzip.open(path, "rt") as lines:
+        for pair in map(json.loads, lines):
+            if pair["kind"] != "endpoint" or not pair["path"].startswith(parts):
+                continue
+            sent = {name: text for name, text in pair["request_headers"].items() if name == "X-Admin-Key"}
+            answer = client.request(pair["method"], pair["path"], headers=sent, json=pair.get("request"))
+            quirk = pair["label"] == "hex8 filter" or ("learn_from_game" in pair["path"] and pair["status"] == 404)
+            assert answer.status_code == (200 if quirk else pair["status"]), (pair["label"], pair["path"], answer.text)
+            if not quirk:
+                assert answer.json().keys() == pair["response"].keys(), pair["path"]
+            seen += 1
+    assert seen > 25
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"X-API-Key": "other"}, 403),
+        ({"X-API-Key": "a-key"}, 200),
+        ({"Authorization": "Bearer a-key"}, 200),
+        ({"Authorization": "Basic cmluZ3JpZnQ6YS1rZXk="}, 200),  # as axios sends http://ringrift:a-key@host
+        ({"Authorization": "Basic %%%"}, 401),
+        ({"Authorization": "Digest a-key"}, 401),
+        ({"X-Admin-Key": "test-admin-key"}, 200),
+    ],
+)
+def test_elsewhere_every_request_needs_a_key(headers: dict[str, str], status: int) -> None:
+    client, service = client_of(REMOTE, "http://any.host", **headers)
+    assert client.get("/").status_code == status
+    assert client.get("/live").status_code == 200
+    assert value(service, "ringrift_serve_refused_total", reason="key") == (status != 200)
+
+
+def test_elsewhere_nobody_is_served_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RINGRIFT_API_KEY", raising=False)
+    with pytest.raises(SettingsError, match="RINGRIFT_API_KEY"):
+        create_app(Service(REMOTE))
+
+
+def test_without_an_admin_key_nobody_is_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADMIN_API_KEY", raising=False)
+    client, _ = client_of(LOCAL)
+    assert client.get("/admin/velocity").status_code == 401
+    for guess in ("None", "admin", "0"):
+        assert client.get("/admin/velocity", headers={"X-Admin-Key": guess}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8001", 200), ("127.0.0.1", 200), ("[::1]:8001", 200), ("evil.example", 403), ("127.0.0.1.evil", 403)],
+)
+def test_only_under_a_name_of_this_machine(host: str, status: int) -> None:
+    client, _ = client_of(LOCAL)
+    assert client.get("/", headers={"Host": host}).status_code == status
+
+
+def test_pages_of_other_origins_change_nothing() -> None:
+    client, _ = client_of(replace(LOCAL, cors_origins="https://game.example"))
+    game = {"board_type": "hex8", "num_players": 2, "moves": [], "winner": 1, "human_player": 1, "human_won": False}
+    path = "/api/online-learning/learn_from_game"
+    assert client.post(path, json=game, headers={"Origin": "https://evil.example"}).status_code == 403
+    allowed = client.post(path, json=game, headers={"Origin": "https://game.example"})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "https://game.example"
+    assert client.post(path, json=game, headers={"Origin": "http://localhost"}).status_code == 200
+    asked = {"Origin": "https://game.example", "Access-Control-Request-Method": "POST"}
+    assert client.request("OPTIONS", path, headers=asked).status_code == 200
+    read = client.get("/", headers={"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in read.headers
+
+
+def test_loopback() -> None:
+    assert [is_loopback(host) for host in ("localhost", "127.3.2.1", "::1", "0.0.0.0", "::", "10.0.0.1", "x")] == [
+        True, True, True, False, False, False, False
+    ]  # fmt: skip
+
+
+# -- how often, how much -----------------------------------------------------------------------------------------------
+
+
+def test_more_than_the_rate_is_refused() -> None:
+    client, service = client_of(limited(rate=0.01, burst=3))
+    assert [client.get("/live").status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert int(client.get("/live").headers["retry-after"]) > 60
+    assert value(service, "ringrift_serve_refused_total", reason="rate") == 3
+
+
+ANY = "/api/online-learning/learn_from_game"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "reason"),
+    [
+        (b"[" * 100_000, {}, 422, "json"),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, {}, 422, "json"),
+        (b'{"winner": NaN}', {}, 422, "json"),
+        (b'{"winner": 1e999}', {}, 422, "json"),
+        (b'{"winner": ' + b"9" * 400 + b".0}", {}, 422, "json"),
+        (b'{"winner": ' + b"9" * 5000 + b"}", {}, 422, "json"),
+        (b'{"board_type": "\\ud800"}', {}, 422, "json"),
+        (b"\xff\xfe", {}, 422, "json"),
+        (b"{}", {"Content-Encoding": "gzip"}, 400, "encoding"),
+        (gzip.compress(b"{}" * 999)[:-12], {"Content-Encoding": "gzip"}, 400, "encoding"),
+        (gzip.compress(b" " * 50_000_000), {"Content-Encoding": "gzip"}, 413, "size"),
+        (b"{}", {"Content-Encoding": "br"}, 415, "encoding"),
+        (b"x" * 4_000_001, {}, 413, "size"),
+        (b"{}", {"Content-Length": "99999999999"}, 413, "size"),
+    ],
+)
+def test_bodies_that_go_no_further(content: bytes, headers: dict[str, str], status: int, reason: str) -> None:
+    client, service = client_of(LOCAL)
+    answer = client.post(ANY, content=content, headers=JSON | headers)
+    assert answer.status_code == status, answer.text
+    assert len(answer.content) < 500
+    assert value(service, "ringrift_serve_refused_total", reason=reason) == 1
+    assert value(service, "ringrift_serve_errors_total") == 0
+
+
+def test_a_packed_body_is_unpacked() -> None:
+    game = {"board_type": "hex8", "num_players": 2, "moves": [], "winner": 1, "human_player": 1, "human_won": False}
+    client, _ = client_of(LOCAL)
+    packed = gzip.compress(json.dumps(game).encode())
+    assert client.post(ANY, content=packed, headers=JSON | {"Content-Encoding": "gzip"}).status_code == 200
+
+
+def test_bodies_that_are_too_many_at_a_time() -> None:
+    client, _ = client_of(limited(buffered_bytes=1000))
+    assert client.post(ANY, content=b" " * 1001, headers=JSON).status_code == 503
+    assert client.post(ANY, content=b" " * 900, headers=JSON).status_code == 422  # and none is left behind
+    assert client.post(ANY, content=b" " * 900, headers=JSON).status_code == 422
+
+
+# -- how long ----------------------------------------------------------------------------------------------------------
+
+
+def guarded(app: Any, seconds: float = 30.0, **limits: Any) -> Any:
+    service = Service(LOCAL)
+    from ringrift.web.limits import Access
+
+    return Guard(app, limits=LimitSettings(**limits), access=Access(), metrics=service.metrics, seconds=seconds)
+
+
+async def sleeping(scope: Any, receive: Any, send: Any) -> None:
+    await anyio.sleep(5)
+
+
+def test_an_endpoint_that_does_not_end_is_answered_for() -> None:
+    assert Client(guarded(sleeping, seconds=0.05)).get("/").status_code == 504
+
+
+def test_a_body_that_does_not_come() -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield b"x"
+            await anyio.sleep(0.1)
+
+    start = time.monotonic()
+    client = Client(guarded(sleeping, body_seconds=0.05))
+    assert client.post("/", content=drops()).status_code == 408
+    assert time.monotonic() - start < 3
+
+
+@contextmanager
+def served(app: Any, limits: LimitSettings) -> Iterator[int]:
+    """Its port, while it is served as `ringrift serve` does."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, http=patient(limits), limit_concurrency=limits.connections, ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def ends(connection: socket.socket, seconds: float = 5.0) -> bool:
+    """Whether the other side closes the connection in time."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+def speak(port: int, words: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 5)
+    connection.sendall(words)
+    return connection
+
+
+def test_slow_and_endless_heads_are_cut_off_and_others_go_on() -> None:
+    client, _ = client_of(LOCAL)
+    limits = LimitSettings(head_seconds=0.3, head_bytes=4096)
+    ask = b"GET /live HTTP/1.1\r\nHost: localhost\r\n"
+    with served(client.app, limits) as port:
+        silent = speak(port, b"")
+        slow = speak(port, ask)
+        endless = speak(port, ask + b"X: " + b"y" * 8000)
+        kept = speak(port, ask + b"\r\n")
+        assert all(ends(one) for one in (silent, slow, endless, kept))
+        with speak(port, ask + b"Connection: close\r\n\r\n") as quick:
+            assert b"200 OK" in quick.recv(65536)
+        for one in (silent, slow, endless, kept):
+            one.close()
+
+
+# -- what is seen ------------------------------------------------------------------------------------------------------
+
+
+def test_request_ids_are_taken_logged_and_echoed(tmp_path: Path) -> None:
+    client, _ = client_of(LOCAL)
+    with writing(tmp_path / "log.jsonl", 1_000_000):
+        assert client.get("/", headers={"X-Request-Id": "req-123"}).headers["x-request-id"] == "req-123"
+        made = client.get("/", headers={"X-Request-Id": "evil\tid" + "x" * 500}).headers["x-request-id"]
+        assert len(made) == 16
+        assert client.get("/nope").headers["x-request-id"]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["request_id"] for line in lines][:2] == ["req-123", made]
+    assert (lines[0]["route"], lines[0]["status"], lines[2]["route"]) == ("/", 200, "unmatched")
+
+
+@pytest.mark.parametrize(("environment", "text"), [("development", "KeyError: 'oh'"), ("production", "internal error")])
+def test_an_unexpected_failure_is_a_counted_500(environment: str, text: str, tmp_path: Path) -> None:
+    service = Service(replace(LOCAL, environment=environment))
+    app = create_app(service)
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise KeyError("oh")
+
+    with writing(tmp_path / "log.jsonl", 1_000_000):
+        answer = Client(app).get("/fails")
+    assert (answer.status_code, answer.json()) == (500, {"detail": text})
+    assert value(service, "ringrift_serve_errors_total") == 1
+    assert value(service, "ringrift_serve_requests_total", route="/fails", method="GET", status="500") == 1
+    assert "KeyError" in (tmp_path / "log.jsonl").read_text()
+
+
+def test_each_request_is_a_span_of_the_callers_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = pytest.importorskip("opentelemetry.sdk.trace")
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept, provider = InMemorySpanExporter(), sdk.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    client, _ = client_of(LOCAL)
+    parent = "0af7651916cd43dd8448eb211c80319c"
+    client.get("/ai/models", headers={"traceparent": f"00-{parent}-b7ad6b7169203331-01"})
+    (span,) = kept.get_finished_spans()
+    assert span.name == "GET /ai/models"
+    assert f"{span.context.trace_id:032x}" == parent
+    assert span.attributes["http.response.status_code"] == 200
+
+
+def move_request() -> dict[str, Any]:
+    from ringrift.rules import Game
+    from ringrift.rules.wire import write_state
+
+    return {"game_state": write_state(Game("square8_2p"), about={"id": "g"}), "player_number": 1, "difficulty": 5}
+
+
+def test_metrics_of_a_move() -> None:
+    client, service = client_of(LOCAL)
+    assert client.post("/ai/move", json=move_request()).status_code == 200
+    text = client.get("/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert value(service, "ai_move_requests_total", ai_type="descent", difficulty="5", outcome="success") == 1
+    buckets = [one.labels["le"] for one in families["ai_move_latency_seconds"].samples if one.name.endswith("_bucket")]
+    assert buckets == ["0.05", "0.1", "0.25", "0.5", "1.0", "2.0", "5.0", "10.0", "+Inf"]
+    asked, spent = (
+        value(service, "ringrift_serve_simulations_total", config="square8_2p", level="5", kind=kind)
+        for kind in ("asked", "spent")
+    )
+    assert asked == 4
+    assert 0 < spent <= asked
+    assert value(service, "ai_instance_cache_lookups_total", ai_type="descent", outcome="miss") == 1
+    client.post("/ai/move", json=move_request())
+    assert value(service, "ai_instance_cache_lookups_total", ai_type="descent", outcome="hit") == 1
