@@ -12,9 +12,9 @@ import re
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ringrift.web.metrics import Metrics
+from ringrift.web.settings import LimitSettings
 
 #: Paths that need no key: those who look after the process ask them.
 PROBES = ("/live", "/ready", "/health")
@@ -35,36 +36,6 @@ CLIENTS = 4096  #: addresses that are told apart; the one not heard of longest i
 PIPELINED = 16  #: requests that a connection may send ahead
 #: What could be a number beyond all floats, or a part of a text.
 HUGE = re.compile(rb"\d[eE]\+?\d{3}|\d{300}")
-
-
-@dataclass(frozen=True)
-class LimitSettings:
-    """What one client may ask of the service."""
-
-    rate: float = 1000.0
-    """Requests per second of one address, on average; 0 for no limit. A game server is one address with all its
-    games."""
-    burst: int = 2000
-    """Requests that it may make at once after a pause."""
-    body_bytes: int = 4_000_000
-    """Largest body, unpacked too; the largest state that was seen has 236 kB."""
-    batch_bytes: int = 16_000_000
-    """The same for the states of `/ai/moves_batch`."""
-    buffered_bytes: int = 64_000_000
-    """Bodies that are held at a time, all together; what comes beyond is answered 503."""
-    head_bytes: int = 32_768
-    """Largest head of a request."""
-    head_seconds: float = 10.0
-    """Within which the head of a request has to come, also the first one of a connection."""
-    body_seconds: float = 10.0
-    """Within which the body has to come."""
-    connections: int = 1000
-    """Open at a time; what comes beyond is answered 503."""
-
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            if not (getattr(self, one.name) > 0 or (one.name == "rate" and self.rate == 0)):
-                raise ValueError(f"{one.name} is above 0" + (", or 0 for no limit" if one.name == "rate" else ""))
 
 
 @dataclass(frozen=True)
@@ -281,7 +252,7 @@ def _network(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
 
 
-def patient(limits: LimitSettings) -> Callable[..., asyncio.Protocol]:
+def patient(limits: LimitSettings) -> type[asyncio.Protocol]:
     """uvicorn's protocol that closes connections whose request's head does not come in time, or grows too large."""
 
     class Patient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]

@@ -31,7 +31,7 @@ class Metrics:
 
         self.moves = counter("ai_move_requests", "Moves asked for", "ai_type", "difficulty", "outcome")
         self.move_seconds = histogram("ai_move_latency_seconds", "Until a move was answered", "ai_type", "difficulty")
-        self.cache_lookups = counter("ai_instance_cache_lookups", "Players looked for among those kept ready", "ai_type",
+        self.cache_lookups = counter("ai_instance_cache_lookups", "Players looked for, kept ready or not", "ai_type",
                                      "outcome")  # fmt: skip
         self.cache_size = gauge("ai_instance_cache_size", "Players kept ready")
         self.requests = counter("ringrift_serve_requests", "Requests answered", "route", "method", "status")

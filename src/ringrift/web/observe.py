@@ -42,8 +42,8 @@ def stand_before(app: FastAPI, service: Service) -> None:
     local = is_loopback(settings.host)
     if not local and not service.api_key:
         raise SettingsError(
-            f"serve.host is {settings.host}, which others can reach: set RINGRIFT_API_KEY, which every request then needs,"
-            " or serve.host to 127.0.0.1"
+            f"serve.host is {settings.host}, which others can reach: set RINGRIFT_API_KEY, which every request then"
+            " needs, or serve.host to 127.0.0.1"
         )
     access = Access("" if local else service.api_key, service.admin_key, origins, local)
     app.add_middleware(

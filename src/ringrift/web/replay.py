@@ -22,7 +22,7 @@ from ringrift.errors import RulesError, unknown
 from ringrift.players.ladder import LEVELS
 from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.rules.record import EARLY
-from ringrift.rules.wire import SIZES, is_ended, read_state, write_moves, write_state
+from ringrift.rules.wire import SIZES, is_ended, write_moves, write_state
 from ringrift.store.browse import Seen, Wanted, browse, look, totals
 from ringrift.store.earlier import Recorded, unix_time
 from ringrift.store.games import GameRow, GameStore
@@ -30,6 +30,7 @@ from ringrift.store.importing import play_again
 from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.schema import SCHEMA, content_id
 from ringrift.web.errors import Refused
+from ringrift.web.reading import game_of
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service
@@ -238,7 +239,7 @@ def _recorded(body: NewGame) -> tuple[Record, str, float]:
     if (body.gameId or "").startswith(OURS):
         raise Refused(400, f"gameId begins with {OURS}, as those of the service's own games do: choose another one")
     first, final, about = body.initialState, body.finalState, body.metadata
-    start = read_state(first)
+    start = game_of(first, ("initialState",))
     if not is_ended(final):
         raise Refused(400, "finalState is of a game that goes on: only finished games are stored")
     seats = [one for one in final.get("players", ()) if isinstance(one, dict)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from ringrift.rules import config_info
 from ringrift.web.errors import add_handlers
 from ringrift.web.metrics import Metrics
 from ringrift.web.networks import Network, Networks
+from ringrift.web.observe import stand_before
 from ringrift.web.room import SearchRoom, Seated
 from ringrift.web.settings import ServeSettings
 
@@ -51,7 +53,9 @@ class Service:
         self.settings, self.run, self.metrics = settings, run, Metrics()
         self.room = SearchRoom(settings.threads, settings.waiting)
         self.networks = Networks(run, settings, self._swapped)
-        self.admin_key, self.api_key = os.environ.get("ADMIN_API_KEY"), os.environ.get("RINGRIFT_API_KEY")
+        #: Without one of its own nobody knows it.
+        self.admin_key = os.environ.get("ADMIN_API_KEY") or secrets.token_hex(32)
+        self.api_key = os.environ.get("RINGRIFT_API_KEY", "")
         self.started = time.time()
         self._seated: dict[tuple[str, int, str, Network | None], Seated] = {}
         self._stopping = threading.Event()
@@ -81,6 +85,16 @@ class Service:
         self._stopping.set()
         self.room.close()
 
+    @property
+    def seats(self) -> int:
+        """How many players are kept ready."""
+        return len(self._seated)
+
+    def forget(self) -> int:
+        """Forgets them, and tells how many they were."""
+        removed, self._seated = len(self._seated), {}
+        return removed
+
     def seat(self, config: str, level: int, ai_type: str | None = None, game_id: str = "") -> Seated:
         """Who plays a level, or the engine of that name with the level's budget.
 
@@ -88,6 +102,7 @@ class Service:
         """
         network = self.networks.of_game(config, game_id)
         key = config, level, "" if ai_type in (None, LEVEL_TYPES[level - 1]) else str(ai_type), network
+        self.metrics.looked(ai_type or LEVEL_TYPES[level - 1], hit=key in self._seated, size=len(self._seated))
         if key not in self._seated:
             self._seated[key] = self._seat(config, level, key[2], network)
         return self._seated[key]
@@ -132,7 +147,7 @@ class Service:
 
 def create_app(service: Service) -> FastAPI:
     """The app over a service that is not started yet: the server starts it and stops it."""
-    from ringrift.web import choices, info, moves, rules
+    from ringrift.web import admin, choices, info, learning, models, moves, replay, rules
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -145,6 +160,7 @@ def create_app(service: Service) -> FastAPI:
         description="Moves, choices and evaluations for games of RingRift.",
     )  # fmt: skip
     add_handlers(app)
-    for resource in (info, moves, choices, rules):
+    for resource in (info, moves, choices, rules, models, replay, learning, admin):
         app.include_router(resource.router(service))
+    stand_before(app, service)
     return app

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ringrift.errors import unknown
 from ringrift.rules import CONFIGS
 
 #: What happens to a request for a move while as many are being answered as there may be.
 OVERLOADS = ("refuse", "quick")
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    """What one client may ask of the service."""
+
+    rate: float = 1000.0
+    """Requests per second of one address, on average; 0 for no limit. A game server is one address with all its
+    games."""
+    burst: int = 2000
+    """Requests that it may make at once after a pause."""
+    body_bytes: int = 4_000_000
+    """Largest body, unpacked too; the largest state that was seen has 236 kB."""
+    batch_bytes: int = 16_000_000
+    """The same for the states of `/ai/moves_batch`."""
+    buffered_bytes: int = 64_000_000
+    """Bodies that are held at a time, all together; what comes beyond is answered 503."""
+    head_bytes: int = 32_768
+    """Largest head of a request."""
+    head_seconds: float = 10.0
+    """Within which the head of a request has to come, also the first one of a connection."""
+    body_seconds: float = 10.0
+    """Within which the body has to come."""
+    connections: int = 1000
+    """Open at a time; what comes beyond is answered 503."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if not (getattr(self, one.name) > 0 or (one.name == "rate" and self.rate == 0)):
+                raise ValueError(f"{one.name} is above 0" + (", or 0 for no limit" if one.name == "rate" else ""))
 
 
 @dataclass(frozen=True)
@@ -42,6 +72,7 @@ class ServeSettings:
     """Seconds that requests have to be answered in when the service is told to stop."""
     cors_origins: str = ""
     """Origins, with commas between, whose pages may call; none by default."""
+    limits: LimitSettings = field(default_factory=LimitSettings)
     environment: str = "development"
     """In `production`, answers to unexpected failures tell nothing of them."""
 
