@@ -45,6 +45,7 @@ KINDS = {
     "territory_claim": "T",
 }
 MODES = {"line": "L", "fallback": "F", "stack_strike": "S"}
+UNREADABLE = (TypeError, KeyError, ValueError, AttributeError, IndexError)
 _CELL = re.compile(r"(-?\d+),(-?\d+)")
 
 
@@ -90,14 +91,10 @@ def wire_meanings(move: Mapping[str, Any], playable: Sequence[str]) -> list[str]
         InvalidNotation: not a move of a known type, or a field of it cannot be read.
         IllegalMove: no playable move fits, or several that differ in more.
     """
-    about = plain_keys(move)
-    name = _type(about)
-    if name not in PLAIN and name not in KINDS:
-        raise InvalidNotation(f"a move of the unknown type {name!r}")
+    about, exact = plain_keys(move), wire_texts(move)
     try:
-        exact = _exact(PLAIN.get(name) or KINDS[name], about)
-        found = [text for text in exact or playable if text in playable and (exact or _fits(name, about, text))]
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        found = [text for text in exact or playable if text in playable and (exact or _fits(_type(about), about, text))]
+    except UNREADABLE as error:
         raise InvalidNotation(f"{told(move)} cannot be read: {error}") from error
     if not found:
         raise IllegalMove(f"{exact[0] if exact else told(move)} is not legal there")
@@ -106,8 +103,23 @@ def wire_meanings(move: Mapping[str, Any], playable: Sequence[str]) -> list[str]
     return found
 
 
+def wire_texts(move: Mapping[str, Any]) -> list[str]:
+    """The texts that an object can mean where its fields tell them; empty where the playable list has to be looked at.
+
+    Raises:
+        InvalidNotation: not a move of a known type, or a field of it cannot be read.
+    """
+    about = plain_keys(move)
+    name = _type(about)
+    if name not in PLAIN and name not in KINDS:
+        raise InvalidNotation(f"a move of the unknown type {name!r}")
+    try:
+        return _exact(PLAIN.get(name) or KINDS[name], about)
+    except UNREADABLE as error:
+        raise InvalidNotation(f"{told(move)} cannot be read: {error}") from error
+
+
 def _exact(kind: str, about: Mapping[str, Any]) -> list[str]:
-    """The texts that a move can have where its fields tell them; empty where the playable list has to be looked at."""
     match kind:
         case "P":
             return [f"P{_to(about)}*{about.get('placementcount', 1)}"]

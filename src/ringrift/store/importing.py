@@ -26,7 +26,7 @@ from pydantic_core import from_json
 
 from ringrift.errors import DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
 from ringrift.rules import Game, Record, config_info
-from ringrift.rules.interop import KINDS, PLAIN, plain_keys, told, wire_meanings
+from ringrift.rules.interop import KINDS, PLAIN, plain_keys, told, wire_meanings, wire_texts
 from ringrift.rules.record import EARLY, early_outcome
 from ringrift.store import quality
 from ringrift.store.earlier import (
@@ -45,21 +45,29 @@ from ringrift.store.schema import content_id
 
 AHEAD = 3  #: chunks in work or waiting, for each process
 TRIES = 256  #: ways tried through a game that does not say which stacks paid for its slides
-#: The fields that tell a move as the earlier service wrote it; everything else in its text is passed over.
+#: What tells a move as the earlier service wrote it: these fields, in this order, and then the one of `END`.
 SHORT = re.compile(
-    r'"type": ?"(\w+)", ?"player": ?(\d),'
-    r'(?: ?"from": ?(?:null|\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}),)?'
-    r' ?"to": ?\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\},?'
-    r'(?: ?"captureTarget": ?(?:null|\{"x": ?(-?\d+), ?"y": ?(-?\d+)))?'
+    r'"type": ?"(\w+)", ?"player": ?(\d)'
+    r'(?:, ?"from": ?(?:null|\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}))?'
+    r', ?"to": ?\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}'
+    r'(?:, ?"captureTarget": ?(?:null|\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}))?'
 )
+END = '"capturedStacks"'
 #: What else tells moves of a type.
 MORE = {
-    "place_ring": re.compile(r'"placementCount": ?(\d)'),
-    "eliminate_rings_from_stack": re.compile(r'"eliminationContext": ?"(\w+)"'),
+    '"place_ring"': re.compile(r'"placementCount": ?(\d)'),
+    '"eliminate_rings_from_stack"': re.compile(r'"eliminationContext": ?"(\w+)"'),
 }
-#: Types of which that is enough, and the last group that they need.
-SHORT_TYPES = {name: {"M": 3, "C": 7, "K": 7}.get(kind, 5) for name, kind in KINDS.items() if kind in "PMCKEF"}
-SHORT_TYPES |= dict.fromkeys(PLAIN, 2)
+#: Texts of moves by kind, of the values of their keys; those of other kinds need more, or nothing.
+TEXTS = {
+    "P": "P{4},{5}*{8}",
+    "M": "M{2},{3}>{4},{5}",
+    "C": "C{2},{3}x{6},{7}>{4},{5}",
+    "K": "K{2},{3}x{6},{7}>{4},{5}",
+    "E": "E{4},{5}:{8:.1}",
+    "F": "F{4},{5}",
+}
+SEATS = ("1", "2", "3", "4")
 GIVEN_UP = ("resign", "timeout", "abandon")
 #: Words of the earlier service for how a game ended, by what they contain.
 ENDS = {
@@ -338,9 +346,25 @@ def _end_problem(recorded: Recorded, game: Game) -> str | None:
     return None
 
 
-#: Packed numbers of moves by what tells them: the same in every position of a config.
-_LEARNED: dict[str, dict[tuple[str | None, ...], int]] = {}
+#: By config, packed numbers of moves with the seats that make them by what tells them, and alone by their texts: those
+#: of these kinds are the same in every position.
+_LEARNED: dict[str, tuple[dict[tuple[str, str | None] | None, tuple[int, int]], dict[str, int]]] = {}
 NO_ACTION = ("NP", "NM", "NL", "NT")
+
+
+def _key(text: str) -> tuple[str, str | None] | None:
+    """What tells a move in JSON text, as far as that is quickly found."""
+    begin, end = text.find('"type"'), text.find(END)
+    if begin < end:
+        short = text[begin:end]
+    elif (found := SHORT.search(text)) is not None:
+        short = found[0]
+    else:
+        return None
+    for kind, more in MORE.items():
+        if kind in short:
+            return short, rest[1] if (rest := more.search(text)) else None
+    return short, None
 
 
 class _Replay:
@@ -351,62 +375,79 @@ class _Replay:
         self.filled = 0
         """moves without action that were played though not recorded"""
         self._tries = TRIES
-        self._learned = _LEARNED.setdefault(game.config, {})
+        self._learned, self._texts = _LEARNED.setdefault(game.config, ({}, {}))
 
     def play(self, at: int) -> str | None:
         """Plays the moves from that index on; what is wrong, or none. The game stays before the move that is wrong."""
-        game, learned, search = self.game, self._learned, SHORT.search
+        game, learned = self.game, self._learned
         for index in range(at, len(self.moves)):
             seat, given = self.moves[index]
-            key: tuple[str | None, ...] = ()
-            found = search(given) if isinstance(given, str) else None
-            if found and (needed := SHORT_TYPES.get(found[1])) and found[needed]:
-                key = found.groups()
-                if (more := MORE.get(found[1])) is not None:
-                    key = (*key, rest[1] if (rest := more.search(given)) else None)
-                bits, to_move = learned.get(key), game.to_move
-                if bits is not None and seat in (to_move, None) and found[2] == str(to_move):
-                    try:
-                        game._push(bits)
-                        continue
-                    except IllegalMove:
-                        pass  # said below in words
+            key = _key(given) if isinstance(given, str) else None
+            known = learned.get(key) or self._learn(given, key)
+            if known is not None and known[1] == game.to_move and seat in (known[1], None):
+                try:
+                    game._push(known[0])
+                    continue
+                except IllegalMove:
+                    pass  # said below in words
             try:
-                texts = self._meanings(index)
+                found = self._meanings(index)
             except RulesError as error:
-                again: list[list[str]] = []
+                again: list[list[int]] = []
                 if not (self._fillable and self._fill(lambda: self._means(index, again))):  # noqa: B023
                     return f"ply {game.ply}: {error}"
-                texts = again[0]
-            if len(texts) > 1:
-                return self._try(texts, index)
-            bits = game._push_text(texts[0])
-            if key:
-                learned[key] = bits
+                found = again[0]
+            if len(found) > 1:
+                return self._try(found, index)
+            game._push(found[0])
         if self.recorded.problem:
             return self.recorded.problem
         if self._fillable:
             self._fill(lambda: game.is_over)  # what ends the last turn
         return _end_problem(self.recorded, game)
 
-    def _try(self, texts: Sequence[str], index: int) -> str | None:
+    def _learn(self, given: object, key: tuple[str, str | None] | None) -> tuple[int, int] | None:
+        """Packed number and seat of a move that its key or the fields of its object tell; None for any other."""
+        values: list[object]
+        if key is not None and (found := SHORT.match(key[0])) is not None:
+            values = [*found.groups(), key[1]]
+        elif isinstance(given, dict):
+            values = [given.get("type"), given.get("player")]
+            for cell in map(given.get, ("from", "to", "captureTarget")):
+                values += (cell.get("x"), cell.get("y")) if isinstance(cell, dict) else (None, None)
+            values.append(given.get("placementCount", given.get("eliminationContext")))
+        else:
+            return None
+        name, seat, texts = str(values[0]), str(values[1]), self._texts
+        text = PLAIN.get(name) or TEXTS.get(KINDS.get(name, ""), "None").format(*values[:8], str(values[8]))
+        if "None" in text or seat not in SEATS:
+            return None
+        if text not in texts:
+            playable = zip(self.game._texts(True), self.game._playable().tolist(), strict=True)
+            texts |= {one: bits for one, bits in playable if one[0] in "PMCKEFNS"}
+        known = (texts[text], int(seat)) if text in texts else None
+        if known and key:
+            self._learned[key] = known
+        return known
+
+    def _try(self, moves: Sequence[int], index: int) -> str | None:
         """Goes on with each of the moves in turn, until the rest can be played and ends as it should."""
         ply, filled, problem = self.game.ply, self.filled, None
-        for text in texts:
+        for bits in moves:
             if self._tries == 0:
                 break
             self._tries -= 1
             while self.game.ply > ply:
                 self.game._pop()
             self.filled = filled
-            self.game._push_text(text)
+            self.game._push(bits)
             problem = self.play(index + 1)
             if problem is None:
                 return None
         return problem or f"ply {ply}: it does not say which stacks pay, and {TRIES} ways were tried"
 
-    def _meanings(self, index: int) -> list[str]:
-        """The playable texts that a recorded move can mean. Raises RulesError where there is none."""
+    def _meanings(self, index: int) -> list[int]:
+        """The playable moves, packed, that a recorded one can mean. Raises RulesError where there is none."""
         game, (seat, given) = self.game, self.moves[index]
         try:
             move = from_json(given) if isinstance(given, str | bytes) and given[:1] in ("{", b"{", '"') else given
@@ -416,7 +457,7 @@ class _Replay:
             left = len(self.moves) - index
             raise IllegalMove(f"seat {outcome.winner} had won by {outcome.reason}, but {left} more moves follow")
         if isinstance(move, str):
-            return [game.parse_move(move).text]
+            return [game._parse_move(move)]
         if not isinstance(move, Mapping):
             raise InvalidNotation(f"{move!r} is not a move")
         about = plain_keys(move)
@@ -425,9 +466,14 @@ class _Replay:
         for one in (seat, about.get("player")):
             if one is not None and str(one) != str(game.to_move):
                 raise IllegalMove(f"{told(move)} is of seat {one}, but seat {game.to_move} is to move")
-        return wire_meanings(move, game._texts(True))
+        if len(texts := wire_texts(move)) == 1:
+            try:
+                return [game._parse_move(texts[0])]
+            except IllegalMove:
+                pass  # said below in other words
+        return [game._parse_move(text) for text in wire_meanings(move, game._texts(True))]
 
-    def _means(self, index: int, found: list[list[str]]) -> bool:
+    def _means(self, index: int, found: list[list[int]]) -> bool:
         try:
             found.append(self._meanings(index))
         except RulesError:
