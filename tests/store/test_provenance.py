@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from earlier_games import random_game
 from stored import CONFIG, finished
 from typer.testing import CliRunner
 
 from ringrift.cli import app
 from ringrift.errors import DataError
+from ringrift.rules import Record
 from ringrift.selfplay import SelfplaySettings
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance, retract, retractions, undo_retraction
@@ -45,6 +47,23 @@ def learn(run: RunDirectory, name: str, window: range, *parents: str) -> str:
 
 def exported(run: RunDirectory) -> list[int]:
     return [int(game) for one in shards(run) for game in read_shard(run.fabric.blobs.path(one.blob)).games]
+
+
+def test_games_of_another_config_between_are_not_learned_from(run: RunDirectory) -> None:
+    store = GameStore(run)
+    for seed in range(6):
+        store.add((finished(seed) if seed % 2 else _other(seed)).to_bytes(), str(seed))
+    mine = learn(run, "mine", range(2, 7, 2))
+    left_out = learn(run, "left out", range(2, 7, 4))
+    assert ModelStore(run).show(mine).window == ((2, 6),)
+    assert ModelStore(run).show(left_out).window == ((2, 2), (6, 6))
+    assert retract(run, games=[3], reason="r", dry_run=True).models == ()
+    assert retract(run, games=[3, 4], reason="r", dry_run=True).models == (mine,)
+    assert retract(run, games=[6], reason="r").models == retractions(run)[0].models == (mine, left_out)
+
+
+def _other(seed: int) -> Record:
+    return Record.from_game(random_game("hex8_2p", seed), seed=seed, players=("a", "b"))
 
 
 def test_a_game_says_who_made_it(run: RunDirectory) -> None:

@@ -16,7 +16,8 @@ from sample_oracle import finished
 from ringrift.errors import DataError
 from ringrift.store import GameStore, ModelStore, RunDirectory, samples
 from ringrift.store.check import check
-from ringrift.store.provenance import retract, undo_retraction
+from ringrift.store.games import GameRow
+from ringrift.store.provenance import Provenance, retract, undo_retraction
 from ringrift.store.samples import drop_shard, export, shards
 from ringrift.store.validate import validate
 from ringrift.store.window import Played, ReplayWindow, WindowSettings, replay_window, weigh
@@ -26,7 +27,7 @@ HOUR = 3600.0
 
 
 def game(id_: int, **more: object) -> Played:
-    return replace(Played(id_, 0.0, "a", 0, None, ("m-1", "gumbel", "a:1:x", "square8_2p/1/0")), **more)  # type: ignore[arg-type]
+    return replace(Played(id_, 0.0, "a", 0, None, ("m-1", "a:1:x", "square8_2p/1/0")), **more)  # type: ignore[arg-type]
 
 
 def weights(games: list[Played], settings: WindowSettings, counts: list[int] | None = None) -> list[float]:
@@ -50,18 +51,18 @@ def test_quality_freshness_and_source_are_factors() -> None:
     assert weights(quality, WindowSettings()) == pytest.approx(np.array([0.4, 0.8, 1.0]) * 3 / 2.2)
     assert weights(quality, WindowSettings(quality_power=0)) == [1, 1, 1]
     assert weights(quality, WindowSettings(), [30, 20, 10]) == pytest.approx(np.array([0.4, 0.8, 1]) * 60 / 38)
-    old = [game(1), game(2, added=2 * HOUR), game(3, added=3 * HOUR)]
+    old = [game(1), game(2, created=2 * HOUR), game(3, created=3 * HOUR)]
     found = weights(old, WindowSettings(half_life_hours=1.0, freshness_least=0.2))
     assert found == pytest.approx(np.array([0.2, 0.5, 1]) * 3 / 1.7)
     assert weights(old, WindowSettings(half_life_games=1)) == pytest.approx(np.array([0.25, 0.5, 1]) * 3 / 1.75)
-    names = [game(1), game(2, names=("", "heuristic", "b", "w/1")), game(3, names=("m-2", "random", "b", "regret/7/1"))]
-    settings = WindowSettings(sources=("regret=2", "heur*=0.5", "m-?=3"))
+    names = [game(1), game(2, names=("", "b:2:y", "import/1")), game(3, names=("m-2", "b", "regret/7/1"))]
+    settings = WindowSettings(sources=("regret=2", "b:*=0.5", "m-?=3"))
     assert weights(names, settings) == pytest.approx(np.array([3, 0.5, 2]) * 3 / 5.5)
 
 
 def test_what_is_left_out_is_told() -> None:
-    games = [game(1), game(2, quality=0.2), game(3, retracted=True), game(4, early=True), game(5, names=("random",))]
-    found, notes = weigh(games, np.arange(1, 6), WindowSettings(sources=("random=0",)))
+    games = [game(1), game(2, quality=0.2), game(3, retracted=True), game(4, early=True), game(5, names=("w/5",))]
+    found, notes = weigh(games, np.arange(1, 6), WindowSettings(sources=("w=0",)))
     assert found.tolist() == [1, 0, 0, 0, 0]
     assert notes == (
         "1 games with 3 samples left out: retracted",
@@ -86,6 +87,9 @@ def test_caps_on_machines_and_generations() -> None:
     by_generation = weights(crowd, WindowSettings(generation_share=1 / 3))
     assert [sum(by_generation[n::3]) for n in range(3)] == pytest.approx([10 / 3] * 3)
     assert weights(crowd, WindowSettings(worker_share=1, generation_share=1)) == [1] * 10
+    mixed = [game(n, worker="aaab"[n % 4], generation=min(n // 3, 2)) for n in range(16)]
+    both = np.array(weights(mixed, WindowSettings(worker_share=0.6, generation_share=0.4)))
+    assert [both[[one.worker == "a" for one in mixed]].sum(), both[6:].sum()] == pytest.approx([9.6, 6.4], rel=1e-3)
     alone = [game(n) for n in range(4)]
     assert weights(alone, WindowSettings(worker_share=0.1)) == [1] * 4
 
@@ -121,6 +125,21 @@ def test_the_gate_of_staleness_says_what_it_found(run: RunDirectory) -> None:
     ):
         replay_window(run, CONFIG, settings)
     assert replay_window(run, CONFIG, replace(settings, new_samples=20)).samples == found.samples
+
+
+def test_a_game_is_as_old_as_when_it_was_played(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as made:
+        now = time.time()
+        rows = []
+        for seed, created in enumerate((now - 9 * HOUR, now + 9 * HOUR, 0.0)):
+            record = finished(seed, CONFIG)
+            row = GameRow.of(record, record.to_bytes(), f"import/{seed}", Provenance("elsewhere"), created=created)
+            rows.append(row.judged(None, 1.0))
+        GameStore(made).add_judged(rows)
+        export(made, CONFIG)
+        (part,) = replay_window(made, CONFIG, WindowSettings(half_life_hours=3)).parts
+        old, future, new = part.game_weight.tolist()
+        assert (old, future) == pytest.approx((new / 8, new), rel=0.01)  # nothing is newer than when it came
 
 
 def test_samples_of_newer_games_are_new_though_older_ones_were_taken_back(run: RunDirectory) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from bisect import bisect
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class ModelInfo:
     pruned: float | None
     """Unix time at which its blobs were deleted."""
     window: tuple[tuple[int, int], ...] = ()
-    """Ids of the games that its own training learned from: (first, last) of each range."""
+    """Games of its config that its own training learned from: (first, last) id of each range."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class ModelStore:
                     *map(json.dumps, (dict(settings), list(parents))),
                     json.dumps(dict(metrics or {})),
                     time.time(),
-                    json.dumps(ranges(window)),
+                    json.dumps(self._ranges(config, window)),
                 ),
             )
             found = self.show(model)
@@ -110,6 +111,14 @@ class ModelStore:
             if found.pruned:
                 connection.execute("UPDATE models SET pruned = NULL, onnx = ? WHERE id = ?", (onnx, model))
         return model
+
+    def _ranges(self, config: str, window: Iterable[int]) -> list[tuple[int, int]]:
+        """Ranges of ids with no other games of the config between: where configs take turns, there are still few."""
+        ids = sorted(set(window))
+        rows = self._database.rows(
+            "SELECT id FROM games WHERE config = ? AND id BETWEEN ? AND ? ORDER BY id", [config, *(ids[:1] + ids[-1:])]
+        ) if ids else []  # fmt: skip
+        return ranges(ids, [row["id"] for row in rows])
 
     def annotate(self, model: str, **metrics: object) -> None:
         """Adds to a model's metrics: ratings, scores."""
@@ -300,11 +309,16 @@ class ModelStore:
         return {blob for model in self.ls() if not model.pruned for blob in _blobs(model)}
 
 
-def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """The (first, last) of each run of consecutive numbers."""
+def ranges(numbers: Iterable[int], others: Iterable[int] = ()) -> list[tuple[int, int]]:
+    """The (first, last) of each run of consecutive numbers; with `others`, of those with none of them between."""
+    ordered = sorted(set(numbers))
+    apart = sorted(set(others).difference(ordered))
     found: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if found and found[-1][1] == number - 1:
+    for number in ordered:
+        near = found and (
+            found[-1][1] == number - 1 if not others else bisect(apart, found[-1][1]) == bisect(apart, number)
+        )
+        if near:
             found[-1] = found[-1][0], number
         else:
             found.append((number, number))

@@ -18,7 +18,7 @@ from typing import Any, Self
 import ringrift
 from ringrift.errors import DataError
 from ringrift.fabric.database import Patience
-from ringrift.store.models import ModelInfo, ModelStore, ranges
+from ringrift.store.models import ModelStore, ranges
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import forget_shard
 
@@ -110,7 +110,7 @@ def retract(
     chosen = _chosen(run, worker, model, since, until, ids)
     what = {"worker": worker, "model": model, "since": since, "until": until, "games": ranges(ids)}
     told = {name: value for name, value in what.items() if value not in ("", 0, math.inf, [])}
-    models, now, id_ = learned_from(ModelStore(run).ls(), chosen), time.time(), 0
+    models, now, id_ = learned_from(run, chosen), time.time(), 0
     if not dry_run:
         with run.database.transaction(Patience.LONG) as connection:
             row = (now, by or process_name(), json.dumps(told), reason)
@@ -154,22 +154,24 @@ def _meant(run: RunDirectory, what: Mapping[str, Any]) -> list[int]:
 
 def retractions(run: RunDirectory) -> list[Retraction]:
     """All of them, oldest first."""
-    found, models = [], ModelStore(run).ls()
+    found = []
     for row in run.database.rows("SELECT * FROM retractions ORDER BY id"):
         games = [game["id"] for game in run.database.rows("SELECT id FROM games WHERE retraction = ?", [row["id"]])]
         about = dict(row) | {"what": json.loads(row["what"])}
-        found.append(Retraction(**about, games=len(games), models=learned_from(models, games)))
+        found.append(Retraction(**about, games=len(games), models=learned_from(run, games)))
     return found
 
 
-def learned_from(models: Iterable[ModelInfo], games: Sequence[int]) -> tuple[str, ...]:
-    """Those of the models, oldest first, that have any of these games in their windows, and all that were trained from
+def learned_from(run: RunDirectory, games: Sequence[int]) -> tuple[str, ...]:
+    """Ids of the models, oldest first, that have any of these games in their windows, and of all that were trained from
     those."""
     tainted: list[str] = []
-    ordered = sorted(games)
-    for model in models:
-        own = any((at := bisect_left(ordered, first)) < len(ordered) and ordered[at] <= last
-                  for first, last in model.window)  # fmt: skip
+    ordered: dict[str, list[int]] = {}
+    for row in _of(run, "config, id", games):
+        ordered.setdefault(row["config"], []).append(row["id"])
+    for model in ModelStore(run).ls():
+        mine = ordered.get(model.config, [])
+        own = any((at := bisect_left(mine, first)) < len(mine) and mine[at] <= last for first, last in model.window)
         if own or set(model.parents) & set(tainted):
             tainted.append(model.id)
     return tuple(tainted)
@@ -193,5 +195,5 @@ def _chosen(run: RunDirectory, worker: str, model: str, since: float, until: flo
 
 
 def _of(run: RunDirectory, columns: str, games: Sequence[int]) -> list[sqlite3.Row]:
-    query = f"SELECT {columns} FROM games WHERE id IN (SELECT value FROM json_each(?))"
+    query = f"SELECT {columns} FROM games WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
     return run.database.rows(query, [json.dumps(games)])

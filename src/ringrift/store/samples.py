@@ -37,6 +37,7 @@ FORMAT = 3
 SHARD_SAMPLES = 8192
 SHARD_BYTES = 1 << 26  #: of its planes, unpacked
 SUFFIX = ".npz"
+REMEMBERED = 86400.0  #: seconds for which a shard whose export was killed, or that was forgotten, is not made again
 #: Arrays of 16-bit floats, which the core knows as 16-bit integers.
 HALVES = ("policy_target", "root_value", "short_term_value", "surprise", "territory_share", "eliminated_share")
 
@@ -336,7 +337,7 @@ def _stored(run: RunDirectory, config: str, games: Sequence[ReadGame], settings:
             blobs.delete(blob)  # damaged, or gone already
     samples, symmetric = make_samples(config, games, settings)
     blob = blobs.put(samples.to_bytes(), SUFFIX)
-    run.fabric.registry.set(name, {"blob": blob, "symmetric": symmetric})
+    run.fabric.registry.set(name, {"blob": blob, "symmetric": symmetric}, ttl=REMEMBERED)
     return blob, symmetric
 
 

@@ -22,6 +22,7 @@ from ringrift.rules.record import EARLY
 from ringrift.store.run import RunDirectory
 from ringrift.store.samples import ShardInfo, made_under, read_shard, shards
 
+CAPPED = 50  #: times that the caps are applied in turn, at most
 Floats = NDArray[np.float64]
 
 
@@ -49,8 +50,8 @@ class WindowSettings:
     freshness_least: float = 0.1
     """The two half-lives together take no more than all but this."""
     sources: tuple[str, ...] = ()
-    """Weights by source, `PATTERN=FACTOR`: of a game, the first whose pattern (with * and ?) fits its model, an engine
-    of its seats, its worker or the beginning of its work id; 0 leaves such games out."""
+    """Weights by source, `PATTERN=FACTOR`: of a game, the first whose pattern (with * and ?) fits its model, its worker
+    or the beginning of its work id; 0 leaves such games out. What its engines are worth is in its quality."""
     worker_share: float = 1.0
     """Largest share of the samples drawn that the games of one machine have, as far as there are others."""
     generation_share: float = 1.0
@@ -98,7 +99,7 @@ def _source(text: str) -> tuple[str, float]:
             return pattern, value
     except ValueError:
         pass
-    raise ValueError(f"{text!r} is no weight of a source; PATTERN=FACTOR is right, as in heuristic*=0.5")
+    raise ValueError(f"{text!r} is no weight of a source; PATTERN=FACTOR is right, as in import*=0.5")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class Played:
     """What the window asks about a game."""
 
     id: int
-    added: float
+    created: float
+    """Unix time at which it was played, as far as that is known; never later than it was stored."""
     worker: str
     generation: int
     quality: float | None
@@ -219,8 +221,8 @@ def replay_window(
 
 def _played(run: RunDirectory, part: WindowPart) -> list[Played]:
     query = (
-        "SELECT id, added, machine, worker, generation, quality, model, engines, work_id, reason, retraction"
-        " FROM games WHERE shard = ?"
+        "SELECT id, min(created, added) AS created, machine, worker, generation, quality, model, work_id, reason,"
+        " retraction FROM games WHERE shard = ?"
     )
     rows = {row["id"]: row for row in run.database.rows(query, [part.shard])}
     games = []
@@ -230,10 +232,10 @@ def _played(run: RunDirectory, part: WindowPart) -> list[Played]:
                 f"{part.path} holds game {id_}, which the run has elsewhere by now: try again, or"
                 " `ringrift data check --repair`"
             )
-        names = (row["model"], *json.loads(row["engines"]), row["worker"], row["work_id"])
+        names = (row["model"], row["worker"], row["work_id"])
         early, retracted = row["reason"].startswith(EARLY), row["retraction"] is not None
         machine = row["machine"] or row["worker"]
-        games.append(Played(id_, row["added"], machine, row["generation"], row["quality"], names, early, retracted))
+        games.append(Played(id_, row["created"], machine, row["generation"], row["quality"], names, early, retracted))
     return games
 
 
@@ -246,7 +248,7 @@ def _check_fresh(
     counts: NDArray[np.int64],
     now: float,
 ) -> None:
-    hours = max(0.0, now - max(game.added for game in played)) / 3600
+    hours = max(0.0, now - max(game.created for game in played)) / 3600
     if 0 < settings.stale_hours < hours:
         raise DataError(
             f"the newest game of {config} that can be trained on is {hours:.1f} hours old, and window.stale_hours ="
@@ -291,8 +293,12 @@ def weigh(
         quality = np.array([1.0 if game.quality is None else game.quality for game in played])
         source = np.array([factors[game] for game in played])
         weight *= np.maximum(quality, 1e-9) ** settings.quality_power * source * _freshness(played, settings)
-        weight = _capped(weight, counts, [game.worker for game in played], settings.worker_share)
-        weight = _capped(weight, counts, [game.generation for game in played], settings.generation_share)
+        for _ in range(CAPPED):  # each cap may push a group of the other above its share
+            before = weight
+            weight = _capped(weight, counts, [game.generation for game in played], settings.generation_share)
+            weight = _capped(weight, counts, [game.worker for game in played], settings.worker_share)
+            if np.allclose(weight, before):
+                break
         weight *= counts[weight > 0].sum() / max((weight * counts).sum(), 1e-9)
     return weight, tuple(notes)
 
@@ -305,12 +311,12 @@ def _factor(game: Played, sources: Sequence[str]) -> float:
 
 
 def _freshness(played: Sequence[Played], settings: WindowSettings) -> Floats:
-    added = np.array([game.added for game in played])
+    created = np.array([game.created for game in played])
     lives = np.zeros(len(played))
     if settings.half_life_hours:
-        lives += (added.max() - added) / 3600 / settings.half_life_hours
+        lives += (created.max() - created) / 3600 / settings.half_life_hours
     if settings.half_life_games:
-        lives += np.argsort(np.argsort(-added, kind="stable"), kind="stable") / settings.half_life_games
+        lives += np.argsort(np.argsort(-created, kind="stable"), kind="stable") / settings.half_life_games
     shares: Floats = np.maximum(np.exp2(-lives), settings.freshness_least)
     return shares
 
