@@ -226,9 +226,10 @@ def trained(run: RunDirectory, arm: Arm, window: ReplayWindow, steps: int, seed:
     with torch.no_grad():
         found = losses(network(held.planes, held.globals), held, replace(settings, root_value_share=0.0))
     positions = stages.window_positions([part.path for part in window.parts])
-    model = stages._register(
+    made = stages._registration(
         run, CONFIG, result.checkpoint, positions, "int8", role="ablation", settings=asdict(settings)
     )
+    (model,) = stages._register(run, [made])
     return {"model": model, "steps": steps, "policy": found.policy.item(), "value": found.value.item()}
 
 

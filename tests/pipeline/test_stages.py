@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,16 @@ def learn(run: RunDirectory) -> None:
 
 def match(run: RunDirectory) -> None:
     stages.match_stage(run, CONFIG, "initial", "random", COMPARE)
+
+
+def test_models_of_one_training_are_registered_together_or_not_at_all(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run:
+        store, blob = ModelStore(run), run.fabric.blobs.put(b"weights", ".safetensors")
+        made = [partial(store.register, CONFIG, blob, None, {}), partial(store.register, CONFIG, "none", None, {})]
+        with pytest.raises(DataError):
+            stages._register(run, made)
+        assert store.ls() == []
+        assert stages._register(run, made[:1]) == [store.ls()[0].id]
 
 
 def test_damaged_shards_and_checkpoints_are_refused(tmp_path: Path) -> None:

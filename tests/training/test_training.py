@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_killed_run_ends_at_the_same_checkpoint(shards, tmp_path):
     assert resumed.checkpoint == whole.checkpoint
     np.testing.assert_array_equal(resumed.curve, whole.curve)
     done = train(shards, "square8_2p", FAST, steps=12, seed=1, state_path=state)  # killed after the last step
-    assert done.checkpoint == whole.checkpoint
+    assert done.checkpoint == whole.checkpoint and done.set_aside == ""
 
 
 def test_an_optimiser_without_the_newer_heads_is_left_behind(shards, tmp_path):
@@ -102,8 +103,9 @@ def test_next_round_goes_on_with_the_optimiser(shards, tmp_path):
     flipped[whole.index(weights.numpy().tobytes()) + 2] ^= 1  # PyTorch's loader does not notice
     for bad in (b"written by another program", whole[:5000], bytes(flipped)):
         state.write_bytes(bad)
-        with pytest.raises(CorruptBlob, match="delete it"):
-            train(shards, "square8_2p", FAST, steps=5, seed=2, parent=parent, state_path=state)
+        again = train(shards, "square8_2p", FAST, steps=5, seed=2, parent=parent, state_path=state)
+        assert again.checkpoint == afresh.checkpoint  # from the parent alone
+        assert Path(again.set_aside).read_bytes() == bad and ".damaged-" in again.set_aside
 
 
 def test_policy_loss_against_a_plain_computation(shards):

@@ -15,7 +15,8 @@ from ringrift.store import ModelInfo, ModelStore, RunDirectory
 LOSSES = {"loss_before": "loss of the parent", "loss_after": "loss", "held_out": "loss on held-out games",
           "policy_loss": "policy loss, last 20 steps", "value_loss": "value loss, last 20 steps"}  # fmt: skip
 DATA = {"samples_total": "samples of the run by then", "games_total": "games of the run by then",
-        "window": "samples in the window", "steps": "optimiser steps", "training": "tracked as"}  # fmt: skip
+        "window": "samples in the window", "steps": "optimiser steps", "training": "tracked as",
+        "state_set_aside": "began anew: the state of the training before was damaged, and is now"}  # fmt: skip
 
 
 def write_card(run: RunDirectory, model: str) -> Path:
@@ -91,7 +92,8 @@ def _lines(run: RunDirectory, model: ModelInfo, store: ModelStore) -> Iterator[s
 def _rows(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     for name, said in names.items():
         if name in metrics:
-            shown = metrics[name] if name == "training" else format(metrics[name], ".4f" if name in LOSSES else ",.0f")
+            shown = metrics[name]
+            shown = format(shown, ".4f" if name in LOSSES else ",.0f") if not isinstance(shown, str) else shown
             yield f"| {said} | {shown} |"
 
 

@@ -98,8 +98,8 @@ def untrained_model(
     from ringrift.nets import initial_checkpoint, random_positions
 
     checkpoint = initial_checkpoint(architecture, config, derive_seed(seed, "weights", config) & 0xFFFFFFFF)
-    model = _register(run, config, checkpoint, random_positions(config, 64), "float32", role=role)
-    return ModelStore(run).show(model)
+    made = _registration(run, config, checkpoint, random_positions(config, 64), "float32", role=role)
+    return ModelStore(run).show(_register(run, [made])[0])
 
 
 def newest_model(run: RunDirectory, config: str, training: TrainSettings, seed: int = 0) -> ModelInfo:
@@ -141,7 +141,8 @@ def import_model(run: RunDirectory, config: str, path: Path) -> str:
     from ringrift.nets.earlier import foreign_checkpoint
 
     checkpoint = foreign_checkpoint(path, config)
-    return _register(run, config, checkpoint, random_positions(config), "int8", role="imported")
+    made = _registration(run, config, checkpoint, random_positions(config), "int8", role="imported")
+    return _register(run, [made])[0]
 
 
 def samples_left(model: ModelInfo, replay: ReplayWindow, games: int) -> int:
@@ -214,7 +215,7 @@ def window_positions(shards: Sequence[Path], count: int = CHECKED_POSITIONS) -> 
     return Positions(samples.planes(rows), samples.globals[rows], offsets.astype(np.int32), addresses)
 
 
-def _register(
+def _registration(
     run: RunDirectory,
     config: str,
     checkpoint: bytes,
@@ -226,8 +227,8 @@ def _register(
     parents: tuple[str, ...] = (),
     metrics: Mapping[str, object] | None = None,
     window: Iterable[int] = (),
-) -> str:
-    """Exports a checkpoint and registers both, with what the network answers to known positions."""
+) -> Callable[[], str]:
+    """Exports a checkpoint and stores both; what registers them, with what the network answers to known positions."""
     from ringrift.nets import export_onnx
 
     onnx, report = export_onnx(checkpoint, positions, precision=precision)
@@ -235,9 +236,16 @@ def _register(
     stored = blobs.put(checkpoint, ".safetensors"), blobs.put(onnx, ".onnx")
     known = canary(make_evaluator(config, blobs.path(stored[1])), config)
     metrics = {**(metrics or {}), "export": report.to_dict(), "canary": known}
-    model = ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role, window)
-    write_card(run, model)
-    return model
+    return lambda: ModelStore(run).register(config, *stored, settings or {}, parents, metrics, role, window)
+
+
+def _register(run: RunDirectory, made: Sequence[Callable[[], str]]) -> list[str]:
+    """The models of these registrations, all of them or none."""
+    with run.database.transaction():
+        models = [register() for register in made]
+    for model in models:
+        write_card(run, model)
+    return models
 
 
 # -- the stages --------------------------------------------------------------------------------------------------------
@@ -391,16 +399,17 @@ def train_stage(
             progress=tell,
         )
 
-    def registered(name: str) -> str:
+    def registration(name: str) -> Callable[[], str]:
         replay = replays[name]
         counts = {"samples_total": replay.total_samples, "games_total": games[name], "training": result.tracked}
-        return _register(
+        counts |= {"state_set_aside": result.set_aside} if result.set_aside else {}
+        return _registration(
             run, name, result.checkpoints[name], window_positions([part.path for part in replay.parts]), precision,
             role="candidate", settings=asdict(settings), parents=(start.id,),
             metrics={**result.metrics(), **counts, **replay.metrics()}, window=replay.games.tolist(),
         )  # fmt: skip
 
-    return ModelStore(run).show(once(lambda: [registered(name) for name in configs])[0])
+    return ModelStore(run).show(once(lambda: _register(run, [registration(name) for name in configs]))[0])
 
 
 def match_stage(

@@ -90,6 +90,8 @@ class TrainResult:
     """The highest losses met, each with the config and the sample's place in the window."""
     tracked: str
     """Its id in `tracking`."""
+    set_aside: str = ""
+    """Where the state of a killed run now is that was damaged, so that this one began anew."""
 
     @property
     def checkpoint(self) -> bytes:
@@ -142,10 +144,12 @@ def train(
     known = json.dumps([asdict(settings), [(c, window.digest) for c, window in windows.items()], steps, seed, rejected,
                         distributed.world(), ENCODING_HASH])  # fmt: skip
     run = hashlib.sha256(f"{parent_hash} {known}".encode()).hexdigest()
+    damaged = distributed.once(lambda: _set_damaged_aside(state_path))
     learner.resume(_load_state(state_path), run, parent_hash)
     first = learner.step
     about = {"configs": configs, "settings": asdict(settings), "seed": seed, "steps": steps, "samples": samples,
-             "parent": parent_hash, "rejected": rejected, "processes": distributed.world()}  # fmt: skip
+             "parent": parent_hash, "rejected": rejected, "processes": distributed.world(),
+             "set_aside": damaged}  # fmt: skip
     leads = distributed.rank() == 0
     tracker = Tracker(track, run, about, first) if track is not None and leads else None
 
@@ -200,6 +204,7 @@ def train(
         rate,
         hardest,
         tracked_id(run),
+        damaged,
     )
     if tracker:
         models = {config: f"m-{digest[:12]}" for config, digest in digests.items()}
@@ -372,13 +377,18 @@ def restate(network: Network, batches: Iterable[Batch]) -> None:
     network.eval()
 
 
+def _set_damaged_aside(path: Path | None) -> str:
+    """Where a saved state is put that cannot be read, so that it stops no training; empty for any other."""
+    try:
+        _load_state(path)
+    except CorruptBlob:
+        assert path is not None
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.replace(aside)
+        return str(aside)
+    return ""
+
+
 def _load_state(path: Path | None) -> dict[str, Any]:
     """The saved state, or nothing where there is none. Raises: CorruptBlob."""
-    if path is None or not path.exists():
-        return {}
-    try:
-        return dict(read_weights_only(path))
-    except CorruptBlob as error:
-        raise CorruptBlob(
-            f"{path} is no training state ({error}); delete it, and this training starts again"
-        ) from error
+    return dict(read_weights_only(path)) if path is not None and path.exists() else {}
