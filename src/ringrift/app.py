@@ -27,7 +27,7 @@ from ringrift.pipeline.events import LoopStarted, LoopStopped
 from ringrift.pipeline.health import gauge, measure, parts
 from ringrift.pipeline.jobs import JOB_KINDS, TRAIN, keep_recipe
 from ringrift.pipeline.logs import writing
-from ringrift.pipeline.loop import LoopResult, Round, Until, judged, rounds
+from ringrift.pipeline.loop import LoopResult, Round, Until, judged, missing_games, rounds
 from ringrift.pipeline.service import Context, Level, Profile, Step
 from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.services.worker import STATE, WORKING, crew_of
@@ -150,6 +150,8 @@ class Loop:
                         lease.check()
                         if reason := self.until.reached(run, self.recipes, time.monotonic() - began):
                             stop(reason)
+                        elif missing := missing_games(run, self.recipes):
+                            stop(missing, DataError(missing))
                 except LeaseLost as error:
                     stop(str(error), error)
                 except (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from ringrift.evaluation import GateSettings, Hurdle, MatchResult, MatchSettings
 from ringrift.evaluation.gauntlet import elo_of_share, share_alone
 from ringrift.evaluation.match import SEATINGS
 from ringrift.evaluation.statistics import elo, expected_score
+from ringrift.selfplay import PlaySettings
 
 CONFIG = "square8_2p"
 
@@ -65,7 +67,9 @@ def test_the_cheap_ones_come_first_and_all_is_stated() -> None:
     assert first[-1].opponent == "initial" and decide(first, {}).over is None and decide(stated, {}).over == "m-9"
     other = gauntlet(CONFIG, GateSettings(), MatchSettings(), seed=1)
     assert other[0].openings_sha256 != first[0].openings_sha256
-    assert stated[2].settings(MatchSettings(seconds=0.1)) == MatchSettings(seconds=0.1, games=400, sprt=(0, 50))
+    later = MatchSettings(seconds=0.1, play=PlaySettings(processes=3))  # set after it was stated
+    assert stated[2].settings(later) == MatchSettings(games=400, sprt=(0, 50), play=later.play)
+    assert Hurdle.from_dict(json.loads(json.dumps(asdict(stated[2])))) == stated[2]
 
 
 def test_the_first_match_that_is_lost_ends_it() -> None:

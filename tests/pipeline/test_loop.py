@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from ringrift.app import Loop, dry_run, recipes_of
 from ringrift.cli import app
+from ringrift.errors import DataError
 from ringrift.fabric import OPEN, JobState
 from ringrift.pipeline import Recipe, smoke
 from ringrift.pipeline.loop import rounds
@@ -230,3 +231,9 @@ def test_bad_input_gets_one_sentence(tmp_path: Path, arguments: list[str], said:
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_loop_that_plays_nothing_and_has_nothing_says_so(tmp_path: Path) -> None:
+    command = ["loop", "--run", str(tmp_path / "run"), "--skip-selfplay", "--set", "services.port=0"]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, DataError) and "has no game of square8_2p to train on" in str(done.exception)

@@ -20,7 +20,7 @@ from ringrift.pipeline.services import regression
 from ringrift.pipeline.standing import standing
 from ringrift.pipeline.supervisor import tick
 from ringrift.store import GameStore, ModelStore, RunDirectory
-from ringrift.store.provenance import Provenance, retract, retractions
+from ringrift.store.provenance import Provenance, retract, retractions, undo_retraction
 from ringrift.store.samples import export
 
 CONFIG = "square8_2p"
@@ -68,7 +68,7 @@ def play(ctx: Context, share: float) -> list[str]:
             interval=(0, 1), elo=0, elo_interval=(0, 0), openings=20, duplicates=0, plies=50, simulations={}, seed=0,
             confidence=0.95, pentanomial=(20 - won, 0, 0, 0, won), openings_sha256=pair.openings_sha256,
         )  # fmt: skip
-        stages.note_match(ctx.run, pair.a, pair.name, result, ctx.clock.now())
+        stages.note_match(ctx.run, pair.a, pair.name, result, ctx.clock.now(), pair.claim)
         ctx.run.fabric.jobs.finish(claimed[0], {})
         met.append(pair.b)
     return met
@@ -86,6 +86,9 @@ def test_checks_come_from_time_to_time_with_other_openings(ctx: Context) -> None
         assert checks(ctx) == []
         ctx.clock.sleep(300)
     assert met == [one, "heuristic"] * 3 and len(hashes) == 6
+    ctx.recipes[CONFIG] = replace(RECIPE, gate=GateSettings(gates={}))  # what was claimed beforehand counts
+    claims = [kept["claim"] for name, kept in ModelStore(ctx.run).show(two).metrics.items() if "check/" in name]  # type: ignore[index]
+    assert claims == pytest.approx([0.5, 0.6] * 3)
     ctx.recipes[CONFIG] = replace(RECIPE, regression=RegressionSettings(minutes=5, checks=6))
     assert checks(ctx) == []
     assert list(ctx.bus.read(RegressionDetected, CONFIG)) == []
@@ -120,6 +123,21 @@ def test_a_much_worse_model_is_rolled_back_at_once(ctx: Context) -> None:
     later = model(ctx, "later", one)
     assert stages.sound_model(ctx.run, store.show(later)).id == later
     assert stages.sound_model(ctx.run, store.show(model(ctx, "grandchild", child))).id == one
+
+
+def test_games_that_were_being_played_at_a_rollback_are_taken_back_too(ctx: Context) -> None:
+    one, two = promoted(ctx, "one", "two")
+    played(ctx, two)
+    ModelStore(ctx.run).rollback(CONFIG, evidence={"reason": "lost", "regression": {}})
+    checks(ctx)
+    for seed, name in ((7, two), (8, one)):
+        GameStore(ctx.run).add(finished(seed).to_bytes(), f"late/{seed}", Provenance("elsewhere", model=name))
+    checks(ctx)
+    first, late = retractions(ctx.run)
+    assert (first.games, late.games, late.reason, late.by) == (1, 1, first.reason, "regression")
+    undo_retraction(ctx.run, late.id)
+    checks(ctx)
+    assert len(retractions(ctx.run)) == 2  # what somebody has put back stays
 
 
 def test_games_that_come_after_a_rollback_are_fresh(ctx: Context) -> None:

@@ -76,7 +76,10 @@ def test_what_is_stated_holds_until_another_is_promoted(tmp_path: Path) -> None:
         models = {name: store.show(name) for name in (one, two, three)}
         plan = stages.state_gauntlet(run, models[one], GateSettings(), COMPARE)
         assert [hurdle.name for hurdle in plan] == ["random", "heuristic", "initial"]
-        assert stages.state_gauntlet(run, store.show(one), GateSettings(gates={}), COMPARE) == plan
+        changed = dataclasses.replace(COMPARE, opening_plies_max=20, play=PlaySettings(processes=2))
+        kept = stages.state_gauntlet(run, store.show(one), GateSettings(gates={}), changed)
+        assert kept == plan
+        assert kept[0].settings(changed) == dataclasses.replace(plan[0].settings(COMPARE), play=changed.play)
         verdict = decide(plan, won(run, one, plan))
         stages.promote_candidate(run, CONFIG, one, verdict)
         (entry,) = store.history(CONFIG)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import islice
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ringrift.evaluation.match import SEATINGS, MatchResult, openings, openings_hash, openings_needed
 from ringrift.evaluation.settings import GateSettings, MatchSettings
@@ -18,6 +19,9 @@ from ringrift.evaluation.sprt import Sprt
 from ringrift.evaluation.statistics import expected_score
 from ringrift.rules import config_info
 from ringrift.selfplay import derive_seed
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 UNBEATEN = "initial"  #: who is the champion while nothing is promoted
 
@@ -30,6 +34,13 @@ def elo_of_share(share: float) -> float:
 def share_alone(share: float, seats: int) -> float:
     """What the same odds per seat win alone against `seats` - 1 others: 85 % of two are 74 % of three, 65 % of four."""
     return expected_score(elo_of_share(share), [(0,) + (1,) * (seats - 1)])
+
+
+@cache
+def _settings() -> TypeAdapter[MatchSettings | None]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(MatchSettings | None)
 
 
 @dataclass(frozen=True)
@@ -53,15 +64,18 @@ class Hurdle:
     seed: int
     openings_sha256: str
     """Of the openings, in their order."""
+    match: MatchSettings | None = None
+    """Settings of matches when it was stated: they hold for it, whatever is set later."""
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """What `asdict` gave, perhaps by way of JSON."""
-        return cls(**kept)
+        return cls(**{**kept, "match": _settings().validate_python(kept.get("match"))})
 
     def settings(self, match: MatchSettings) -> MatchSettings:
-        """Of its match, where others have `match`."""
-        return replace(match, games=self.games, sprt=(self.lo, self.hi), alpha=self.alpha, beta=self.beta)
+        """Of its match, where others have `match`, which also says how many games are played at a time."""
+        stated = replace(self.match or match, play=match.play)
+        return replace(stated, games=self.games, sprt=(self.lo, self.hi), alpha=self.alpha, beta=self.beta)
 
     def judge(self, match: MatchResult, voids: float) -> tuple[bool, str]:
         """Whether the candidate passes with that match, and why, with the figures."""
@@ -121,7 +135,7 @@ def gauntlet(
     def hurdle(name: str, opponent: str, games: int, ends: tuple[float, float], least: float) -> Hurdle:
         own = derive_seed(seed, "gauntlet", name, opponent)
         digest = openings_digest(config, own, replace(match, games=games))
-        return Hurdle(name, opponent, games, *ends, least, settings.alpha, settings.beta, own, digest)
+        return Hurdle(name, opponent, games, *ends, least, settings.alpha, settings.beta, own, digest, match)
 
     def all_of_them() -> Iterator[Hurdle]:
         for name, share in settings.gates.items():

@@ -106,11 +106,15 @@ def _established(checks: Sequence[Check], settings: RegressionSettings) -> Findi
     """The worst that holds by all of the checks, in its own grade."""
     games, voids = sum(check.match.games for check in checks), sum(check.match.voids[0] for check in checks)
     worst = Finding(Grade.NONE, games=games)
-    for opponent, own in groupby(sorted(checks, key=lambda check: check.opponent), key=lambda check: check.opponent):
+
+    def met_with(check: Check) -> tuple[str, float]:
+        return check.opponent, check.claim
+
+    for (opponent, claim), own in groupby(sorted(checks, key=met_with), key=met_with):
         met = [check for check in own if check.match.games]
         if not met:
             continue
-        claim, rows = met[0].claim, SEATINGS[config_info(met[0].match.config).players]
+        rows = SEATINGS[config_info(met[0].match.config).players]
         sums = np.cumsum([check.match.counts for check in met], axis=0)
         evidence = max(log_capital(counts, claim) for counts in sums)
         if evidence < -math.log(settings.alpha):

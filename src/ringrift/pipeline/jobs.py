@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ringrift.errors import DataError, SettingsError, unknown
-from ringrift.evaluation import Plan
+from ringrift.evaluation import MatchSettings, Plan
 from ringrift.fabric import Job, Lease, Registry
 from ringrift.pipeline import stages
 from ringrift.pipeline.bus import Bus
@@ -106,6 +106,10 @@ class MatchPair(Payload):
     seed: int
     openings_sha256: str
     """Of the openings; a match with others is not played."""
+    match: MatchSettings | None = None
+    """Settings under which it was stated; none: those in force."""
+    claim: float | None = None
+    """Share of the games that A should win at least, in a check of the promoted model."""
 
 
 class BackupTo(Payload):
@@ -196,23 +200,23 @@ def _train(at: Work, wanted: Training) -> Event:
 
 
 def _match(at: Work, pair: MatchPair) -> Event:
-    run, config, settings = at.run, at.config, at.recipe.match
+    run, config, settings = at.run, at.config, pair.match or at.recipe.match
     for name in (pair.a, pair.b):
         if name == "initial" or name.startswith("m-"):
             stages.check_model(run, ModelStore(run).resolve(config, name).id)
     settings = replace(
-        settings, games=pair.games, sprt=pair.sprt, alpha=pair.alpha, beta=pair.beta, play=_alone(settings.play)
+        settings, games=pair.games, sprt=pair.sprt, alpha=pair.alpha, beta=pair.beta, play=_alone(at.recipe.match.play)
     )
 
     def planned(plan: Plan) -> None:
         if plan.openings_sha256 != pair.openings_sha256:
             raise DataError(
                 f"the openings of {at.job.id} have SHA-256 {plan.openings_sha256}, and {pair.openings_sha256} was"
-                " stated: settings of matches are to stay as they are while a candidate is measured"
+                " stated: another release makes others; the next candidate states its own"
             )
 
     result = stages.match_stage(run, config, pair.a, pair.b, settings, seed=pair.seed, planned=planned, show=at.show)
-    stages.note_match(run, pair.a, pair.name, result, time.time())
+    stages.note_match(run, pair.a, pair.name, result, time.time(), pair.claim)
     return MatchFinished(
         config=config, job=at.job.id, a=pair.a, b=pair.b, opponent=pair.name, games=result.games,
         score=result.score, low=result.interval[0], high=result.interval[1],

@@ -25,7 +25,7 @@ from ringrift.evaluation import (
 from ringrift.pipeline.events import MatchFinished
 from ringrift.pipeline.settings import Recipe
 from ringrift.pipeline.stages import games_seen, noted_matches
-from ringrift.store import ModelInfo, ModelStore, RunDirectory
+from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,18 @@ def judged(run: RunDirectory, config: str) -> int:
     """How many candidates have been judged."""
     count, newest = ModelStore(run).newest(config, "candidate")
     return count - (newest is not None and "gate" not in newest.metrics)
+
+
+def missing_games(run: RunDirectory, recipes: Mapping[str, Recipe]) -> str:
+    """What is missing where a loop that plays no games has none to train on; empty where nothing is."""
+    for config, recipe in recipes.items():
+        flow = GameStore(run).flow(config)
+        if recipe.loop.skip_selfplay and not flow.waiting + flow.valid + flow.exported:
+            return (
+                f"{run.path} has no game of {config} to train on, and loop.skip_selfplay lets none be played:"
+                " `ringrift data import` or `ringrift selfplay` adds some; or leave out --skip-selfplay"
+            )
+    return ""
 
 
 def elos(run: RunDirectory, config: str) -> dict[str, Rating]:

@@ -474,9 +474,11 @@ def stated_hurdles(model: ModelInfo) -> dict[str, Hurdle]:
     return {one["name"]: Hurdle.from_dict(one) for one in kept}
 
 
-def note_match(run: RunDirectory, model: str, name: str, result: MatchResult, at: float) -> None:
-    """Keeps a match with the model that was A in it."""
-    ModelStore(run).annotate(model, **{name: {**result.to_dict(), "at": at}})
+def note_match(
+    run: RunDirectory, model: str, name: str, result: MatchResult, at: float, claim: float | None = None
+) -> None:
+    """Keeps a match with the model that was A in it, and what share of it was claimed."""
+    ModelStore(run).annotate(model, **{name: {**result.to_dict(), "at": at, "claim": claim}})
     write_card(run, model)
 
 
@@ -484,7 +486,7 @@ def noted_matches(model: ModelInfo, prefix: str) -> dict[str, MatchResult]:
     """The matches kept with a model under names that begin so, by the rest of the name."""
     return {
         name.removeprefix(prefix): MatchResult.from_dict(
-            {key: value for key, value in kept.items() if key not in ("at", "opponent")}
+            {key: value for key, value in kept.items() if key not in ("at", "opponent", "claim")}
         )
         for name, kept in model.metrics.items()
         if name.startswith(prefix) and isinstance(kept, dict)

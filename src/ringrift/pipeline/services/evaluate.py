@@ -54,6 +54,7 @@ def _job(ctx: Context, model: ModelInfo, hurdle: Hurdle) -> Job:
     pair = jobs.MatchPair(
         a=model.id, b=hurdle.opponent, name=f"match/{hurdle.name}", games=hurdle.games, sprt=(hurdle.lo, hurdle.hi),
         alpha=hurdle.alpha, beta=hurdle.beta, seed=hurdle.seed, openings_sha256=hurdle.openings_sha256,
+        match=hurdle.match,
     )  # fmt: skip
     name = job_id(ctx, model, hurdle).removeprefix(f"{jobs.MATCH}/{model.config}/")
     return jobs.make_job(jobs.MATCH, name, pair, model.config, cause(ctx, TrainingFinished, model.config))

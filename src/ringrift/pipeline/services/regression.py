@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ringrift.evaluation import Check, Finding, Grade, assess
 from ringrift.evaluation.gauntlet import elo_of_share, openings_digest
@@ -24,6 +25,7 @@ from ringrift.store.provenance import retract, retractions
 
 DAY_SECONDS = 86400.0
 PREFIX = "check/"
+EVEN = 0.5  #: what is claimed of games against the model that was replaced
 
 
 def plan(ctx: Context) -> Iterator[Step]:
@@ -38,6 +40,12 @@ def plan(ctx: Context) -> Iterator[Step]:
             what = f"say that {untold[0].evidence['rolled_back_from']} was rolled back for {config}"
             yield Step(what, "it was, and nobody has been told", partial(_note, ctx, untold[0]))
             continue
+        for back in rollbacks.values():
+            bad = str(back.evidence["rolled_back_from"])
+            if bad != last.model and (games := _late_games(ctx, bad, _why(back))):
+                what = f"take back {len(games)} games of {bad}"
+                why = "they were still being played when it was rolled back"
+                yield Step(what, why, partial(retract, ctx.run, games=games, reason=_why(back), by="regression"))
         finding, settings = finding_of(ctx, model), ctx.recipes[config].regression
         if finding.grade and finding.to_dict() != model.metrics.get("regression"):
             what = f"tell of a {finding.grade.name.lower()} regression of {model.id}"
@@ -55,10 +63,9 @@ def plan(ctx: Context) -> Iterator[Step]:
 
 def finding_of(ctx: Context, model: ModelInfo) -> Finding:
     """What the checks of a promoted model have shown."""
-    rows, gates = SEATINGS[config_info(model.config).players], ctx.recipes[model.config].gate.gates
     found = sorted((int(number), match) for number, match in stages.noted_matches(model, PREFIX).items())
-    claims = {name: expected_score(elo_of_share(share), rows) for name, share in gates.items()}
-    checks = [Check(match.b, claims.get(match.b, 0.5), match) for _, match in found]
+    noted: Mapping[str, Any] = model.metrics
+    checks = [Check(match.b, noted[f"{PREFIX}{number}"].get("claim") or EVEN, match) for number, match in found]
     return assess(checks, ctx.recipes[model.config].regression)
 
 
@@ -66,7 +73,9 @@ def _next_check(ctx: Context, model: ModelInfo, last: Promotion, finding: Findin
     """The next check, if it is time: every other one against the model that was replaced, the others against the gates
     in turn; other openings for each."""
     config, recipe = model.config, ctx.recipes[model.config]
-    gates, before, number = list(recipe.gate.gates), [last.previous] if last.previous else [], 0
+    rows, number = SEATINGS[config_info(config).players], 0
+    gates = [(name, expected_score(elo_of_share(share), rows)) for name, share in recipe.gate.gates.items()]
+    before = [(last.previous, EVEN)] if last.previous else []
     while job := ctx.run.fabric.jobs.get(_id(model, number)):
         if job.state in OPEN:
             return None
@@ -79,8 +88,9 @@ def _next_check(ctx: Context, model: ModelInfo, last: Promotion, finding: Findin
     if number >= recipe.regression.checks or not opponents or early or died_lately(ctx, jobs.MATCH, config):
         return None
     seed, games = derive_seed(recipe.loop.seed, "check", model.id, number), recipe.regression.games
+    opponent, claim = opponents[number % len(opponents)]
     pair = jobs.MatchPair(
-        a=model.id, b=opponents[number % len(opponents)], name=f"{PREFIX}{number}", games=games, seed=seed,
+        a=model.id, b=opponent, name=f"{PREFIX}{number}", games=games, seed=seed, match=recipe.match, claim=claim,
         openings_sha256=openings_digest(config, seed, replace(recipe.match, games=games)),
     )  # fmt: skip
     name = _id(model, number).removeprefix(f"{jobs.MATCH}/{config}/")
@@ -124,7 +134,7 @@ def _note(ctx: Context, entry: Promotion) -> None:
     model, reason = str(entry.evidence["rolled_back_from"]), str(entry.evidence.get("reason", "by hand"))
     automatic, games = "regression" in entry.evidence, 0
     if automatic:
-        why = f"{model} was rolled back (revision {entry.revision}): {reason}"
+        why = _why(entry)
         before = [one for one in retractions(ctx.run) if one.reason == why]  # by a loop that was killed here
         games = (before or [retract(ctx.run, model=model, reason=why, by="regression")])[0].games
     told = ModelRolledBack(
@@ -135,6 +145,23 @@ def _note(ctx: Context, entry: Promotion) -> None:
     ModelStore(ctx.run).annotate(model, rolled_back={"revision": entry.revision, "to": entry.model, "reason": reason})
     for one in (model, entry.model):
         write_card(ctx.run, one)
+
+
+def _why(entry: Promotion) -> str:
+    """The reason for which the games of a model that was rolled back are taken back."""
+    revision, reason = entry.revision, entry.evidence.get("reason", "by hand")
+    return f"{entry.evidence['rolled_back_from']} was rolled back (revision {revision}): {reason}"
+
+
+def _late_games(ctx: Context, model: str, why: str) -> list[int]:
+    """Games of a model that came after its others were taken back for that reason, which nobody has undone."""
+    rows = ctx.run.database.rows(
+        "SELECT id FROM games, (SELECT min(at) AS since, count(undone) AS undone FROM retractions WHERE reason = ?1)"
+        " WHERE model = ?2 AND model <> '' AND retraction IS NULL AND state <> 'quarantined' AND added > since"
+        " AND undone = 0",
+        [why, model],
+    )
+    return [row["id"] for row in rows]
 
 
 def _noted(store: ModelStore, entry: Promotion) -> bool:
