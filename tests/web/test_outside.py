@@ -228,9 +228,7 @@ def test_a_body_that_does_not_come() -> None:
 def served(app: Any, limits: LimitSettings) -> Iterator[int]:
     """Its port, while it is served as `ringrift serve` does."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, http=patient(limits), limit_concurrency=limits.connections, ws="none"
-    )
+    config = uvicorn.Config(app, log_config=None, http=patient(limits), limit_concurrency=limits.connections, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -268,11 +266,13 @@ def test_slow_and_endless_heads_are_cut_off_and_others_go_on() -> None:
         silent = speak(port, b"")
         slow = speak(port, ask)
         endless = speak(port, ask + b"X: " + b"y" * 8000)
-        kept = speak(port, ask + b"\r\n")
-        assert all(ends(one) for one in (silent, slow, endless, kept))
+        again = speak(port, ask + b"\r\n")
+        assert b"200 OK" in again.recv(65536)
+        again.sendall(ask)
+        assert all(ends(one) for one in (silent, slow, endless, again))
         with speak(port, ask + b"Connection: close\r\n\r\n") as quick:
             assert b"200 OK" in quick.recv(65536)
-        for one in (silent, slow, endless, kept):
+        for one in (silent, slow, endless, again):
             one.close()
 
 
@@ -350,3 +350,28 @@ def test_metrics_of_a_move() -> None:
     assert value(service, "ai_instance_cache_lookups_total", ai_type="descent", outcome="miss") == 1
     client.post("/ai/move", json=move_request())
     assert value(service, "ai_instance_cache_lookups_total", ai_type="descent", outcome="hit") == 1
+
+
+# -- before the start --------------------------------------------------------------------------------------------------
+
+
+def test_the_check_tells_what_would_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ringrift.evaluators import shipped
+    from ringrift.web.check import findings
+
+    settings = replace(LOCAL, port=0)
+    found = {one.name: one for one in findings(settings, None)}
+    assert all(one.ok for one in found.values()), found
+    assert {"configuration", "port", "network square8_2p", "levels"} <= found.keys()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy = replace(settings, port=taken.getsockname()[1])
+        assert [one.name for one in findings(busy, None) if not one.ok] == ["port"]
+    assert [one.name for one in findings(settings, tmp_path) if not one.ok] == ["run"]
+    monkeypatch.delenv("RINGRIFT_API_KEY", raising=False)
+    (ill,) = findings(replace(REMOTE, port=0), None)
+    assert not ill.ok
+    assert "RINGRIFT_API_KEY" in ill.said
+    (tmp_path / "square8_2p.onnx").write_bytes(b"damaged")
+    (tmp_path / "square8_2p.safetensors").write_bytes(b"")
+    monkeypatch.setattr(shipped, "NETWORKS", tmp_path)
+    assert [one.name for one in findings(settings, None) if not one.ok] == ["network square8_2p"]

@@ -20,6 +20,9 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; default: this machine alone.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: 8001; 0 for any free one.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look whether it would start and play; status 1 where it would not.")
+    ] = False,
     assign: Assign = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -29,8 +32,9 @@ def serve(
     \b
     ringrift serve
     ringrift serve --run runs/loop --port 8001 --set serve.overload=quick
+    ringrift serve --run runs/loop --check --json
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
     from json import dumps
 
     from ringrift.settings import load
@@ -39,6 +43,16 @@ def serve(
 
     given = load(file=settings, assign=assign).serve
     given = replace(given, host=host or given.host, port=given.port if port is None else port)
+    if check:
+        from ringrift.cli.options import print_json
+        from ringrift.web.check import findings
+
+        found = list(findings(given, run))
+        if json:
+            print_json({"findings": [asdict(one) for one in found], "ok": all(one.ok for one in found)})
+        for one in () if json else found:
+            typer.echo(f"{'ok  ' if one.ok else 'fail'}  {one.name:20} {one.said}")
+        raise typer.Exit(not all(one.ok for one in found))
     with ExitStack() as opened:
         directory = None
         if run is not None:

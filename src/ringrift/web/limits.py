@@ -267,16 +267,12 @@ def patient(limits: LimitSettings) -> type[asyncio.Protocol]:
             super().data_received(data)
             self.look(len(data))
 
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self.look(0)
-
         def connection_lost(self, error: Exception | None) -> None:
             super().connection_lost(error)
             self.stop()
 
         def look(self, received: int) -> None:
-            """While a head is awaited, time runs and bytes count."""
+            """From the first byte of a head, and from the beginning of a connection, time runs and bytes count."""
             if self.transport.is_closing():
                 return
             if self.cycle is not None and not self.cycle.response_complete:

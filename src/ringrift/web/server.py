@@ -11,6 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from ringrift.errors import SettingsError
+from ringrift.pipeline.logs import writing
+from ringrift.web.limits import patient
 from ringrift.web.settings import ServeSettings
 
 
@@ -35,12 +37,13 @@ def serve_until_stopped(
     """
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.drain), backlog=512,
-        timeout_keep_alive=75,
+        timeout_keep_alive=75, http=patient(settings.limits), limit_concurrency=settings.limits.connections, ws="none",
+        proxy_headers=False, server_header=False,
     )  # fmt: skip
     sys.setswitchinterval(
         0.001
     )  # threads that come back from a search do not wait long for the one that reads requests
-    with listening:
+    with listening, writing(None, 0):
         _Server(config, started).run(sockets=[listening])
 
 

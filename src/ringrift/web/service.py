@@ -16,6 +16,7 @@ from fastapi import FastAPI
 import ringrift
 from ringrift.errors import DataError, RulesError, unknown
 from ringrift.evaluators import Evaluator
+from ringrift.pipeline.logs import log
 from ringrift.players.ladder import NODES, SEARCH, choose_level, ladder
 from ringrift.players.player import Limit
 from ringrift.players.table import PLAYERS, PlayerChoice, choose
@@ -68,6 +69,8 @@ class Service:
 
     def start(self) -> None:
         """Loads the networks, and looks for promoted ones from now on."""
+        if "ADMIN_API_KEY" not in os.environ:
+            log.warning("ADMIN_API_KEY is not set: nobody can ask what is for admins")
         self.networks.refresh()
         self._watch = threading.Thread(target=self._look, name="promotions", daemon=True)
         self._watch.start()
