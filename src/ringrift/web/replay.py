@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from ringrift.errors import RulesError, unknown
@@ -44,6 +44,7 @@ LARGEST = 2**62  #: of numbers in a question
 MADE_UP = 10_000  #: bytes of `metadata` and of `choices` that are kept of a game
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Stored = Annotated[str, Path(description="as the list of games tells it", examples=["game-1"])]
 Filter = Annotated[int | None, Query(ge=0, le=LARGEST)]
 
 
@@ -151,7 +152,7 @@ def router(service: Service) -> APIRouter:
         return {"games": [_meta(one) for one in seen], "total": total, "hasMore": offset + len(seen) < total}
 
     @routes.get("/games/{name}")
-    def game(name: str) -> dict[str, Any]:
+    def game(name: Stored) -> dict[str, Any]:
         """One game, with its players."""
         seen = found(name)
         finals = story(seen.id).finals
@@ -159,7 +160,7 @@ def router(service: Service) -> APIRouter:
         return _meta(seen) | {"players": players}
 
     @routes.get("/games/{name}/state")
-    def state(name: str, move_number: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+    def state(name: Stored, move_number: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
         """The position after so many moves; 0 is the first one."""
         told = story(found(name).id)
         if move_number > (total := len(told.moves)):
@@ -175,7 +176,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/games/{name}/moves")
     def moves(
-        name: str,
+        name: Stored,
         start: Annotated[int, Query(ge=0)] = 0,
         end: Annotated[int | None, Query(ge=0)] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -187,7 +188,7 @@ def router(service: Service) -> APIRouter:
         return {"moves": [told.told(ply) for ply in shown], "hasMore": bool(shown) and shown.stop < len(told.moves)}
 
     @routes.get("/games/{name}/choices")
-    def choices(name: str, move_number: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
+    def choices(name: Stored, move_number: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
         """The choices that were stored with a move of a game of people."""
         kept = _kept(Record.from_bytes(found(name).record), "choices", [])
         return {"choices": [
