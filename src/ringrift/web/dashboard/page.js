@@ -49,8 +49,8 @@ const ringrift = {
 document.addEventListener('focusin', (event) => {
   ringrift.held = event.target.closest?.('[data-cell]')?.dataset.cell ?? null;
 });
-document.addEventListener('focusout', (event) => {
-  if (event.target.isConnected) ringrift.held = null;
+document.addEventListener('pointerdown', (event) => {
+  if (!event.target.closest('[data-cell]')) ringrift.held = null;
 });
 new MutationObserver(() => {
   if (ringrift.held !== null && document.activeElement === document.body) {

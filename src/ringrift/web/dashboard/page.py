@@ -80,7 +80,9 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.storage.max_tab_storage_age = 3600
-    ui.run_with(served, title="RingRift", dark=None, favicon=HERE / "icon.svg", show_welcome_message=False)
+    ui.run_with(
+        served, title="RingRift", dark=None, language="en-US", favicon=HERE / "icon.svg", show_welcome_message=False
+    )
     name = f"[{host}]" if ":" in host else host
     ready(f"http://{name}:{listening.getsockname()[1]}/")
     uvicorn.Server(uvicorn.Config(served, log_level="warning")).run(sockets=[listening])

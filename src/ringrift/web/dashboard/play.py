@@ -35,9 +35,11 @@ def add(run: RunDirectory | None, pace: float) -> None:
     networks = Networks(run)
 
     @ui.page("/")
-    async def play(position: str = "", config: str = "square8_2p", seats: str = "", pie: bool = False) -> None:
+    async def play(
+        position: str = "", config: str = "square8_2p", seats: str = "", pie: bool = False, seed: int | None = None
+    ) -> None:
         with frame("Play", "/"):
-            page = Play(networks, pace)
+            page = Play(networks, pace, seed)
             try:
                 game = Game.parse(position) if position else Game(config, Options(swap_rule=pie))
                 await page.begin(game, parse_seats(seats, game.num_seats))
@@ -52,7 +54,9 @@ class Play:
     sitting: Sitting
     chooser: Chooser
 
-    def __init__(self, networks: Networks, pace: float) -> None:
+    def __init__(self, networks: Networks, pace: float, seed: int | None = None) -> None:
+        """`seed`: of the engines' choices; none: another one for each game."""
+        self.seed = seed
         self.networks = networks
         self.paused = self.thinking = False
         self.judged = -1
@@ -102,7 +106,8 @@ class Play:
 
     async def begin(self, game: Game, seats: Sequence[int]) -> None:
         """Begins with a position."""
-        self.sitting = Sitting(game, tuple(seats), self.networks, secrets.randbits(32))
+        seed = secrets.randbits(32) if self.seed is None else self.seed
+        self.sitting = Sitting(game, tuple(seats), self.networks, seed)
         self.paused = False
         self.changed()
 
@@ -117,7 +122,7 @@ class Play:
             ui.html("<h2 class='text-lg m-0'>New game</h2>")
             of, many = self.sitting.game.config.rsplit("_", 1)
             where = ui.select(BOARDS, value=of, label="Board").classes("w-full")
-            count = ui.select([2, 3, 4], value=int(many[0]), label="Seats").classes("w-full")
+            count = ui.select([2, 3, 4], value=int(many[0]), label="How many seats").classes("w-full")
 
             @ui.refreshable
             def who() -> None:
@@ -289,7 +294,7 @@ class Play:
                 if branch.step.words:
                     self._button(branch)
             if mine and chooser.begun:
-                ui.button("Cancel", on_click=self.cancel).props("no-caps flat dense")
+                ui.button("Cancel", on_click=self.cancel).props("no-caps flat dense").classes("cancel")
         self.back.set_enabled(any(seat == PERSON for seat in sitting.seats))
         self.pause.set_text("Go on" if self.paused else "Pause")
         self.pause.set_visibility(any(seat != PERSON for seat in sitting.seats))
