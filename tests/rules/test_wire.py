@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from random_play import games, random_game
 from recorded import FILES, recorded
+
 from ringrift.errors import IllegalMove, InvalidNotation, RulesError
 from ringrift.rules import CONFIGS, Game, Options
 from ringrift.rules.parity import lines_of
@@ -30,9 +30,9 @@ def examples() -> list[dict[str, Any]]:
         return [one for one in map(json.loads, file) if one["kind"] == "state"]
 
 
-def sent(state: dict[str, Any]) -> dict[str, Any]:
-    """What arrives of a state."""
-    arrived: dict[str, Any] = json.loads(json.dumps(state))
+def sent(given: dict[str, Any]) -> dict[str, Any]:
+    """What arrives of it."""
+    arrived: dict[str, Any] = json.loads(json.dumps(given))
     return arrived
 
 
@@ -114,7 +114,7 @@ def test_every_playable_move_means_itself_and_a_played_game_comes_back(config: s
             moves = game.playable_moves()
             moves = moves[:: 1 + len(moves) // 6]
             for one, written in zip(moves, write_moves(game, moves), strict=True):
-                assert read_move(game, sent([written])[0]) == one  # type: ignore[index]
+                assert read_move(game, sent(written)) == one
         history += write_moves(game, [move])
         game.push(move)
 

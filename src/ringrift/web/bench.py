@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -24,19 +24,27 @@ from ringrift.rules.wire import read_move, write_moves, write_state
 OPENING = 12
 
 
+class Running(NamedTuple):
+    """A server."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+
 @contextmanager
-def server(*options: str) -> Iterator[str]:
-    """The address of `ringrift serve` on this machine, with these options; ended with the block."""
+def server(*options: str) -> Iterator[Running]:
+    """`ringrift serve` on this machine, with these options; ended with the block."""
     command = [sys.executable, "-m", "ringrift", "serve", "--port", "0", "--json", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         if not (said := process.stdout.readline()):
             raise DataError(f"the server did not start: status {process.wait()}")
-        yield json.loads(said)["url"]
+        yield Running(json.loads(said)["url"], process)
     finally:
         process.terminate()
         process.wait(20)
+        process.stdout.close()  # type: ignore[union-attr]
 
 
 class Connection:
@@ -141,7 +149,7 @@ def rows(
     config: str, levels: Sequence[int], games: Sequence[int], seconds: float, options: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """A row of `Measured` for each level at each load, all against one server."""
-    with server(*options) as url:
+    with server(*options) as (url, _):
         asyncio.run(play_games(url, config, 1, 2, 0.5))  # so that everything is in memory
         for level in levels:
             for load in games:

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, Field
 
 from ringrift.web.errors import Refused
-from ringrift.web.reading import AiType, Level
+from ringrift.web.reading import AiType, Level, example
 from ringrift.web.service import LEVEL_TYPES
 
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ class ChoiceRequest(BaseModel, Generic[Option]):
     game_state: _Object | None = Field(None, validation_alias=AliasChoices("game_state", "gameState"))
     difficulty: Level = 5
     ai_type: AiType | None = Field(None, validation_alias=AliasChoices("ai_type", "aiType"))
+
+
+class LineRewardRequest(ChoiceRequest[LineReward]):
+    """The rewards that are offered for a line."""
+
+    model_config = example(options=["option_2_min_collapse_no_elimination"], playerNumber=1)
+
+
+class OptionRequest(ChoiceRequest[_Object]):
+    """The options of any other choice."""
+
+    model_config = example(options=[{"lineId": "1", "markerPositions": [{"x": 0, "y": 3}]}], playerNumber=1)
 
 
 def _number(option: _Object, name: str) -> float:
@@ -91,13 +103,13 @@ def router(_service: Service) -> APIRouter:
     routes = APIRouter(prefix="/ai/choice", tags=["choices"])
 
     @routes.post("/line_reward_option")
-    def line_reward_option(body: ChoiceRequest[LineReward]) -> dict[str, Any]:
+    def line_reward_option(body: LineRewardRequest) -> dict[str, Any]:
         """Which reward to take for a line that is longer than it has to be."""
         return _answer(body, line_reward(body.options))
 
     def add(kind: str, choose: Callable[[Sequence[_Object]], _Object], nothing: _Object | None) -> None:
         @routes.post(f"/{kind}", name=kind, description=choose.__doc__)
-        def choice(body: ChoiceRequest[_Object]) -> dict[str, Any]:
+        def choice(body: OptionRequest) -> dict[str, Any]:
             if not body.options and nothing is None:
                 raise Refused(400, f"{kind} choice has no options")
             return _answer(body, choose(body.options) if body.options else nothing)

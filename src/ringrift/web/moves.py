@@ -16,7 +16,17 @@ from ringrift.rules.wire import write_moves
 from ringrift.search.heuristic import heuristic_values
 from ringrift.web.errors import Refused
 from ringrift.web.evaluation import breakdown, margins
-from ringrift.web.reading import EXAMPLE_STATE, AiType, GameState, Level, check_seat, game_of, game_to_move, seed_of
+from ringrift.web.reading import (
+    EXAMPLE_STATE,
+    AiType,
+    GameState,
+    Level,
+    check_seat,
+    example,
+    game_of,
+    game_to_move,
+    seed_of,
+)
 from ringrift.web.room import Answer, Overloaded, Seated
 from ringrift.web.service import LEVEL_TYPES
 
@@ -38,9 +48,7 @@ class MoveRequest(BaseModel):
     ai_type: AiType | None = None
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
 
-    model_config = {"json_schema_extra": {"examples": [
-        {"game_state": EXAMPLE_STATE, "player_number": 1, "difficulty": 6, "seed": 7}
-    ]}}  # fmt: skip
+    model_config = example(game_state=EXAMPLE_STATE, player_number=1, difficulty=6, seed=7)
 
 
 class BatchRequest(BaseModel):
@@ -52,6 +60,8 @@ class BatchRequest(BaseModel):
     mode: str = "batch"
     device: str = "auto"
     simulation_budget: int = Field(64, ge=10, le=1000)
+
+    model_config = example(game_states=[EXAMPLE_STATE], player_numbers=[1], difficulty=4)
 
     @model_validator(mode="after")
     def as_many(self) -> BatchRequest:
@@ -66,6 +76,8 @@ class EvaluateRequest(BaseModel):
     game_state: GameState
     player_number: int = Field(ge=1, le=4)
 
+    model_config = example(game_state=EXAMPLE_STATE, player_number=1)
+
 
 class PositionRequest(BaseModel):
     """A state."""
@@ -73,6 +85,8 @@ class PositionRequest(BaseModel):
     game_state: GameState
     engine_profile: str = Field("heuristic_v1_d5", max_length=100)
     random_seed: int | None = None
+
+    model_config = example(game_state=EXAMPLE_STATE)
 
 
 def router(service: Service) -> APIRouter:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ringrift.rules import Game, config_info
 from ringrift.rules.wire import WireError, is_ended, read_config, read_state, write_state
@@ -14,12 +14,17 @@ from ringrift.web.errors import misfit
 
 EXAMPLE_STATE = write_state(Game("square8_2p"), about={"id": "a-game", "rngSeed": 7})
 #: A state as the game server sends it, read by `rules.wire`.
-GameState = Annotated[dict[str, Any], Field(description="GameState of the game server", examples=[EXAMPLE_STATE])]
+GameState = Annotated[dict[str, Any], Field(description="GameState of the game server")]
 #: 1, the weakest, to 10.
 Level = Annotated[int, Field(ge=1, le=10)]
 #: What the game server may call an engine.
 AiType = Literal["random", "heuristic", "minimax", "mcts", "descent", "policy_only", "gumbel_mcts", "ig_gmo"]
 _T = TypeVar("_T")
+
+
+def example(**fields: Any) -> ConfigDict:
+    """The configuration of a body that is documented with an example."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 def _read(what: Callable[[dict[str, Any]], _T], state: dict[str, Any], at: tuple[str | int, ...]) -> _T:

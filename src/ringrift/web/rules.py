@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from ringrift.errors import RulesError
 from ringrift.rules import Game
 from ringrift.rules.wire import read_move, write_state
 from ringrift.web.errors import misfit
-from ringrift.web.reading import EXAMPLE_STATE, GameState, game_of
+from ringrift.web.reading import EXAMPLE_STATE, GameState, example, game_of
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service
@@ -26,13 +26,12 @@ class EvaluateMove(BaseModel):
     """A state and a move in it."""
 
     game_state: GameState
-    move: dict[str, Any] = Field(
-        examples=[{"id": "1", "type": "place_ring", "player": 1, "to": {"x": 3, "y": 3}, "placementCount": 2}]
-    )
+    move: dict[str, Any]
 
-    model_config = {"json_schema_extra": {"examples": [
-        {"game_state": EXAMPLE_STATE, "move": {"id": "1", "type": "place_ring", "player": 1, "to": {"x": 3, "y": 3}}}
-    ]}}  # fmt: skip
+    model_config = example(
+        game_state=EXAMPLE_STATE,
+        move={"id": "1", "type": "place_ring", "player": 1, "to": {"x": 3, "y": 3}, "placementCount": 2},
+    )
 
 
 def router(_service: Service) -> APIRouter:
