@@ -56,6 +56,8 @@ def test_every_recorded_state_is_read_as_it_was_and_written_so_that_it_is_read_t
 
 def turn_without_tracker(game: Game) -> str:
     """Position text without what the game server does not send: the tracker's mask, the order of those who lost."""
+    if game.is_over:
+        return game.canonical()
     head, _, turn = game.text().rpartition(";")
     return head + ";" + " ".join(part for part in turn.split() if not part.startswith(("-", "lps=", "out=", "end=")))
 
@@ -100,7 +102,7 @@ def test_recorded_games_come_back_unchanged_at_some_plies(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.split(".")[0])
 def test_many_more_of_them_do(path: Path) -> None:
     for number, (game, history) in enumerate(replayed(path, 1)):
-        if number % 37 == 0:
+        if number % 97 == 0:
             checked(game, history)
 
 

@@ -16,6 +16,7 @@ from ringrift.rules.wire import write_moves
 from ringrift.search.heuristic import heuristic_values
 from ringrift.web.errors import Refused
 from ringrift.web.evaluation import breakdown, margins
+from ringrift.web.metrics import Metrics
 from ringrift.web.reading import (
     EXAMPLE_STATE,
     AiType,
@@ -98,7 +99,7 @@ def router(service: Service) -> APIRouter:
     async def move(body: MoveRequest, request: Request) -> dict[str, Any]:
         """A move for the player, and which player, budget, network and fallback it is from; `move` is null where the
         player is not to move or the game is over."""
-        return await while_connected(request, decided(service, body), limit)
+        return await while_connected(request, service.metrics, decided(service, body), limit)
 
     @routes.post("/moves_batch", responses=OVERLOAD)
     async def moves_batch(body: BatchRequest, request: Request) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def router(service: Service) -> APIRouter:
         if body.mode not in ("batch", "tensor"):
             raise Refused(400, f"unknown mode {body.mode[:40]!r}; batch or tensor is right")
         start = time.monotonic()
-        found = await while_connected(request, decided_batch(service, body), 2 * limit)
+        found = await while_connected(request, service.metrics, decided_batch(service, body), 2 * limit)
         seconds = time.monotonic() - start
         return {
             "moves": found,
@@ -143,7 +144,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
+async def while_connected(request: Request, metrics: Metrics, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
     """What `work` answers. It is cancelled when the client has gone, or after so many seconds (504)."""
     answers = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request))
@@ -152,6 +153,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _T], secon
         if answers.done():
             return answers.result()
         if gone.done():
+            metrics.cancelled.inc()
             raise Refused(499, "the client has closed the connection")
         raise Refused(504, f"no answer within {seconds:g} seconds")
     finally:
@@ -209,9 +211,15 @@ async def _decide(service: Service, seated: Seated, game: Game, seed: int, level
     settings = service.settings
     deadline = start + min(settings.deadlines[level - 1], settings.time_limit / 2)
     try:
-        return await service.room.decide(seated, game, seed, deadline, quick=settings.overload == "quick")
+        found = await service.room.decide(seated, game, seed, deadline, quick=settings.overload == "quick")
     except Overloaded as error:
+        service.metrics.overload.labels("refused").inc()
         raise Refused(503, str(error), {"Retry-After": "1"}) from error
+    if found.why == "overload":
+        service.metrics.overload.labels("quick").inc()
+    if seated.fallback:
+        service.metrics.fallbacks.labels(game.config, str(level)).inc()
+    return found
 
 
 async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, Any]]:

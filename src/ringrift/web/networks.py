@@ -13,6 +13,7 @@ from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.evaluators.canary import check_canary
 from ringrift.evaluators.shipped import shipped_network
+from ringrift.players.table import SHIPPED
 from ringrift.rules import CONFIGS
 from ringrift.web.settings import ServeSettings
 
@@ -29,16 +30,21 @@ class Network:
     evaluator: Evaluator
     source: str
     """`promoted`, `pinned`, `canary` or `shipped`"""
+    name: str
+    """by which it was looked for"""
 
 
 class Networks:
     """Which network plays each config. Reading is for every thread; `refresh` looks for newer ones."""
 
     def __init__(
-        self, run: RunDirectory | None, settings: ServeSettings, swapped: Callable[[str, str], None] | None = None
+        self,
+        run: RunDirectory | None,
+        settings: ServeSettings,
+        placed: Callable[[str, Network | None, Network], None] = lambda config, old, new: None,
     ) -> None:
-        """`swapped` is called with config and model when another one plays from now on."""
-        self._run, self._settings, self._swapped = run, settings, swapped
+        """`placed` is called with config, the network before, and that which plays from now on."""
+        self._run, self._settings, self._placed = run, settings, placed
         self._lock = threading.Lock()
         self.current: dict[str, Network] = {}
         self.canaries: dict[str, Network] = {}
@@ -56,50 +62,46 @@ class Networks:
         """Loads what should play and does not; a network that fails leaves the one before in its place."""
         with self._lock:
             for config in CONFIGS:
+                pin, canary = self._settings.pins.get(config), self._settings.canary.get(config)
                 try:
-                    self._look(self.current, config, self._settings.pins.get(config))
-                    if config in self._settings.canary:
-                        self._look(self.canaries, config, self._settings.canary[config], "canary")
+                    promoted = None if pin else self._promoted(config)
+                    self._place(self.current, config, pin or promoted or SHIPPED, "pinned" if pin else "promoted")
+                    if canary:
+                        self._place(self.canaries, config, canary, "canary")
                     self.problems.pop(config, None)
                 except (DataError, RulesError) as error:
-                    self.problems[config] = str(error)
+                    if pin or promoted or canary:
+                        self.problems[config] = str(error)
 
-    def _look(self, places: dict[str, Network], config: str, named: str | None, source: str = "pinned") -> None:
-        """Puts the network that is meant in its place. None may be there to have where none is named."""
-        now = places.get(config)
-        if named not in (None, "shipped") or (named is None and self._promoted(config)):
-            from ringrift.store.models import ModelStore
+    def _place(self, places: dict[str, Network], config: str, name: str, source: str) -> None:
+        """Puts the network of that name in its place, once it is loaded and has answered as it should.
 
-            if self._run is None:
-                raise DataError(f"{named} of {config} is in no run: start the service with --run")
-            store = ModelStore(self._run)
-            id_ = named or self._promoted(config)
-            if now is not None and now.id == id_:
-                return
-            info = store.resolve(config, id_ or "best")
-            if info.onnx is None or info.pruned:
-                raise DataError(f"{info.id} has no exported network: it was pruned, or never exported")
-            found = info.id, self._run.fabric.blobs.path(info.onnx), info.metrics.get("canary")
-            source = source if named else "promoted"
-        elif now is not None and now.source in ("shipped", source):
+        Raises `DataError` or `RulesError` where it cannot.
+        """
+        before = places.get(config)
+        if before is not None and before.name == name:
             return
+        if name == SHIPPED:
+            (id_, path), kept = shipped_network(config), None
+            source = "shipped" if source == "promoted" else source
         else:
-            try:
-                found = *shipped_network(config), None
-            except DataError:
-                if named:
-                    raise
-                return
-            source = source if named else "shipped"
-        id_, path, kept = found
-        if now is not None and now.id == id_:
-            return
+            id_, path, kept = self._of_run(config, name)
         evaluator = make_evaluator(config, path)
         if isinstance(kept, dict):
             check_canary(evaluator, kept, id_)
-        places[config] = Network(id_, path, evaluator, source)
-        if self._swapped and now is not None:
-            self._swapped(config, id_)
+        places[config] = Network(id_, path, evaluator, source, name)
+        self._placed(config, before, places[config])
+
+    def _of_run(self, config: str, name: str) -> tuple[str, Path, object]:
+        """Id, file and known answers of a model of the run."""
+        from ringrift.store.models import ModelStore
+
+        if self._run is None:
+            raise DataError(f"{name} of {config} is in no run: start the service with --run")
+        info = ModelStore(self._run).resolve(config, name)
+        if info.onnx is None or info.pruned:
+            raise DataError(f"{info.id} has no exported network: it was pruned, or never exported")
+        return info.id, self._run.fabric.blobs.path(info.onnx), info.metrics.get("canary")
 
     def _promoted(self, config: str) -> str | None:
         if self._run is None:
@@ -110,6 +112,5 @@ class Networks:
 
     def table(self) -> dict[str, dict[str, Any]]:
         """What plays, by config, for people to read."""
-        return {
-            config: {"id": one.id, "source": one.source, "path": str(one.path)} for config, one in self.current.items()
-        }
+        found = self.current.items()
+        return {config: {"id": one.id, "source": one.source, "path": str(one.path)} for config, one in found}

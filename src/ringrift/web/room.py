@@ -12,7 +12,7 @@ import heapq
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -89,9 +89,12 @@ class _Task:
 class SearchRoom:
     """Decides moves for coroutines of one event loop."""
 
-    def __init__(self, threads: int = 0, waiting: int = 128) -> None:
-        """`threads`: 0 for as many as there are cores; `waiting`: decisions at a time, beyond that `Overloaded`."""
-        self.threads, self.limit = threads or usable_cores(), waiting
+    def __init__(
+        self, threads: int = 0, waiting: int = 128, batched: Callable[[int], None] = lambda rows: None
+    ) -> None:
+        """`threads`: 0 for as many as there are cores; `waiting`: decisions at a time, beyond that `Overloaded`;
+        `batched` is told the positions of each call of a network."""
+        self.threads, self.limit, self._batched = threads or usable_cores(), waiting, batched
         # Trees, quick and long decisions have so many threads each: the system shares the cores among them.
         self._executor = ThreadPoolExecutor(3 * self.threads, "search")
         self._lock = threading.Lock()
@@ -218,6 +221,7 @@ class SearchRoom:
         if not fed:
             return
         logits, values = evaluator.evaluate(batch.planes[:used], batch.globals_[:used])
+        self._batched(used)
         start = 0
         for task, rows in fed:
             task.pool.feed(logits[start : start + rows], values[start : start + rows])  # type: ignore[union-attr]

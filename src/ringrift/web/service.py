@@ -52,8 +52,9 @@ class Service:
     def __init__(self, settings: ServeSettings = ServeSettings(), run: RunDirectory | None = None) -> None:
         """`run`: where promoted networks and games are; none: the networks that come with the package, and no games."""
         self.settings, self.run, self.metrics = settings, run, Metrics()
-        self.room = SearchRoom(settings.threads, settings.waiting)
-        self.networks = Networks(run, settings, self._swapped)
+        self.room = SearchRoom(settings.threads, settings.waiting, self.metrics.batch.observe)
+        self.metrics.waiting.set_function(lambda: self.room.busy)
+        self.networks = Networks(run, settings, self._placed)
         #: Without one of its own nobody knows it.
         self.admin_key = os.environ.get("ADMIN_API_KEY") or secrets.token_hex(32)
         self.api_key = os.environ.get("RINGRIFT_API_KEY", "")
@@ -79,9 +80,12 @@ class Service:
         while not self._stopping.wait(self.settings.poll):
             self.networks.refresh()
 
-    def _swapped(self, config: str, model: str) -> None:
+    def _placed(self, config: str, before: Network | None, now: Network) -> None:
+        if before is not None:
+            self.metrics.model.remove(config, before.id, before.source)
+            self.metrics.swapped(config, now.id)
+        self.metrics.model.labels(config, now.id, now.source).set(1)
         self._seated = {key: seated for key, seated in self._seated.items() if key[0] != config}
-        self.metrics.swapped(config, model)
 
     def stop(self) -> None:
         """No request is taken from now on; what is being searched is given up."""
