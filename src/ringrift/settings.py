@@ -76,7 +76,12 @@ class Leaf:
     type: Any
     type_text: str
     default: Any
-    doc: str
+    struct: type  #: whose field it is
+
+    @property
+    def doc(self) -> str:
+        """The docstring under the field; read from the source, so only where it is asked for."""
+        return _field_docs(self.struct).get(self.key.rpartition(".")[2], "")
 
 
 @dataclass(frozen=True)
@@ -173,16 +178,17 @@ def _struct(section: str) -> type:
 
 def _walk(struct: Any, prefix: str = "") -> Iterator[Leaf]:
     """The values of a struct made with its defaults; a layer may give a nested struct other defaults than its own."""
-    hints, docs = get_type_hints(type(struct)), _field_docs(type(struct))
+    hints = get_type_hints(type(struct))
     for item in dataclasses.fields(struct):
         key, type_, value = prefix + item.name, hints[item.name], getattr(struct, item.name)
         if dataclasses.is_dataclass(type_):
             yield from _walk(value, key + ".")
         else:
             type_text = type_.__name__ if isinstance(type_, type) else str(type_).replace("pathlib.", "")
-            yield Leaf(key, type_, type_text, value, docs.get(item.name, ""))
+            yield Leaf(key, type_, type_text, value, type(struct))
 
 
+@cache
 def _field_docs(struct: type) -> dict[str, str]:
     """The docstring under each field, which Python itself drops."""
     docs = _field_docs(struct.__base__) if dataclasses.is_dataclass(struct.__base__) else {}
