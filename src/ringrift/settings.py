@@ -76,7 +76,7 @@ class Leaf:
     type: Any
     type_text: str
     default: Any
-    struct: type  #: whose field it is
+    struct: Any  #: whose field it is
 
     @property
     def doc(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,16 +36,18 @@ class Running(NamedTuple):
 def server(*options: str) -> Iterator[Running]:
     """`ringrift serve` on this machine, with these options; ended with the block."""
     command = [sys.executable, "-m", "ringrift", "serve", "--port", "0", "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        if not (said := process.stdout.readline()):
-            raise DataError(f"the server did not start: status {process.wait()}")
-        yield Running(json.loads(said)["url"], process)
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()  # type: ignore[union-attr]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            if not (said := process.stdout.readline()):  # type: ignore[union-attr]
+                process.wait()
+                log.seek(0)
+                raise DataError(f"the server did not start: {log.read()[-500:]}")
+            yield Running(json.loads(said)["url"], process)
+        finally:
+            process.terminate()
+            process.wait(20)
+            process.stdout.close()  # type: ignore[union-attr]
 
 
 class Connection:

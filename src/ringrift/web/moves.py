@@ -207,9 +207,12 @@ def _score(game: Game, found: Answer, player: int) -> float:
     return round(2 * float(values[player - 1]) - 1, 6)
 
 
-async def _decide(service: Service, seated: Seated, game: Game, seed: int, level: int, start: float) -> Answer:
+async def _decide(
+    service: Service, seated: Seated, game: Game, seed: int, level: int, start: float, games: int = 1
+) -> Answer:
+    """The decision by the level's deadline; with many `games` in a request there is more time."""
     settings = service.settings
-    deadline = start + min(settings.deadlines[level - 1], settings.time_limit / 2)
+    deadline = start + min(settings.deadlines[level - 1] * max(1.0, games / 8), settings.time_limit / 2)
     try:
         found = await service.room.decide(seated, game, seed, deadline, quick=settings.overload == "quick")
     except Overloaded as error:
@@ -233,8 +236,14 @@ async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, 
             return {"move": None, "evaluation": 0.0, "game_index": index}
         game_id = str(state.get("id") or "")
         seated = service.seat(game.config, level, None, game_id)
-        found = await _decide(service, seated, game, seed_of(None, state.get("rngSeed"), game_id), level, start)
+        seed = seed_of(None, state.get("rngSeed"), game_id)
+        found = await _decide(service, seated, game, seed, level, start, games=len(body.game_states))
         (move,) = write_moves(game, [found.move])
         return {"move": move, "evaluation": _score(game, found, player), "game_index": index}
 
-    return await asyncio.gather(*map(one, range(len(body.game_states))))
+    try:
+        async with asyncio.TaskGroup() as group:  # when one is refused, so are all, and nothing goes on
+            found = [group.create_task(one(index)) for index in range(len(body.game_states))]
+    except* Refused as refused:
+        raise refused.exceptions[0] from None
+    return [task.result() for task in found]

@@ -31,7 +31,7 @@ from ringrift.search import TreeMemory
 from ringrift.search.tree import Batch, pool_settings
 
 #: Leaves of a batch, and trees that share it. More make no network faster.
-ROWS, TREES = 128, 16
+ROWS, TREES = 64, 16
 #: Decisions that may take longer than this many seconds do not stand in the way of the others.
 LONG = 1.0
 
@@ -114,9 +114,9 @@ class SearchRoom:
 
         `quick`: at overload, a move without a search in place of `Overloaded`.
         """
-        moves = game.playable_moves()
+        moves = game._playable()
         if len(moves) == 1:
-            return Answer(moves[0], None, None, 0, "only move")
+            return Answer(game.move(int(moves[0])), None, None, 0, "only move")
         rng = np.random.default_rng([seed, game.key])
         if rng.random() < seated.choice.randomness:
             decision = RandomPlayer().decide([game], rng)[0]
@@ -203,7 +203,8 @@ class SearchRoom:
         evaluator = tasks[0].seated.evaluator
         assert evaluator is not None
         batches: dict[str, Batch] = self._spare.__dict__.setdefault("batches", {})
-        batch = batches.setdefault(evaluator.config, Batch(evaluator, ROWS))
+        if (batch := batches.get(evaluator.config)) is None:
+            batch = batches[evaluator.config] = Batch(evaluator, ROWS)
         now, used, fed = time.monotonic(), 0, list[tuple[_Task, int]]()
         for task in tasks:
             assert task.pool is not None
