@@ -1,4 +1,4 @@
-"""Whole games by an installed ringrift that has its base dependencies alone; run by `tools/wheel_check` and the wheels' CI."""
+"""Whole games by an installed ringrift with its base dependencies alone, for `tools/wheel_check` and the wheels' CI."""
 
 import shutil
 import subprocess
@@ -38,7 +38,7 @@ def main() -> None:
     assert "no more input" not in said.stdout, said.stdout[-500:]
     lines = sum("plays" in line for line in said.stdout.splitlines())
     assert lines > 10, said.stdout[-500:]
-    print(f"ringrift play: {lines} answers of the machine; ringrift {ringrift.__version__}, compilers: {compilers or 'none'}")
+    print(f"ringrift play: {lines} answers; ringrift {ringrift.__version__}, compilers: {compilers or 'none'}")
 
 
 main()
