@@ -158,7 +158,7 @@ def test_a_new_game_and_a_position_by_address_and_text(page):
     page.get_by_text("Share or set up a position").click()
     page.get_by_label("Text of a position").fill("nonsense")
     page.get_by_role("button", name="Set up", exact=True).click()
-    page.locator(".q-notification").get_by_text("nonsense").wait_for()
+    page.locator(".q-notification").get_by_text("a position text is").wait_for()
 
 
 def test_the_board_by_keyboard(page):

@@ -47,6 +47,7 @@ def serve_until_stopped(
     )  # threads that come back from a search do not wait long for the one that reads requests
     with listening, writing(None, 0):
         _Server(config, started).run(sockets=[listening])
+    gc.unfreeze()  # else the compiled core finds its objects alive at the end, and says so
 
 
 class _Server(uvicorn.Server):
