@@ -25,6 +25,8 @@ class Wanted:
     source: str | None = None
     min_plies: int | None = None
     max_plies: int | None = None
+    player: str | None = None
+    """A part of the name of one of its engines or models."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def browse(run: RunDirectory, wanted: Wanted, limit: int, offset: int = 0) -> tu
         (f"{SOURCE} = ?", wanted.source),
         ("plies >= ?", wanted.min_plies),
         ("plies <= ?", wanted.max_plies),
+        ("instr(engines, ?)", wanted.player),
     ):
         if value is not None:
             where.append(test)

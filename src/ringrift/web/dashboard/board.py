@@ -104,7 +104,7 @@ def _cell(board: Board, cell: Point, at: tuple[float, float], marks: Marks, live
             f'<use class="taken s{seat}" href="#ground"/><use class="hatch" href="#ground" fill="url(#hatch{seat})"/>'
         )
         inner.append(_sign(seat, 0.26, "faint"))
-    if cell in marks.owners:
+    elif cell in marks.owners:
         seat, share = marks.owners[cell]
         inner.append(f'<use class="owner s{seat}" href="#ground" fill-opacity="{share * 0.75:.2f}"/>')
     if rings := board.stacks.get(cell):
@@ -161,7 +161,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], label: str) -> 
         return f'<g class="arrow" aria-hidden="true"><circle cx="{x1:.3f}" cy="{y1:.3f}" r=".42"/>{text}</g>'
     length = math.hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    bx, by = x1 - 0.3 * ux, y1 - 0.3 * uy
+    x0, y0, bx, by = x0 + 0.45 * ux, y0 + 0.45 * uy, x1 - 0.3 * ux, y1 - 0.3 * uy
     head = f"{x1:.3f},{y1:.3f} {bx - 0.17 * uy:.3f},{by + 0.17 * ux:.3f} {bx + 0.17 * uy:.3f},{by - 0.17 * ux:.3f}"
     return (
         f'<g class="arrow" aria-hidden="true"><line x1="{x0:.3f}" y1="{y0:.3f}" x2="{bx:.3f}" y2="{by:.3f}"/>'

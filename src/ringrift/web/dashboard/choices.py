@@ -34,7 +34,7 @@ assert PLAIN_WORDS.keys() == PLAIN_TOLD.keys() == set(PLAIN.values())
 PROMPTS = {
     "P": ("Place rings: choose a cell", "How many rings?"),
     "M": ("Choose the stack that moves", "Choose where it goes"),
-    "C": ("Choose the stack that moves", "Choose where it lands"),
+    "C": ("Choose the stack that moves", "Choose where it goes"),
     "K": ("", "The capture goes on: choose where it lands"),
     "R": (
         "Choose the marker that slides",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI
-from nicegui import app, events, ui
+from nicegui import events, ui
 
-from ringrift.errors import SettingsError
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
+from ringrift.web.server import listen, serve_until_stopped
+from ringrift.web.settings import ServeSettings
 
 HERE = Path(__file__).parent
 PAGES = {"/": "Play", "/games": "Games", "/loop": "Loop"}
@@ -59,30 +58,18 @@ def board(clicked: Callable[[Point], object] | None = None) -> ui.html:
     return box
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there, port 0 for any free one. Raises `SettingsError` where it cannot."""
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise SettingsError(
-            f"port {port} of {host} cannot be served ({error.strerror or error}): give --port another"
-        ) from error
-
-
-def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Callable[[str], object]) -> None:
-    """Serves the page until it is told to stop; `ready` is called with its address. `pace`: seconds between two plies
-    of engines. Raises as `listen`."""
+def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Callable[[str], None]) -> None:
+    """Serves the page until it is told to stop; `ready` is told its address. `pace`: seconds between two plies
+    of engines. Raises `SettingsError` where it cannot."""
     from ringrift.web.dashboard import play, replays, watch
 
-    listening = listen(host, port)
+    listening = listen(host, port, "--port")
     play.add(run, pace)
     replays.add(run)
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.storage.max_tab_storage_age = 3600
-    ui.run_with(
-        served, title="RingRift", dark=None, language="en-US", favicon=HERE / "icon.svg", show_welcome_message=False
-    )
+    icon = HERE / "icon.svg"
+    ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
     name = f"[{host}]" if ":" in host else host
-    ready(f"http://{name}:{listening.getsockname()[1]}/")
-    uvicorn.Server(uvicorn.Config(served, log_level="warning")).run(sockets=[listening])
+    address = f"http://{name}:{listening.getsockname()[1]}/"
+    serve_until_stopped(served, ServeSettings(drain=1.0), listening, lambda: ready(address))

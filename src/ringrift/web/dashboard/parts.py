@@ -49,8 +49,8 @@ def seat_table(game: Game, names: Sequence[str]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells of HTML as a table; columns in small letters hold numbers."""
-    sides = [" class=number" if name[0].islower() else "" for name in columns]
+    """Cells of HTML as a table; columns in small letters, but for the first, hold numbers."""
+    sides = [" class=number" if i and name[0].islower() else "" for i, name in enumerate(columns)]
     head = "".join(f"<th scope=col{side}>{name.capitalize()}</th>" for name, side in zip(columns, sides, strict=True))
     lines = ["".join(f"<td{side}>{cell}</td>" for cell, side in zip(row, sides, strict=True)) for row in rows]
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

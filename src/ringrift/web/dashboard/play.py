@@ -64,11 +64,11 @@ class Play:
         self.advice: Analysis | None = None
         self.owners: dict[Point, tuple[int, float]] | None = None
         with ui.row().classes("w-full gap-4 items-start"):
-            with ui.column().classes("gap-2 grow").style("flex-basis: 20rem; min-width: 0"):
+            with ui.column().classes("gap-2 wide"):
                 self.status = ui.html().props('role="status" aria-live="polite"').classes("w-full text-base status")
                 self.choices = ui.row().classes("w-full gap-2 choices").props('role="group" aria-label="Choices"')
                 self.board = board(self.clicked)
-            with ui.column().classes("gap-3 grow").style("flex-basis: 17rem; max-width: 32rem; min-width: 0"):
+            with ui.column().classes("gap-3 side-panel"):
                 self._panel()
         ui.timer(pace, self.advance)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -14,14 +13,17 @@ from nicegui import events, ui
 
 from ringrift.analysis import position_at
 from ringrift.errors import RingRiftError
-from ringrift.rules import Record
+from ringrift.rules import CONFIGS, Record
+from ringrift.rules.record import EARLY
 from ringrift.store import GameStore, RunDirectory
+from ringrift.store.browse import COUNTED, Seen, Wanted, browse
 from ringrift.web.dashboard.board import Marks, board_svg
-from ringrift.web.dashboard.choices import cells_told
+from ringrift.web.dashboard.choices import EMPTY, cells_told
 from ringrift.web.dashboard.page import board, frame
 from ringrift.web.dashboard.parts import REASONS, chances, listing, ply_told, seat_table, sign, table
 
 PAGE = 50
+COLUMNS = ("Game", "Config", "Players", "Winner", "End", "plies", "When")
 SEAT_COLOURS, GREY = ("#0072b2", "#e69f00", "#009e73", "#cc79a7"), "#7d776b"
 
 
@@ -47,70 +49,59 @@ def add(run: RunDirectory | None) -> None:
                 ui.html(escape(str(error)))
 
 
-def listed(run: RunDirectory, *, before: int = 0, **filters: Any) -> list[dict[str, Any]]:
-    """Up to 50 games, newest first, with ids below `before`. Filters, those that are set: `config`, `winner`, `reason`,
-    `player` (a part of the name of one), `plies` (at least)."""
-    tests = {"config": "config = ?", "winner": "winner = ?", "reason": "reason LIKE '%' || ?",
-             "player": "instr(engines, ?)", "plies": "plies >= ?"}  # fmt: skip
-    given = {name: value for name, value in filters.items() if value}
-    where = " AND ".join(["(?1 = 0 OR id < ?1)", *(tests[name] for name in given)])
-    query = f"SELECT id, config, plies, winner, reason, engines, created FROM games WHERE {where} ORDER BY id DESC"
-    return [dict(row) for row in run.database.rows(f"{query} LIMIT {PAGE}", [before, *given.values()])]
-
-
 class Games:
     """The list of a visitor."""
 
     def __init__(self, run: RunDirectory) -> None:
-        self.run, self.filters, self.before = run, dict[str, Any](), 0
+        self.run, self.configs = run, list[str]()
+        self.wanted, self.offset = Wanted(CONFIGS), 0
 
     async def show(self) -> None:
         """Filters and list."""
         configs = [row.config for row in await to_thread.run_sync(GameStore(self.run).counts)]
         with ui.row().classes("items-end gap-3"):
-            self._select("config", "Config", {"": "any", **{name: name for name in configs}})
-            self._select("winner", "Winner", {0: "any", **{seat: f"seat {seat}" for seat in range(1, 5)}})
-            self._select("reason", "End", {"": "any", **REASONS})
-            ui.input("Player", on_change=lambda e: self.set("player", e.value)).props("dense debounce=300").classes(
-                "w-32"
-            )
-            ui.number("Plies, at least", min=0, on_change=lambda e: self.set("plies", e.value)).props("dense").classes(
-                "w-32"
-            )
+            self._select("configs", "Config", {CONFIGS: "any", **{(name,): name for name in configs}})
+            self._select("winner", "Winner", {None: "any", **{seat: f"seat {seat}" for seat in range(1, 5)}})
+            self._select("reason", "End", {None: "any", **REASONS})
+            player = ui.input("Player", on_change=lambda event: self.want(player=event.value or None))
+            player.props("dense debounce=300").classes("w-32")
+            least = ui.number("Plies, at least", min=0, on_change=lambda event: self.want(min_plies=event.value))
+            least.props("dense").classes("w-32")
+        self.count = ui.html().classes("soft text-sm")
         self.table = ui.html().classes("w-full overflow-x-auto").props('tabindex="0" role="region" aria-label="Games"')
         with ui.row():
-            ui.button("Newest", on_click=lambda: self.page(0)).props("no-caps outline")
-            self.older = ui.button("Older", on_click=lambda: self.page(self.last)).props("no-caps outline")
+            self.newer = ui.button("Newer", on_click=lambda: self.page(self.offset - PAGE)).props("no-caps outline")
+            self.older = ui.button("Older", on_click=lambda: self.page(self.offset + PAGE)).props("no-caps outline")
         await self.page(0)
 
     def _select(self, name: str, label: str, options: dict[Any, str]) -> None:
-        ui.select(options, value=next(iter(options)), label=label, on_change=lambda e: self.set(name, e.value)).props(
-            "dense"
-        ).classes("w-40")
+        chosen = ui.select(list(options.values()), value="any", label=label).props("dense").classes("w-40")
+        by_words = {words: value for value, words in options.items()}
+        chosen.on_value_change(lambda event: self.want(**{name: by_words[event.value]}))
 
-    async def set(self, name: str, value: Any) -> None:
+    async def want(self, **filters: Any) -> None:
         """Changes a filter."""
-        self.filters[name] = value
+        self.wanted = replace(self.wanted, **filters)
         await self.page(0)
 
-    async def page(self, before: int) -> None:
-        """Shows the games before that one."""
-        rows = await to_thread.run_sync(lambda: listed(self.run, before=before, **self.filters))
-        self.last = rows[-1]["id"] if rows else 0
-        self.older.set_enabled(len(rows) == PAGE)
-        self.table.content = _table(rows) if rows else "No stored game is like that."
+    async def page(self, offset: int) -> None:
+        """Shows the games from that one on, the newest being 0."""
+        games, total = await to_thread.run_sync(browse, self.run, self.wanted, PAGE, offset)
+        self.offset = offset
+        self.newer.set_enabled(offset > 0)
+        self.older.set_enabled(offset + PAGE < total)
+        many = f"{total:,}" if total < COUNTED else f"More than {total:,}"
+        self.count.content = f"{many} games" if total != 1 else "1 game"
+        self.table.content = table(COLUMNS, map(_row, games))
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = []
-    for row in rows:
-        players = ", ".join(dict.fromkeys(map(str, json.loads(row["engines"]))))
-        won = f"{sign(row['winner'])} {row['winner']}" if row["winner"] else "none"
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"]))
-        end = REASONS.get(row["reason"].removeprefix("early_"), row["reason"])
-        link = f"<a href='/games/{row['id']}'>{row['id']}</a>"
-        lines.append((link, row["config"], escape(players), won, end, str(row["plies"]), when))
-    return table(("Game", "Config", "Players", "Winner", "End", "plies", "When"), lines)
+def _row(game: Seen) -> tuple[str, ...]:
+    players = ", ".join(dict.fromkeys(map(escape, game.engines)))
+    won = f"{sign(game.winner)} {game.winner}" if game.winner else "none"
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(game.created))
+    end = REASONS.get(game.reason.removeprefix(EARLY), game.reason)
+    link = f"<a href='/games/{game.id}'>{game.id}</a>"
+    return link, game.config, players, won, end, str(game.plies), when
 
 
 class Replay:
@@ -127,7 +118,7 @@ class Replay:
             probe.push(move)
         self.movers = seats
         with ui.row().classes("w-full gap-4 items-start"):
-            with ui.column().classes("gap-2 grow").style("flex-basis: 20rem; min-width: 0"):
+            with ui.column().classes("gap-2 wide"):
                 self.status = ui.html().props('role="status" aria-live="polite"').classes("status w-full")
                 with ui.row().classes("items-center w-full no-wrap gap-1"):
                     for words, text, to in (
@@ -144,7 +135,7 @@ class Replay:
                     )
                     self.slider.props('aria-label="Ply"').on("keydown", js_handler="(e) => e.stopPropagation()")
                 self.board = board()
-            with ui.column().classes("gap-3 grow").style("flex-basis: 17rem; max-width: 32rem; min-width: 0"):
+            with ui.column().classes("gap-3 side-panel"):
                 with ui.element("section").classes("panel").props('aria-label="Seats"'):
                     self.table = ui.html()
                     self.chances = ui.html().classes("q-mt-sm")
@@ -190,7 +181,8 @@ class Replay:
     def go(self, ply: int) -> None:
         """Shows the position before a ply."""
         game = self.game = position_at(self.record, ply)
-        last = frozenset(cells_told(self.moves[ply - 1].text)) if ply else frozenset()
+        done = [move.text for move in self.moves[:ply] if move.text not in EMPTY]
+        last = frozenset(cells_told(done[-1])) if done else frozenset()
         self.board.content = board_svg(game, Marks(last=last))
         said = self._told(ply - 1) if ply else "the start"
         outcome = game.outcome()
@@ -199,10 +191,10 @@ class Replay:
         self.table.content = seat_table(game, self.record.players)
         self.chances.content = self._seen(ply)
         self.link.props(f'href="/?{urlencode({"position": game.text()})}"')
-        first = max(0, ply - 6)
+        near = range(max(0, ply - 7), min(ply + 6, self.plies))
+        lines = (f"{i + 1}. {self._told(i)}" for i in near)
         self.log.content = listing(
-            f"{'<b>' if i == ply - 1 else ''}{i + 1}. {self._told(i)}"
-            for i in range(first, min(first + 13, self.plies))
+            f"<b>{line}</b>" if i == ply - 1 else line for i, line in zip(near, lines, strict=True)
         )
         if self.chart:
             self.chart.options["series"][0]["markLine"]["data"] = [{"xAxis": ply}]
