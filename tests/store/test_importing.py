@@ -367,6 +367,17 @@ def test_a_dry_run_counts_and_stores_nothing(run: RunDirectory, tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_two_imports_at_once_store_every_game_once(run: RunDirectory, tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", few(300))
+    command = [sys.executable, "-m", "ringrift", "data", "import", str(path), "--run", str(run.path), "--json"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [json.loads(process.communicate(timeout=120)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum(one["files"][0]["imported"] for one in told) == GameStore(run).counts()[0].games == 300
+    assert not check(run)
+
+
+@pytest.mark.slow
 def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     path = write_database(tmp_path / "games.db", few(400))
     command = [
