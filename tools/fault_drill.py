@@ -6,6 +6,9 @@ Of each stage a whole run is made first: it gives the points at which the stage 
 what the stage leaves behind in the end. Then, again and again from the same beginning, the stage is killed at a point,
 or after a random time; the run must be sound in that moment, keep every game and promote nobody that did not pass; and
 the same stage called again must end, in less than a minute, with what the whole run left, nothing lost or doubled.
+
+With `--disks` each stage also runs on disks (tmpfs; as root) that are full before it has ended; as soon as there is
+room again, the same holds.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +43,7 @@ from ringrift.training.settings import TrainSettings
 CONFIG = "square8_2p"
 GAMES, STEPS, MATCHES = 6, 12, 4
 RESUMED_SECONDS = 60.0
+PAGE, ROOMY = 4096, 1 << 28  #: bytes
 HERE = PlaySettings(processes=1)
 PLAY = SelfplaySettings(engine="heuristic", play=HERE)
 LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1, save_every_s=0.01)
@@ -94,6 +99,8 @@ class Report:
     """How often it died where; `random` for a random moment."""
     survived: int = 0
     """Random kills that came too late."""
+    full: int = 0
+    """Disks on which it ended for want of room."""
     slowest: float = 0.0
     """Seconds of the slowest resumption."""
 
@@ -126,8 +133,9 @@ def _untimed(line: str) -> object:
     return said
 
 
-def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0) -> Report:
-    """Kills `stage` at up to `points` of its points, evenly spread, and `kills` times at random.
+def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0, disks: int = 0) -> Report:
+    """Kills `stage` at up to `points` of its points, evenly spread, and `kills` times at random, and lets it run on
+    `disks` disks with room for the first to the last part of what it writes.
 
     `before` is a run on which all stages before it are done. Raises `Unsound`.
     """
@@ -162,15 +170,50 @@ def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0) -> R
             if _run(stage, run):
                 raise Unsound(f"{stage}, killed {name}, cannot go on")
             report.slowest = max(report.slowest, time.monotonic() - began)
-            with RunDirectory.open(run) as again:
-                if (found := left(again)) != wanted:
-                    wrong = [
-                        f"{key}: {found[key]} in place of {wanted[key]}" for key in found if found[key] != wanted[key]
-                    ]
-                    raise Unsound(f"{stage}, killed {name}, then ended with other {'; '.join(wrong)}")
+            _compare(stage, name, run, wanted)
+        for number in range(disks):
+            room = _size(before) + (_size(run) - _size(before)) * number // disks
+            with small_disk(Path(place) / "disk", room) as disk:
+                _copy(before, disk / "run")
+                failed = _run(stage, disk / "run")
+                _mount(disk, ROOMY, "remount,")
+                report.full += failed
+                _look(stage, "by a full disk", disk / "run", had)
+                if _run(stage, disk / "run"):
+                    raise Unsound(f"{stage} cannot go on when there is room on the disk again")
+                _compare(stage, "by a full disk", disk / "run", wanted)
         if report.slowest > RESUMED_SECONDS:
             raise Unsound(f"{stage} took {report.slowest:.0f} s to go on")
         return report
+
+
+def _compare(stage: str, name: str, run: Path, wanted: dict[str, object]) -> None:
+    with RunDirectory.open(run) as again:
+        if (found := left(again)) != wanted:
+            wrong = [f"{key}: {found[key]} in place of {wanted[key]}" for key in found if found[key] != wanted[key]]
+            raise Unsound(f"{stage}, killed {name}, then ended with other {'; '.join(wrong)}")
+
+
+def _size(run: Path) -> int:
+    """Bytes of a disk that hold a run, in whole pages."""
+    return sum(-(-path.stat().st_size // PAGE) * PAGE for path in run.rglob("*") if path.is_file())
+
+
+@contextmanager
+def small_disk(place: Path, size: int) -> Iterator[Path]:
+    """A file system of its own with so many bytes. Raises `PermissionError` for all but root."""
+    place.mkdir(exist_ok=True)
+    _mount(place, size)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def _mount(place: Path, size: int, option: str = "") -> None:
+    command = ["mount", "-t", "tmpfs", "-o", f"{option}size={size}", "tmpfs", place]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        raise PermissionError("a file system can be mounted by root alone")
 
 
 def _copy(before: Path, run: Path) -> None:
@@ -226,6 +269,7 @@ def main() -> None:
     parser.add_argument("--stage", action="append", choices=list(STAGES), help="only this one; may be repeated")
     parser.add_argument("--points", type=int, default=1000, help="points at which each stage is killed, at most")
     parser.add_argument("--kills", type=int, default=200, help="random kills of each stage")
+    parser.add_argument("--disks", type=int, default=0, help="disks that are full before the stage has ended; as root")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--do", choices=list(STAGES), help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -234,14 +278,15 @@ def main() -> None:
         with RunDirectory.open(given.run) as run:
             STAGES[given.do](run)
         return
-    print("| stage | points | killed at | random kills | too late | slowest resumption s |\n|---|---|---|---|---|---|")
+    print("| stage | points | killed at | random kills | too late | full disks | slowest resumption s |")
+    print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="drill-") as place:
         for stage, before in prepared(given.stage or list(STAGES), Path(place)):
-            report = drill(stage, before, given.points, given.kills, given.seed)
+            report = drill(stage, before, given.points, given.kills, given.seed, given.disks)
             at = sum(report.died.values()) - report.died["random"]
             print(
                 f"| {stage} | {len(report.points)} | {at} | {report.died['random']} | {report.survived} |"
-                f" {report.slowest:.1f} |",
+                f" {report.full} | {report.slowest:.1f} |",
                 flush=True,
             )
 

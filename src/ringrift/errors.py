@@ -18,7 +18,7 @@
 A message says what was wrong and what would be right, in one sentence without a full stop.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class RingRiftError(Exception):
@@ -85,3 +85,10 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     near = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {what} {given!r}; {hint}known: {', '.join(names)}"
+
+
+def check_fields(settings: object, right: Callable[[float], bool], said: str, *names: str) -> None:
+    """Raises ValueError, `drop is 2; 0 to 1 is right`, for the first of these fields that is not right."""
+    for name in names:
+        if not right(value := getattr(settings, name)):
+            raise ValueError(f"{name} is {value}; {said} is right")

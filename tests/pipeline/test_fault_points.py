@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fault_drill import STAGES, Report, Unsound, _look, drill, left, prepared
+from fault_drill import STAGES, Report, Unsound, _look, drill, left, prepared, small_disk
 
 from ringrift.store import GameStore, RunDirectory
 
@@ -24,6 +24,19 @@ def test_stages_survive_a_kill_at_their_points(tmp_path: Path) -> None:
 
 def point(reports: list[Report], stage: str) -> list[str]:
     return next(report.points for report in reports if report.stage == stage)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_stages_go_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "disk", 1 << 20):
+            pass
+    except PermissionError as error:
+        pytest.skip(str(error))
+    stages = ["ingest", "export", "train", "match", "promote"]
+    reports = [drill(stage, before, points=1, kills=0, disks=1) for stage, before in prepared(stages, tmp_path)]
+    assert [report.full for report in reports] == [1] * len(stages)
 
 
 @pytest.mark.long

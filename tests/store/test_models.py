@@ -125,3 +125,13 @@ def test_prune_keeps_initial_promoted_their_parents_and_the_newest(models: Model
     assert make(models, 4) == useless[0]
     assert models.show(useless[0]).pruned is None
     assert [model.id for model in models.prune(CONFIG, keep=0)] == [useless[0], newest]
+
+
+def test_the_newest_model_is_the_last_one_though_the_clock_was_set_back(models: ModelStore) -> None:
+    first = make(models, 0)
+    with models.run.database.transaction() as connection:  # an hour later …
+        connection.execute("UPDATE models SET added = added + 3600")
+    second, third = make(models, 1), make(models, 2)  # … which has not come yet
+    assert [model.id for model in models.ls()] == [first, second, third]
+    newest = models.newest(CONFIG, "candidate")[1]
+    assert newest and newest.id == third

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ringrift.errors import unknown
+from ringrift.errors import check_fields, unknown
 from ringrift.evaluation import GateSettings, MatchSettings, ProgressSettings, RegressionSettings
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
@@ -46,10 +46,9 @@ class LoopSettings:
     """Of everything random: weights, games, order of samples, openings of matches."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.minutes < 0 or self.steps < 0 or self.epochs < 0:
-            raise ValueError("rounds, minutes, steps and epochs are 0 (no limit, as needed) or more")
-        if self.games < 1 or self.first_games < 1 or self.batch_seconds <= 0:
-            raise ValueError("games and first_games are 1 or more, batch_seconds is more than 0")
+        check_fields(self, lambda value: value >= 0, "0 or more", "rounds", "minutes", "steps", "epochs")
+        check_fields(self, lambda value: value >= 1, "1 or more", "games", "first_games")
+        check_fields(self, lambda value: value > 0, "more than 0", "batch_seconds")
         if self.first_engine.partition(":")[0] not in ("", *ENGINES):
             raise ValueError(unknown("engine", self.first_engine, ENGINES))
         if self.precision not in ("int8", "float32"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+
+from ringrift.errors import check_fields
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,12 @@ class SearchEconomy:
 
 def check_counts(settings: object, *names: str) -> None:
     """Raises ValueError for a field that does not count something."""
-    for name in names:
-        if not 1 <= (value := getattr(settings, name)) <= 1_000_000:
-            raise ValueError(f"{name} is {value}; 1 to 1000000 is right")
+    check_fields(settings, lambda value: 1 <= value <= 1_000_000, "1 to 1000000", *names)
 
 
 def check_amounts(settings: object, *names: str) -> None:
     """Raises ValueError for a field that is no amount."""
-    for name in names:
-        if not 0.0 <= (value := getattr(settings, name)) < float("inf"):
-            raise ValueError(f"{name} is {value}; 0 or more is right")
+    check_fields(settings, lambda value: 0 <= value < inf, "0 or more", *names)
 
 
 #: Rules by which a depth-first search values the other seats' moves.
@@ -131,9 +130,9 @@ class MinimaxSettings:
     def __post_init__(self) -> None:
         if self.rule not in MINIMAX_RULES:
             raise ValueError(f"rule is {self.rule!r}; one of {', '.join(MINIMAX_RULES)} is right")
-        ranges = {"nodes": (1, 1 << 62), "depth": (1, 64), "quiescence": (0, 64), "table": (0, 1 << 24)}
-        for name, (least, most) in ranges.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; {least} to {most} is right")
+        check_fields(self, lambda value: 1 <= value <= 1 << 62, "1 to 2^62", "nodes")
+        check_fields(self, lambda value: 1 <= value <= 64, "1 to 64", "depth")
+        check_fields(self, lambda value: 0 <= value <= 64, "0 to 64", "quiescence")
+        check_fields(self, lambda value: 0 <= value <= 1 << 24, "0 to 2^24", "table")
         if self.table & self.table - 1:
             raise ValueError(f"table is {self.table}; a power of two or 0 is right")

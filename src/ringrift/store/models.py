@@ -90,9 +90,11 @@ class ModelStore:
         with self._database.transaction() as connection:
             for parent in parents:
                 self.show(parent)
+            # Later than any other, also where the clock was set back: the newest model is the one registered last.
             connection.execute(
                 "INSERT INTO models (id, config, role, checkpoint, onnx, settings, parents, metrics, added, window)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, max(?, (SELECT coalesce(max(added), 0) + 1e-6 FROM models)), ?)"
+                " ON CONFLICT (id) DO NOTHING",
                 (
                     model,
                     config,

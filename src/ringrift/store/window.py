@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ringrift.errors import DataError
+from ringrift.errors import DataError, check_fields
 from ringrift.rules.record import EARLY
 from ringrift.store.run import RunDirectory
 from ringrift.store.samples import ShardInfo, made_under, read_shard, shards
@@ -68,18 +68,13 @@ class WindowSettings:
     """Also train on games of other systems that end before our rules end them; said in the model's metrics."""
 
     def __post_init__(self) -> None:
-        for name in ("least", "scale", "exponent"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; more than 0 is right")
-        for name in ("expand", "quality_power", "half_life_hours", "half_life_games", "stale_hours", "new_samples"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; 0 or more is right")
-        for name in ("quality_least", "freshness_least", "surprise", "correction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; 0 to 1 is right")
-        for name in ("worker_share", "generation_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; more than 0 and at most 1 is right")
+        check_fields(self, lambda value: value > 0, "more than 0", "least", "scale", "exponent")
+        amounts = ("expand", "quality_power", "half_life_hours", "half_life_games", "stale_hours", "new_samples")
+        check_fields(self, lambda value: value >= 0, "0 or more", *amounts)
+        parts = ("quality_least", "freshness_least", "surprise", "correction")
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", *parts)
+        shares = ("worker_share", "generation_share")
+        check_fields(self, lambda value: 0 < value <= 1, "more than 0 and at most 1", *shares)
         for text in self.sources:
             _source(text)
 

@@ -1,8 +1,9 @@
 """What can be set about training."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Self
+
+from ringrift.errors import check_fields
 
 CHOICES = {
     "optimiser": ("adamw", "sgd"),
@@ -98,27 +99,23 @@ class TrainSettings:
     """Seconds between saves of the state that a killed run goes on from."""
 
     def __post_init__(self) -> None:
-        self._check(
-            ("learning_rate", "warmup_steps", "plateau", "check_every", "soft_policy_temperature"),
-            lambda value: value > 0, "more than 0",
+        check_fields(
+            self, lambda value: value > 0, "more than 0",
+            "learning_rate", "warmup_steps", "plateau", "check_every", "soft_policy_temperature",
         )  # fmt: skip
         weights = [f.name for f in fields(self) if f.name.endswith("_weight")]
-        self._check(
-            (*weights, "batch_size", "parts", "passes", "first_passes", "weight_decay", "clip", "hard_examples",
-             "patience", "threads", "save_every_s"), lambda value: value >= 0, "0 or more",
+        check_fields(
+            self, lambda value: value >= 0, "0 or more", *weights, "batch_size", "parts", "passes", "first_passes",
+            "weight_decay", "clip", "hard_examples", "patience", "threads", "save_every_s",
         )  # fmt: skip
-        self._check(("average", "momentum", "swa_from", "held_out"), lambda value: 0 <= value < 1, "0 to below 1")
-        self._check(("root_value_share", "last_rate", "drop"), lambda value: 0 <= value <= 1, "0 to 1")
+        shares = ("average", "momentum", "swa_from", "held_out")
+        check_fields(self, lambda value: 0 <= value < 1, "0 to below 1", *shares)
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "root_value_share", "last_rate", "drop")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; one of {', '.join(known)} is right")
         if not self.held_out and (self.patience or self.schedule == "plateau"):
             raise ValueError("held_out is 0; patience and the schedule plateau need a share of the games held out")
-
-    def _check(self, names: tuple[str, ...], right: Callable[[float], bool], what: str) -> None:
-        for name in names:
-            if not right(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)}; {what} is right")
 
     def sized(self, samples: int) -> Self:
         """These settings for a window of so many samples: what is to follow from their number is set."""
