@@ -10,7 +10,7 @@ import pytest
 
 from ringrift.errors import RulesError
 from ringrift.evaluation import GateSettings, Hurdle, MatchResult, MatchSettings, decide, gauntlet
-from ringrift.evaluation.gauntlet import elo_of_share, share_alone
+from ringrift.evaluation.gauntlet import elo_of_share
 from ringrift.evaluation.match import SEATINGS
 from ringrift.evaluation.statistics import elo, expected_score
 from ringrift.selfplay import PlaySettings
@@ -36,7 +36,8 @@ def plan(**settings: object) -> tuple[Hurdle, ...]:
 
 
 def test_equal_odds_for_every_number_of_seats() -> None:
-    shares = {share: [round(100 * share_alone(share, seats)) for seats in (2, 3, 4)] for share in (0.85, 0.6)}
+    alone = [[(0,) + (1,) * others] for others in (1, 2, 3)]
+    shares = {share: [round(100 * expected_score(elo_of_share(share), row)) for row in alone] for share in (0.85, 0.6)}
     assert shares == {0.85: [85, 74, 65], 0.6: [60, 43, 33]}
     assert elo_of_share(0.85) == pytest.approx(elo(0.85, SEATINGS[2]), abs=0.1)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from windows import window_of
 
 from ringrift.encoding import GLOBALS
 from ringrift.errors import DataError
 from ringrift.nets import fill_seats, initial_checkpoint, initial_network, known_seats, load_checkpoint
-from ringrift.store.window import window_of
 from ringrift.training import TrainSettings, fit, train
 from ringrift.training.data import SampleStream
 from ringrift.training.fit import Learner

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from windows import window_of
 
 from ringrift.errors import CorruptBlob
 from ringrift.store.samples import read_shard
-from ringrift.store.window import window_of
 from ringrift.training.data import SampleStream
 
 CONFIG = "square8_2p"
@@ -108,7 +109,7 @@ def test_a_damaged_shard_is_named(window, tmp_path):
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from ringrift.store.window import window_of
+from windows import window_of
 from ringrift.training.data import SampleStream
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
@@ -126,7 +127,8 @@ def test_memory_does_not_grow_with_the_window(tmp_path, make_shard):
     for n in range(1, 120):
         (copy := tmp_path / f"{n}.npz").hardlink_to(shard)
         paths.append(copy)
-    out = subprocess.run([sys.executable, "-c", MEASURE, *map(str, paths)], capture_output=True, text=True, check=True)
+    command, here = [sys.executable, "-c", MEASURE, *map(str, paths)], Path(__file__).parents[1]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here)
     before, highest, size = map(int, out.stdout.split())
     assert size > 150e6
     assert highest - before < 60e6

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from windows import window_of
 
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.nets import initial_checkpoint, initial_network, load_checkpoint
 from ringrift.nets.network import MAX_SEATS, TRAINING_HEADS, Outputs
 from ringrift.rules import CONFIGS
-from ringrift.store.window import window_of
 from ringrift.training import TrainSettings
 from ringrift.training import train as train_windows
 from ringrift.training.data import SampleStream

@@ -31,11 +31,6 @@ def elo_of_share(share: float) -> float:
     return 400 * math.log10(share / (1 - share))
 
 
-def share_alone(share: float, seats: int) -> float:
-    """What the same odds per seat win alone against `seats` - 1 others: 85 % of two are 74 % of three, 65 % of four."""
-    return expected_score(elo_of_share(share), [(0,) + (1,) * (seats - 1)])
-
-
 @cache
 def _settings() -> TypeAdapter[MatchSettings | None]:
     from pydantic import TypeAdapter

@@ -150,12 +150,6 @@ class ReplayWindow:
         return told | ({"left_out": list(self.notes)} if self.notes else {})
 
 
-def window_of(paths: Sequence[Path]) -> ReplayWindow:
-    """All samples of the given shards, each drawn as often as the others."""
-    parts = tuple(_part(path, 0) for path in paths)
-    return ReplayWindow(parts, sum(int(part.counts.sum()) for part in parts))
-
-
 def _part(path: Path, shard: int) -> WindowPart:
     samples = read_shard(path)
     games = np.array(samples.games)
