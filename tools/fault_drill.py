@@ -211,7 +211,7 @@ def small_disk(place: Path, size: int) -> Iterator[Path]:
 
 
 def _mount(place: Path, size: int, option: str = "") -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"{option}size={size}", "tmpfs", place]
+    command = ["mount", "-t", "tmpfs", "-o", f"{option}size={size}", "tmpfs", str(place)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         raise PermissionError("a file system can be mounted by root alone")
 
