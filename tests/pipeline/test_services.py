@@ -217,7 +217,9 @@ def test_the_second_candidate_meets_the_promoted_one(ctx: Context) -> None:
         ctx.recipes.update({config: replace(ctx.recipes[config], match=changed) for config in (A, B)})
     assert [job.payload["b"] for job in met] == ["random", first]
     stated = [job.payload["match"] for job in met]
-    assert [match["opening_plies_max"] for match in stated if isinstance(match, dict)] == [RECIPE.match.opening_plies_max] * 2
+    assert [match["opening_plies_max"] for match in stated if isinstance(match, dict)] == [
+        RECIPE.match.opening_plies_max
+    ] * 2
     assert [job.payload["games"] for job in met] == [GATE.gate_games, GATE.games]
     assert ModelStore(ctx.run).history(A)[0].model == first
     assert len(ModelStore(ctx.run).history(A)) == 2
