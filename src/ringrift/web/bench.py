@@ -21,8 +21,8 @@ from ringrift.errors import DataError
 from ringrift.rules import Game
 from ringrift.rules.wire import read_move, write_moves, write_state
 
-#: Random plies before a game that is measured.
-OPENING = 12
+#: Random plies before a game that is measured, and how many such beginnings there are.
+OPENING, OPENINGS = 12, 64
 
 
 class Running(NamedTuple):
@@ -112,23 +112,37 @@ async def play_games(url: str, config: str, level: int, games: int, seconds: flo
 
     Raises `RulesError` for an answer that is not legal.
     """
-    found, end, start = Measured(config, level, games), time.monotonic() + seconds, time.monotonic()
-    await asyncio.gather(*(_play(url, found, end, seed + index) for index in range(games)))
+    found, openings = Measured(config, level, games), [_opening(config, seed + index) for index in range(OPENINGS)]
+    start = time.monotonic()
+    await asyncio.gather(*(_play(url, found, start + seconds, openings, index) for index in range(games)))
     found.took = time.monotonic() - start
     return found
 
 
-async def _play(url: str, found: Measured, end: float, seed: int) -> None:
-    connection, number = Connection(url), 0
+def _opening(config: str, seed: int) -> tuple[Game, list[dict[str, Any]]]:
+    """A game after some random plies, and these."""
+    rng, game, history = np.random.default_rng(seed), Game(config), list[dict[str, Any]]()
+    while game.ply < OPENING and not game.is_over:
+        moves = game.playable_moves()
+        move = moves[int(rng.integers(len(moves)))]
+        history += write_moves(game, [move])
+        game.push(move)
+    return game, history
+
+
+async def _play(
+    url: str, found: Measured, end: float, openings: Sequence[tuple[Game, list[dict[str, Any]]]], index: int
+) -> None:
+    connection, number = Connection(url), index
     while time.monotonic() < end:
-        rng = np.random.default_rng([seed, number])
-        game, history = Game(found.config), list[dict[str, Any]]()
-        about = {"id": f"{seed}-{number}", "rngSeed": int(rng.integers(2**31))}
-        number += 1
+        begun, moves_before = openings[number % len(openings)]
+        game, history = begun.copy(), list(moves_before)
+        about = {"id": f"{index}-{number}", "rngSeed": number}
+        number += found.games
         while not game.is_over and time.monotonic() < end:
             moves = game.playable_moves()
-            move = moves[int(rng.integers(len(moves)))]
-            if len(moves) > 1 and game.ply >= OPENING:
+            move = moves[0]
+            if len(moves) > 1:
                 body = {"game_state": write_state(game, history, about=about), "player_number": game.to_move}
                 asked = time.monotonic()
                 status, answer = await connection.post("/ai/move", body | {"difficulty": found.level})
