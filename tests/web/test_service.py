@@ -163,6 +163,22 @@ def test_a_batch_has_a_move_for_each_state(client: Client) -> None:
     assert client.post("/ai/moves_batch", json=body | {"player_numbers": [1]}).status_code == 422
 
 
+def test_a_batch_is_refused_as_one() -> None:
+    service = Service(ServeSettings(waiting=1, poll=60.0))
+    service.start()
+    client, game = Client(create_app(service)), middle()
+    try:
+        body = {"game_states": [state_of(game)] * 4, "player_numbers": [game.to_move] * 4, "difficulty": 10}
+        assert client.post("/ai/moves_batch", json=body).status_code == 503
+        assert service.room.busy == 0
+        body["game_states"] = [state_of(game), state_of(game) | {"currentPlayer": 9}, *[state_of(game)] * 2]
+        refused = client.post("/ai/moves_batch", json=body)
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["body", "game_states", 1, "currentPlayer"]
+    finally:
+        service.stop()
+
+
 @pytest.mark.parametrize(
     ("changed", "loc"),
     [
