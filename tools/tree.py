@@ -59,7 +59,7 @@ def first_sentence(path: Path) -> str:
 
 def shown(path: Path) -> bool:
     name = path.relative_to(ROOT).as_posix()
-    built = path.name in ("__pycache__", "_core.pyi") or path.suffix == ".so"
+    built = path.name in ("__pycache__", "_core.pyi") or path.suffix in (".so", ".png")
     paired = path.suffix == ".cpp" and path.with_suffix(".h").exists()
     return not built and not paired and path.name != "__init__.py" and SAID.get(name, "") is not None
 
