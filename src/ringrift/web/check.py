@@ -10,6 +10,7 @@ import numpy as np
 
 from ringrift.errors import RingRiftError
 from ringrift.evaluators.canary import canary
+from ringrift.evaluators.shipped import shipped_configs
 from ringrift.players.ladder import LEVELS
 from ringrift.rules import CONFIGS
 from ringrift.store.run import RunDirectory
@@ -54,7 +55,11 @@ def _started(settings: ServeSettings, run: RunDirectory | None) -> Iterator[Find
     except RingRiftError as error:
         yield Finding("port", False, str(error))
     service.networks.refresh()
-    for config, why in service.networks.problems.items():
+    problems = service.networks.problems
+    for config in shipped_configs():
+        if config not in {**service.networks.current, **problems}:
+            yield Finding(f"network {config}", False, "the one that comes with the package cannot be loaded")
+    for config, why in problems.items():
         yield Finding(f"network {config}", False, why)
     for config, network in sorted(service.networks.current.items()):
         values = np.array(canary(network.evaluator, config)["value"])
