@@ -169,6 +169,7 @@ JSON = {"Content-Type": "application/json"}
         (gzip.compress(b" " * 50_000_000, mtime=0), {"Content-Encoding": "gzip"}, 413, "size"),
         (b"{}", {"Content-Encoding": "br"}, 415, "encoding"),
         (b"x" * 4_000_001, {}, 413, "size"),
+        (b"[" + b"{}," * 100_000 + b"{}]", {}, 413, "size"),
         (b"{}", {"Content-Length": "99999999999"}, 413, "size"),
     ],
     ids=lambda given: repr(given)[:24],
