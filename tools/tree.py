@@ -25,14 +25,18 @@ SAID = {
     "cpp/test": "tests that run under sanitizers",
     "docs": "",
     "docs/decisions": "one page for each structural choice",
+    "docs/pictures": "screenshots of the page",
     "docs/results": "reports of long runs, and games played by this engine",
     "pyproject.toml": "build, dependencies, ruff, mypy, pytest, import-linter",
     "src/ringrift/evaluators/networks": "the networks that come with the package, with their checkpoints",
     "src/ringrift/py.typed": None,
+    "src/ringrift/web/dashboard/icon.svg": "of the page, for the browser's tab",
+    "src/ringrift/web/dashboard/page.css": "how the page and its boards look, light and dark",
+    "src/ringrift/web/dashboard/page.js": "boards by keyboard, and what a button is about lit up",
     "tests": "one folder per layer; golden/ holds node counts and games of this engine",
     "tools/check": "the checks, side by side",
 }
-SHUT = {"docs/decisions", "docs/results", "src/ringrift/evaluators/networks", "tests"}
+SHUT = {"docs/decisions", "docs/pictures", "docs/results", "src/ringrift/evaluators/networks", "tests"}
 TOP = """
 README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE pyproject.toml constraints.txt CMakeLists.txt Makefile .ci
 cpp src/ringrift examples benchmarks tools tests docs
