@@ -156,6 +156,7 @@ def test_seats_are_people_and_levels():
 def test_a_sitting_skips_what_is_empty_and_takes_decisions_back():
     sitting = Sitting(Game("square8_2p"), (PERSON, 1), Networks(), 7)
     assert sitting.waits_for_person and not sitting.take_back()
+    assert sitting.names == ["person", "level 1: random"]
     start = sitting.game.text()
     sitting.push(sitting.game.parse_move("P2,6*3"))
     sitting.push(sitting.game.parse_move("M2,6>2,2"))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from stored import finished
 
@@ -145,7 +146,7 @@ def test_a_new_game_and_a_position_by_address_and_text(page):
     page.get_by_role("option", name="3").click()
     page.get_by_role("button", name="Start").click()
     page.wait_for_function("document.querySelectorAll('.board [data-cell]').length == 61")
-    assert page.get_by_role("table").inner_text().count("level 3") == 2
+    assert page.get_by_role("table").inner_text().count("level 3: ") == 2
     game = Game("square8_2p")
     game.push("P2,6*3")
     page.get_by_text("Share or set up a position").click()
@@ -227,6 +228,11 @@ def test_nothing_keeps_people_out(page, dark):
         bad = [(path, one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found
                if one["impact"] in ("serious", "critical")]  # fmt: skip
         assert not bad
+
+
+def test_no_other_name_leads_here(address):
+    assert httpx.get(address).status_code == 200
+    assert httpx.get(address, headers={"Host": "elsewhere.example"}).status_code == 400
 
 
 def test_a_narrow_screen(page):

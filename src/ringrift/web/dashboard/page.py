@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from nicegui import events, ui
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
@@ -15,6 +16,7 @@ from ringrift.web.server import listen, serve_until_stopped
 from ringrift.web.settings import ServeSettings
 
 HERE = Path(__file__).parent
+LOOPBACK = ("127.0.0.1", "localhost")
 PAGES = {"/": "Play", "/games": "Games", "/loop": "Loop"}
 
 
@@ -68,6 +70,8 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     replays.add(run)
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    if host in LOOPBACK:  # else a page elsewhere could come here under a name of its own
+        served.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
     icon = HERE / "icon.svg"
     ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
     name = f"[{host}]" if ":" in host else host

@@ -58,7 +58,7 @@ class Play:
         """`seed`: of the engines' choices; none: another one for each game."""
         self.seed = seed
         self.networks = networks
-        self.paused = self.thinking = False
+        self.paused = False
         self.judged = -1
         """Version of the sitting that the probabilities are of."""
         self.advice: Analysis | None = None
@@ -217,9 +217,12 @@ class Play:
             return
         if sitting.game.is_over or sitting.waits_for_person or self.paused:
             return
-        self.thinking = True
-        decision = await to_thread.run_sync(sitting.decide)
-        self.thinking = False
+        try:
+            decision = await to_thread.run_sync(sitting.decide)
+        except RingRiftError as error:  # a network that cannot be read, say
+            self.refuse(error)
+            self.toggle_pause()
+            return
         if self.sitting is sitting and sitting.version == version and not self.paused:
             sitting.push(decision.move)
             self.changed()
@@ -263,7 +266,7 @@ class Play:
         self.source.content = (
             f"by {name}" if name else f"by the hand-written evaluation: there is no network of {sitting.game.config}"
         )
-        self.table.content = seat_table(sitting.game, [WHO[seat] for seat in sitting.seats])
+        self.table.content = seat_table(sitting.game, sitting.names)
         plies = [ply_told(seat, move.text) for seat, move in reversed(sitting.played) if move.text not in EMPTY]
         self.log.content = listing(plies)
         ui.run_javascript(f"history.replaceState(null, '', {self.query()!r})")

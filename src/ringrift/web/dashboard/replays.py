@@ -40,7 +40,7 @@ def add(run: RunDirectory | None) -> None:
 
     @ui.page("/games/{name}")
     async def game(name: str, ply: int = 0) -> None:
-        with frame(f"Game {name}", "/games"):
+        with frame("A stored game", "/games"):
             try:
                 if run is not None:
                     record = await to_thread.run_sync(lambda: GameStore(run).find(name).read())

@@ -127,6 +127,11 @@ class Sitting:
         return [self.levels[level].choice.make() if level != PERSON else None for level in self.seats]
 
     @property
+    def names(self) -> list[str]:  # [P]
+        """Who sits at each seat, in words; of a level also who plays it."""
+        return [f"level {seat}: {self.levels[seat].choice.name}" if seat != PERSON else "person" for seat in self.seats]
+
+    @property
     def waits_for_person(self) -> bool:
         """Whether a person is to move."""
         return not self.game.is_over and self.seats[self.game.to_move - 1] == PERSON
