@@ -220,7 +220,8 @@ def test_nothing_keeps_people_out(page, dark):
     page.emulate_media(color_scheme="dark" if dark else "light")
     game = Game("square8_2p")
     game.push("P2,6*3")
-    for path in (f"/?position={game.text()}&seats=p,p", "/?config=hex8_4p", "/games", "/games/1", "/loop"):
+    pages = (f"/?position={game.text()}&seats=p,p", "/loop", "/games/1", "/games", "/?config=hex8_4p")
+    for path in pages[:2] if dark else pages:
         page.goto(path)
         page.locator("table, .board").first.wait_for()
         page.wait_for_timeout(700)

@@ -33,6 +33,7 @@ BOARDS = {
 def add(run: RunDirectory | None, pace: float) -> None:
     """Adds the page. `pace`: seconds between two plies of engines, so that one can follow."""
     networks = Networks(run)
+    networks.evaluator("square8_2p")  # so that what evaluators need is there when the first visitor comes
 
     @ui.page("/")
     async def play(
