@@ -35,7 +35,7 @@ BATCH = "/ai/moves_batch"
 CLIENTS = 4096  #: addresses that are told apart; the one not heard of longest is forgotten
 PIPELINED = 16  #: requests that a connection may send ahead
 CROWD = 40  #: bytes for each object and list of the largest body: recorded states have about 70
-#: What a number beyond all floats has, digits being alike: a large exponent or very many of them. A text may have it too.
+#: What a number beyond all floats has, digits being alike: a large exponent or very many of them. A text may have it.
 HUGE = (b"e000", b"e+000", b"0" * 300)
 ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 
