@@ -140,6 +140,18 @@ def test_games_that_were_being_played_at_a_rollback_are_taken_back_too(ctx: Cont
     assert len(retractions(ctx.run)) == 2  # what somebody has put back stays
 
 
+def test_games_of_a_model_that_was_promoted_again_after_a_rollback_stay(ctx: Context) -> None:
+    one, two = promoted(ctx, "one", "two")
+    played(ctx, two)
+    store = ModelStore(ctx.run)
+    store.rollback(CONFIG, evidence={"reason": "lost", "regression": {}})
+    checks(ctx)
+    assert store.promote(two, over=one) and store.promote(model(ctx, "three", two), over=two)
+    GameStore(ctx.run).add(finished(7).to_bytes(), "game/7", Provenance("elsewhere", model=two))
+    checks(ctx)
+    assert [found.games for found in retractions(ctx.run)] == [1]
+
+
 def test_games_that_come_after_a_rollback_are_fresh(ctx: Context) -> None:
     store = GameStore(ctx.run)
 

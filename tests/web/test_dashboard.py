@@ -9,13 +9,14 @@ import pytest
 from random_play import random_game
 from stored import finished
 
-from ringrift.errors import RulesError
+from ringrift.errors import DataError, RulesError
+from ringrift.evaluators.shipped import shipped_network
 from ringrift.fabric import Job
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import AlertCleared, AlertRaised, LoopStarted, SelfplayFinished
 from ringrift.rules import CONFIGS, Game, Move, Options
 from ringrift.rules.render import Board
-from ringrift.store import GameStore, RunDirectory
+from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.browse import Wanted, browse
 from ringrift.web.dashboard.board import Marks, board_svg, said
 from ringrift.web.dashboard.choices import PLAIN_WORDS, Branch, Chooser, told
@@ -148,7 +149,7 @@ def test_seats_are_people_and_levels():
     assert parse_seats("p,5", 2) == (PERSON, 5)
     assert parse_seats("", 3) == (PERSON, 3, 3)
     assert parse_seats("10", 2) == (10, 3)
-    for wrong in ("p,11", "p,0", "x,y", "p,p,p"):
+    for wrong in ("p,11", "p,0", "x,y", "p,p,p", "p," + "9" * 5000):
         with pytest.raises(RulesError, match="for 2 seats as in p,3"):
             parse_seats(wrong, 2)
 
@@ -181,6 +182,17 @@ def test_advice_with_and_without_a_network(config):
     owners = networks.owners(game)
     assert (owners is None) == (config == "hex8_3p")
     assert owners is None or all(1 <= seat <= 2 and 0 <= share <= 1 for seat, share in owners.values())
+
+
+def test_a_damaged_network_stops_no_page(run):
+    blobs, models = run.fabric.blobs, ModelStore(run)
+    damaged = models.register("square8_2p", blobs.put(b"w", ".safetensors"), blobs.put(b"o", ".onnx"), {})
+    assert models.promote(damaged, over=None)
+    networks, game = Networks(run), Game("square8_2p")
+    assert networks.evaluator("square8_2p")[0] == shipped_network("square8_2p")[0] != networks.promoted("square8_2p")[0]
+    assert networks.values(game).sum() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(DataError, match="not an ONNX file"):
+        Sitting(game, (3, 3), networks, 1).decide()
 
 
 def test_pieces_of_html():

@@ -236,6 +236,11 @@ def test_no_other_name_leads_here(address):
     assert httpx.get(address, headers={"Host": "elsewhere.example"}).status_code == 400
 
 
+def test_a_wrong_address_is_answered(address):
+    for query, status in ((f"seats=p,{'9' * 5000}", 200), ("seed=-1", 422), ("position=;;&config=x&pie=true", 200)):
+        assert httpx.get(f"{address}/?{query}").status_code == status, query
+
+
 def test_a_narrow_screen(page):
     page.set_viewport_size({"width": 360, "height": 740})
     for path in ("/?config=square8_2p&seats=p,p", "/games", "/games/1", "/loop"):

@@ -42,7 +42,8 @@ def plan(ctx: Context) -> Iterator[Step]:
             continue
         for back in rollbacks.values():
             bad = str(back.evidence["rolled_back_from"])
-            if bad != last.model and (games := _late_games(ctx, bad, _why(back))):
+            again = any(one.model == bad and one.revision > back.revision for one in history)
+            if not again and (games := _late_games(ctx, bad, _why(back))):
                 what = f"take back {len(games)} games of {bad}"
                 why = "they were still being played when it was rolled back"
                 yield Step(what, why, partial(retract, ctx.run, games=games, reason=_why(back), by="regression"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Annotated
 from urllib.parse import urlencode
 
 from anyio import to_thread
+from fastapi import Query
 from nicegui import ui
 
 from ringrift.analysis import Analysis
@@ -37,7 +39,11 @@ def add(run: RunDirectory | None, pace: float) -> None:
 
     @ui.page("/")
     async def play(
-        position: str = "", config: str = "square8_2p", seats: str = "", pie: bool = False, seed: int | None = None
+        position: str = "",
+        config: str = "square8_2p",
+        seats: str = "",
+        pie: bool = False,
+        seed: Annotated[int | None, Query(ge=0)] = None,
     ) -> None:
         with frame("Play", "/"):
             page = Play(networks, pace, seed)
@@ -264,9 +270,8 @@ class Play:
         self.draw()
         sitting, name = self.sitting, self.networks.evaluator(self.sitting.game.config)[0]
         self.text.value = sitting.game.text()
-        self.source.content = (
-            f"by {name}" if name else f"by the hand-written evaluation: there is no network of {sitting.game.config}"
-        )
+        missing = f"the hand-written evaluation: no network of {sitting.game.config} is here that can be read"
+        self.source.content = f"by {name or missing}"
         self.table.content = seat_table(sitting.game, sitting.names)
         plies = [ply_told(seat, move.text) for seat, move in reversed(sitting.played) if move.text not in EMPTY]
         self.log.content = listing(plies)

@@ -36,7 +36,7 @@ def parse_seats(text: str, seats: int) -> tuple[int, ...]:
     """
     names = [name for name in text.split(",") if name]
     names += ["p" if not names and not seat else "3" for seat in range(seats - len(names))]
-    if len(names) != seats or any(name != "p" and not (name.isdecimal() and int(name) in LEVELS) for name in names):
+    if len(names) != seats or not {*names} <= {"p", *map(str, LEVELS)}:
         raise RulesError(
             f"seats are {text!r}; for {seats} seats as in {','.join(['p', *'345'][:seats])}: p or a level 1 to 10"
         )
@@ -63,13 +63,14 @@ class Networks:
         return choose_level(config, level, lambda name: self.promoted(config))
 
     def evaluator(self, config: str) -> tuple[str, Evaluator]:
-        """Name and evaluator for hints: the network of the config, or else the hand-written evaluation."""
+        """Name and evaluator for hints: the first network of the config that can be read, or else the hand-written
+        evaluation."""
         for find in (self.promoted, shipped_network):
             try:
                 name, path = find(config)
+                return name, _evaluator(config, path)
             except DataError:
                 continue
-            return name, _evaluator(config, path)
         return "", HeuristicEvaluator(config)
 
     def values(self, game: Game) -> NDArray[np.float32]:  # [P]
