@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from stored import finished
 
 from ringrift.errors import CorruptBlob, DataError, SettingsError
+from ringrift.evaluation import MatchSettings
 from ringrift.evaluators import UniformEvaluator
 from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Job
@@ -69,6 +72,24 @@ def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one(m
         store.annotate(two, rolled_back={"revision": 3})
         jobs.run_job(run, batch(engine="gumbel", model=two), "test")
         assert asked == [two, one]
+
+
+def test_a_match_is_played_under_what_was_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunDirectory.in_memory() as run:
+        recipe, played = smoke(Recipe()), list[MatchSettings]()
+        jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
+
+        def play(*given: object, **_: object) -> SimpleNamespace:
+            played.append(cast(MatchSettings, given[4]))
+            return SimpleNamespace(games=4, score=0.5, interval=(0.0, 1.0))
+
+        monkeypatch.setattr(stages, "match_stage", play)
+        monkeypatch.setattr(stages, "note_match", lambda *_: None)
+        before = jobs.MatchPair(a="random", b="heuristic", name="match/x", games=4, seed=1, openings_sha256="0")
+        stated = before.model_copy(update={"match": MatchSettings(opening_plies_max=30)})
+        for pair in (before, stated):
+            jobs.run_job(run, jobs.make_job(jobs.MATCH, "x", pair, CONFIG), "test")
+        assert [settings.opening_plies_max for settings in played] == [recipe.match.opening_plies_max, 30]
 
 
 def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
