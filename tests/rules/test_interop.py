@@ -9,7 +9,7 @@ from recorded import VECTORS
 
 from ringrift.errors import IllegalMove, InvalidNotation
 from ringrift.rules import CONFIGS, Game
-from ringrift.rules.interop import cell, wire_meanings
+from ringrift.rules.interop import LONGEST, cell, plain_keys, wire_meanings
 
 EXAMPLES = VECTORS.parents[1] / "http" / "examples.jsonl.gz"
 
@@ -55,3 +55,7 @@ def test_every_legal_move_of_recorded_traffic_is_read() -> None:
                 assert wire_meanings(move, case["legal"]) == [text]
                 read += 1
     assert read > 4000
+
+
+def test_long_names_are_not_remembered() -> None:
+    assert plain_keys({"moveType": 1, "x" * 100_000: 2, "no": None}) == {"movetype": 1, "x" * LONGEST: 2}

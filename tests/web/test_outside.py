@@ -17,10 +17,11 @@ import uvicorn
 from asking import Client
 from prometheus_client.parser import text_string_to_metric_families
 from recorded import VECTORS
+from starlette.datastructures import Headers
 
-from ringrift.errors import SettingsError
+from ringrift.errors import DataError, SettingsError
 from ringrift.pipeline.logs import writing
-from ringrift.web.limits import Access, Guard, is_loopback, patient
+from ringrift.web.limits import Access, Guard, is_loopback, keys_of, patient
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import LimitSettings, ServeSettings
 
@@ -95,6 +96,10 @@ def test_elsewhere_every_request_needs_a_key(headers: dict[str, str], status: in
     assert value(service, "ringrift_serve_refused_total", reason="key") == (status != 200)
 
 
+def test_a_key_in_odd_letters_is_none() -> None:
+    assert keys_of(Headers(raw=[(b"authorization", b"Basic \xe9")])) == []
+
+
 def test_elsewhere_nobody_is_served_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RINGRIFT_API_KEY", raising=False)
     with pytest.raises(SettingsError, match="RINGRIFT_API_KEY"):
@@ -164,6 +169,7 @@ JSON = {"Content-Type": "application/json"}
         (b'{"winner": ' + b"9" * 5000 + b"}", {}, 422, "json"),
         (b'{"board_type": "\\ud800"}', {}, 422, "json"),
         (b"\xff\xfe", {}, 422, "json"),
+        (b'{"board_type": "\\ud800"}', {"Content-Type": "Application/JSON"}, 422, "json"),
         (b"{}", {"Content-Encoding": "gzip"}, 400, "encoding"),
         (gzip.compress(b"{}" * 999, mtime=0)[:-12], {"Content-Encoding": "gzip"}, 400, "encoding"),
         (gzip.compress(b" " * 50_000_000, mtime=0), {"Content-Encoding": "gzip"}, 413, "size"),
@@ -307,6 +313,19 @@ def test_an_unexpected_failure_is_a_counted_500(environment: str, text: str, tmp
     assert value(service, "ringrift_serve_errors_total") == 1
     assert value(service, "ringrift_serve_requests_total", route="/fails", method="GET", status="500") == 1
     assert "KeyError" in (tmp_path / "log.jsonl").read_text()
+
+
+def test_what_a_broken_store_says_is_not_told_in_production(tmp_path: Path) -> None:
+    app = create_app(Service(replace(LOCAL, environment="production")))
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise DataError("/some/where is broken")
+
+    with writing(tmp_path / "log.jsonl", 1_000_000):
+        answer = Client(app).get("/fails")
+    assert (answer.status_code, answer.json()) == (500, {"detail": "internal error"})
+    assert "/some/where is broken" in (tmp_path / "log.jsonl").read_text()
 
 
 def test_each_request_is_a_span_of_the_callers_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,23 @@ def test_an_end_that_the_moves_do_not_come_to(client: Client, change: dict[str, 
     assert client.get("/api/replay/stats").json()["totalGames"] == 0
 
 
+@pytest.mark.parametrize("players", [None, 5, "ab", {}])
+def test_a_final_state_with_odd_players(client: Client, players: object) -> None:
+    game = body(1)
+    game["finalState"]["players"] = players
+    answer = client.post("/api/replay/games", json=game)
+    assert (answer.status_code, answer.json()) == (400, {"detail": "finalState has 0 players, initialState 2"})
+
+
+@pytest.mark.parametrize("at", [1e300, -1e15, 10**400, "0001-01-01T00:00:00+14:00"], ids=lambda at: str(at)[:6])
+def test_a_time_that_never_was_is_none(client: Client, at: object) -> None:
+    game = body(1)
+    game["initialState"]["createdAt"] = game["finalState"]["lastMoveAt"] = at
+    assert client.post("/api/replay/games", json=game).status_code == 200
+    (listed,) = client.get("/api/replay/games").json()["games"]
+    assert listed["createdAt"][:2] == "20" and listed["completedAt"] is None
+
+
 def test_moves_that_are_not_legal_or_end_too_early(client: Client) -> None:
     sent = body(1)
     sent["moves"][2] = sent["moves"][0]

@@ -390,6 +390,21 @@ def test_whoever_goes_ends_the_search(room: SearchRoom) -> None:
     asyncio.run(go())
 
 
+def test_a_room_that_closes_gives_up_what_is_in_its_hands() -> None:
+    room, slow = SearchRoom(threads=1), Slow(0.01)
+
+    async def go() -> None:
+        search = asyncio.ensure_future(room.decide(seated(slow, 2000), middle(), 1, time.monotonic() + 60))
+        while not slow.rows:
+            await asyncio.sleep(0.01)
+        room.close()  # while nothing can reach the search from here, as when the server ends
+        with pytest.raises(asyncio.CancelledError):
+            await search
+
+    asyncio.run(go())
+    assert len(slow.rows) < 10, slow.rows
+
+
 def test_a_failure_reaches_who_waits_and_nobody_else(room: SearchRoom) -> None:
     async def go() -> None:
         well = room.decide(seated(Slow(0.0)), middle(), 1, time.monotonic() + 20)
@@ -477,6 +492,37 @@ def test_a_promoted_network_takes_over_without_a_failed_request(run: RunDirector
     finally:
         service.stop()
     assert seen[0] == first and seen[-1] == second and sorted(set(seen)) == sorted([first, second])
+
+
+def test_who_is_seated_is_told_though_a_promotion_forgets_it_meanwhile() -> None:
+    service = Service(ServeSettings(poll=60.0))
+
+    class Fleeting(dict[Any, Seated]):
+        def __setitem__(self, key: Any, value: Seated) -> None:
+            super().__setitem__(key, value)
+            service._seated = {}
+
+    service._seated = Fleeting()
+    assert service.seat(CONFIG, 2).choice.config == CONFIG and service.seats == 0
+    assert service.seat(CONFIG, 2) is service.seat(CONFIG, 2) and service.seats == service.forget() == 1
+    service.stop()
+
+
+def test_a_store_that_cannot_be_read_for_a_while_ends_no_watch(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, networks = ModelStore(run), Networks(run, ServeSettings())
+    assert store.promote(first := registered(run, "first"), over=None)
+    with monkeypatch.context() as broken:
+        broken.setattr("ringrift.web.networks.make_evaluator", unreadable)
+        networks.refresh()
+        assert "Too many open files" in networks.problems[CONFIG]
+    networks.refresh()
+    assert networks.current[CONFIG].id == first and CONFIG not in networks.problems
+
+
+def unreadable(config: str, path: Path) -> UniformEvaluator:
+    raise OSError(24, "Too many open files")
 
 
 def test_a_network_that_does_not_answer_as_it_did_never_plays(run: RunDirectory) -> None:

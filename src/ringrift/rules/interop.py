@@ -45,13 +45,14 @@ KINDS = {
     "territory_claim": "T",
 }
 MODES = {"line": "L", "fallback": "F", "stack_strike": "S"}
+LONGEST = 60  #: letters of a key that are looked at: none that is known has as many
 UNREADABLE = (TypeError, KeyError, ValueError, AttributeError, IndexError)
 _CELL = re.compile(r"(-?\d+),(-?\d+)")
 
 
 def plain_keys(given: Mapping[Any, Any]) -> dict[str, Any]:
     """The items that are not null, under keys of small letters only: `moveType` and `move_type` become `movetype`."""
-    return {plain(str(key)): value for key, value in given.items() if value is not None}
+    return {plain(str(key)[:LONGEST]): value for key, value in given.items() if value is not None}
 
 
 @lru_cache(4096)

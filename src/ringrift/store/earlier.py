@@ -450,14 +450,16 @@ def _first(about: Mapping[str, Any], what: str, names: Mapping[str, tuple[str, .
 
 def unix_time(given: object) -> float | None:
     """Seconds of a time that a file tells: a number, of milliseconds where it is so large, or ISO form, UTC unless it
-    says otherwise; None for anything else."""
+    says otherwise; None for anything else, and for what is before 1970 or beyond the years that have four digits."""
     if isinstance(given, int | float):
-        return given / 1000 if given > MILLISECONDS else float(given)
-    try:
-        at = datetime.fromisoformat(str(given))
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        at = given / (1000 if given > MILLISECONDS else 1) if abs(given) < 1000 * MILLISECONDS else -1.0
+    else:
+        try:
+            told = datetime.fromisoformat(str(given))
+        except ValueError:
+            return None
+        at = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    return at if 0 <= at <= MILLISECONDS else None
 
 
 def _number(given: object) -> int:

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ringrift.errors import DataError, RulesError
+from ringrift.errors import RulesError
 
 
 class Refused(Exception):
@@ -37,7 +37,7 @@ def _told(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answers for what handlers raise."""
+    """Answers for what handlers raise; anything else is an unexpected failure."""
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
@@ -50,7 +50,3 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RulesError)
     async def unruly(_: Request, error: RulesError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 400)
-
-    @app.exception_handler(DataError)
-    async def unusable(_: Request, error: DataError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 500)

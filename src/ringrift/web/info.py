@@ -43,7 +43,7 @@ def router(service: Service) -> APIRouter:
 def health_of(service: Service) -> dict[str, Any]:
     """`status`, `components`, `issues` and `warnings`."""
     full = service.room.busy >= service.room.limit
-    warnings = [f"{config}: {why}" for config, why in service.networks.problems.items()]
+    warnings = [f"{config}: {why}" for config, why in dict(service.networks.problems).items()]
     warnings += [f"{service.room.busy} moves are being decided, as many as may be"] if full else []
     issues = [] if service.ready else ["the networks are not loaded, or the service is stopping"]
     return {

@@ -69,7 +69,7 @@ class Networks:
                     if canary:
                         self._place(self.canaries, config, canary, "canary")
                     self.problems.pop(config, None)
-                except (DataError, RulesError) as error:
+                except (DataError, RulesError, OSError) as error:
                     if pin or promoted or canary:
                         self.problems[config] = str(error)
 

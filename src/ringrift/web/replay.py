@@ -243,7 +243,7 @@ def _recorded(body: NewGame) -> tuple[Record, str, float]:
     start = game_of(first, ("initialState",))
     if not is_ended(final):
         raise Refused(400, "finalState is of a game that goes on: only finished games are stored")
-    seats = [one for one in final.get("players", ()) if isinstance(one, dict)]
+    seats = [one for one in _typed(final.get("players"), list) or () if isinstance(one, dict)]
     if len(seats) != start.num_seats:
         raise Refused(400, f"finalState has {len(seats)} players, initialState {start.num_seats}")
     told = about.get("players")

@@ -101,6 +101,7 @@ class SearchRoom:
         self._lanes: dict[object, list[tuple[float, int, _Task]]] = {}
         self._running = {"trees": 0, "quick": 0, "long": 0}
         self._count = self._order = 0
+        self._closed = False
         self._spare = threading.local()
 
     @property
@@ -141,6 +142,7 @@ class SearchRoom:
     def close(self) -> None:
         """Ends the threads; what is being searched is given up."""
         with self._lock:
+            self._closed = True
             for task in (task for lane in self._lanes.values() for _, _, task in lane):
                 task.answer.cancel()
             self._lanes.clear()
@@ -189,6 +191,8 @@ class SearchRoom:
                 for task in tasks:
                     if error is not None:
                         _finish(task, error)
+                    elif self._closed:
+                        task.answer.cancel()
                     elif not task.answer.done():
                         self._put(task)
                 groups = self._groups()

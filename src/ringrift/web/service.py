@@ -60,6 +60,7 @@ class Service:
         self.api_key = os.environ.get("RINGRIFT_API_KEY", "")
         self.started = time.time()
         self._seated: dict[tuple[str, int, str, Network | None], Seated] = {}
+        self._lock = threading.Lock()  # requests, promotions and admins change who is seated
         self._stopping = threading.Event()
         self._watch: threading.Thread | None = None
 
@@ -85,7 +86,8 @@ class Service:
             self.metrics.model.remove(config, before.id, before.source)
             self.metrics.swapped(config, now.id)
         self.metrics.model.labels(config, now.id, now.source).set(1)
-        self._seated = {key: seated for key, seated in self._seated.items() if key[0] != config}
+        with self._lock:
+            self._seated = {key: seated for key, seated in self._seated.items() if key[0] != config}
 
     def stop(self) -> None:
         """No request is taken from now on; what is being searched is given up."""
@@ -99,7 +101,8 @@ class Service:
 
     def forget(self) -> int:
         """Forgets them, and tells how many they were."""
-        removed, self._seated = len(self._seated), {}
+        with self._lock:
+            removed, self._seated = len(self._seated), {}
         return removed
 
     def seat(self, config: str, level: int, ai_type: str | None = None, game_id: str = "") -> Seated:
@@ -109,10 +112,14 @@ class Service:
         """
         network = self.networks.of_game(config, game_id)
         key = config, level, "" if ai_type in (None, LEVEL_TYPES[level - 1]) else str(ai_type), network
-        self.metrics.looked(ai_type or LEVEL_TYPES[level - 1], hit=key in self._seated, size=len(self._seated))
-        if key not in self._seated:
-            self._seated[key] = self._seat(config, level, key[2], network)
-        return self._seated[key]
+        with self._lock:
+            seated, size = self._seated.get(key), len(self._seated)
+        self.metrics.looked(ai_type or LEVEL_TYPES[level - 1], hit=seated is not None, size=size)
+        if seated is None:
+            seated = self._seat(config, level, key[2], network)
+            with self._lock:
+                self._seated[key] = seated
+        return seated
 
     def _seat(self, config: str, level: int, ai_type: str, network: Network | None) -> Seated:
         def models(_: str) -> tuple[str, os.PathLike[str]]:
