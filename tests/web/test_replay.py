@@ -175,6 +175,13 @@ def test_a_final_state_with_odd_players(client: Client, players: object) -> None
     assert (answer.status_code, answer.json()) == (400, {"detail": "finalState has 0 players, initialState 2"})
 
 
+def test_a_refusal_repeats_little_of_what_was_sent(client: Client) -> None:
+    game = body(1)
+    game["moves"][3] |= {"type": "x" * 100_000}
+    answer = client.post("/api/replay/games", json=game)
+    assert answer.status_code == 400 and "unknown type" in answer.text and len(answer.text) < 600
+
+
 @pytest.mark.parametrize("at", [1e300, -1e15, 10**400, "0001-01-01T00:00:00+14:00"], ids=lambda at: str(at)[:6])
 def test_a_time_that_never_was_is_none(client: Client, at: object) -> None:
     game = body(1)

@@ -106,6 +106,13 @@ def test_an_engine_that_is_named_plays(client: Client, ai_type: str, player: str
     assert found["player"].startswith("m-" if named_by_level else player) and found["ai_type"] == ai_type
 
 
+def test_an_engine_without_its_network_says_so(client: Client) -> None:
+    for ai_type in ("mcts", "gumbel_mcts", "policy_only"):
+        found = client.post("/ai/move", json=asked(middle("hex8_3p"), 4, ai_type=ai_type)).json()
+        assert found["use_neural_net"] is False and "hex8_3p" in found["fallback"]
+    assert client.post("/ai/move", json=asked(middle("hex8_3p"), 4, ai_type="heuristic")).json()["fallback"] is None
+
+
 def test_the_same_request_has_the_same_answer_whatever_is_asked_beside_it(service: Service) -> None:
     games = [middle(plies=30 + 7 * seed, seed=seed) for seed in range(8)]
     fields = ("move", "evaluation", "simulations_spent")

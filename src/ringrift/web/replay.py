@@ -277,7 +277,7 @@ def _recorded(body: NewGame) -> tuple[Record, str, float]:
     except RulesError as error:
         problem = str(error)
     if problem:
-        raise Refused(400, f"Invalid game data: {problem}")
+        raise Refused(400, f"Invalid game data: {problem[:400]}")
     return record, source, created or 0.0
 
 

@@ -156,7 +156,8 @@ class Service:
         named = f"{row}:{network.id}" if network else row
         search = SEARCH if row == "gumbel" else None
         find = (lambda name: (network.id, network.path)) if network else None
-        return choose(named, config, search, find, None if row == "policy" else budget), None
+        fallback = None if network else f"the hand-written evaluation plays: there is no network of {config}"
+        return choose(named, config, search, find, None if row == "policy" else budget), fallback
 
 
 def create_app(service: Service) -> FastAPI:
