@@ -3,9 +3,13 @@
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
+from threading import Event
+from types import SimpleNamespace
 
+import anyio
 import numpy as np
 import pytest
+from anyio import create_task_group, wait_all_tasks_blocked
 from random_play import random_game
 from stored import finished
 
@@ -17,10 +21,12 @@ from ringrift.pipeline.events import AlertCleared, AlertRaised, LoopStarted, Sel
 from ringrift.rules import CONFIGS, Game, Move, Options
 from ringrift.rules.render import Board
 from ringrift.store import GameStore, ModelStore, RunDirectory
-from ringrift.store.browse import Wanted, browse
+from ringrift.store.browse import Seen, Wanted, browse
+from ringrift.web.dashboard import replays
 from ringrift.web.dashboard.board import Marks, board_svg, said
 from ringrift.web.dashboard.choices import PLAIN_WORDS, Branch, Chooser, told
 from ringrift.web.dashboard.parts import chances, seat_table, table
+from ringrift.web.dashboard.replays import Games
 from ringrift.web.dashboard.sitting import PERSON, Networks, Sitting, parse_seats
 from ringrift.web.dashboard.watch import Strength, elo_series, jobs, look
 
@@ -214,6 +220,28 @@ def test_games_are_found_by_their_players(run):
         assert GameStore(run).add(finished(seed).to_bytes(), f"work/{seed}")
     assert browse(run, Wanted(CONFIGS, player="rand"), 10)[1] == 3
     assert browse(run, Wanted(CONFIGS, player="nobody"), 10) == ([], 0)
+
+
+def test_a_late_answer_to_an_earlier_filter_is_not_shown(run, monkeypatch):
+    class Box(SimpleNamespace):
+        def set_enabled(self, _: bool) -> None: ...
+
+    async def both() -> None:
+        async with create_task_group() as tasks:
+            tasks.start_soon(lambda: listed.want(player="slow"))
+            await wait_all_tasks_blocked()
+            await listed.want(player="quick")
+            slow.set()
+
+    def found(_: RunDirectory, wanted: Wanted, *__: int) -> tuple[list[Seen], int]:
+        assert wanted.player == "quick" or slow.wait(10)
+        return [], 1 if wanted.player == "slow" else 2
+
+    slow, listed = Event(), Games(run)
+    listed.newer, listed.older, listed.count, listed.table = (Box() for _ in range(4))
+    monkeypatch.setattr(replays, "browse", found)
+    anyio.run(both)
+    assert listed.count.content == "2 games"
 
 
 def test_a_loop_is_looked_at(run):

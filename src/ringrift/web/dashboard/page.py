@@ -17,6 +17,7 @@ from ringrift.web.settings import ServeSettings
 
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost")
+NO_RUN = "No run was given: start with <code>ringrift dashboard --run DIR</code>."
 PAGES = {"/": "Play", "/games": "Games", "/loop": "Loop"}
 
 

@@ -19,7 +19,7 @@ from ringrift.store import GameStore, RunDirectory
 from ringrift.store.browse import COUNTED, Seen, Wanted, browse
 from ringrift.web.dashboard.board import Marks, board_svg
 from ringrift.web.dashboard.choices import EMPTY, cells_told
-from ringrift.web.dashboard.page import board, frame
+from ringrift.web.dashboard.page import NO_RUN, board, frame
 from ringrift.web.dashboard.parts import REASONS, chances, listing, ply_told, seat_table, sign, table
 
 PAGE = 50
@@ -34,17 +34,19 @@ def add(run: RunDirectory | None) -> None:
     async def games() -> None:
         with frame("Stored games", "/games"):
             if run is None:
-                ui.html("No run was given: start with <code>ringrift dashboard --run DIR</code>.")
+                ui.html(NO_RUN)
             else:
                 await Games(run).show()
 
     @ui.page("/games/{name}")
     async def game(name: str, ply: int = 0) -> None:
         with frame("A stored game", "/games"):
+            if run is None:
+                ui.html(NO_RUN)
+                return
             try:
-                if run is not None:
-                    record = await to_thread.run_sync(lambda: GameStore(run).find(name).read())
-                    Replay(record, min(max(ply, 0), len(record.moves)))
+                record = await to_thread.run_sync(lambda: GameStore(run).find(name).read())
+                Replay(record, min(max(ply, 0), len(record.moves)))
             except RingRiftError as error:
                 ui.html(escape(str(error)))
 
@@ -86,7 +88,10 @@ class Games:
 
     async def page(self, offset: int) -> None:
         """Shows the games from that one on, the newest being 0."""
-        games, total = await to_thread.run_sync(browse, self.run, self.wanted, PAGE, offset)
+        wanted = self.wanted
+        games, total = await to_thread.run_sync(browse, self.run, wanted, PAGE, offset)
+        if wanted is not self.wanted:  # another filter since then, whose games are on their way
+            return
         self.offset = offset
         self.newer.set_enabled(offset > 0)
         self.older.set_enabled(offset + PAGE < total)

@@ -12,7 +12,7 @@ from anyio import to_thread
 from nicegui import ui
 
 from ringrift.store import ModelStore, RunDirectory
-from ringrift.web.dashboard.page import frame
+from ringrift.web.dashboard.page import NO_RUN, frame
 from ringrift.web.dashboard.parts import escaped, listing, table
 
 EVERY_SECONDS = 2.0
@@ -40,7 +40,7 @@ def add(run: RunDirectory | None) -> None:
     async def loop() -> None:
         with frame("The loop", "/loop"):
             if run is None:
-                ui.html("No run was given: start with <code>ringrift dashboard --run DIR</code>.")
+                ui.html(NO_RUN)
             else:
                 Watch(run)
 
