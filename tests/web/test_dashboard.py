@@ -238,7 +238,7 @@ def test_a_late_answer_to_an_earlier_filter_is_not_shown(run, monkeypatch):
         return [], 1 if wanted.player == "slow" else 2
 
     slow, listed = Event(), Games(run)
-    listed.newer, listed.older, listed.count, listed.table = (Box() for _ in range(4))
+    vars(listed).update({name: Box() for name in ("newer", "older", "count", "table")})
     monkeypatch.setattr(replays, "browse", found)
     anyio.run(both)
     assert listed.count.content == "2 games"
