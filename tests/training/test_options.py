@@ -362,7 +362,7 @@ def test_every_option_goes_on_bit_for_bit(window, tmp_path):
 CHILD = """
 import json, sys
 from pathlib import Path
-from ringrift.store.window import window_of
+from windows import window_of
 from ringrift.training import TrainSettings, distributed, train
 shards, settings, steps, folder = json.loads(sys.argv[1])
 window = window_of([Path(path) for path in shards])
@@ -376,7 +376,8 @@ Path(folder, f"curve-{distributed.rank()}").write_text(json.dumps(result.curve.t
 def child(window, settings, steps, folder, *launcher):
     given = json.dumps([[str(part.path) for part in window.parts], vars(settings), steps, str(folder)])
     Path(folder, "child.py").write_text(CHILD)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    beside = str(Path(__file__).parents[1])  # where `windows` is
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": beside}
     return subprocess.Popen([sys.executable, *launcher, str(Path(folder, "child.py")), given], env=environment)
 
 
