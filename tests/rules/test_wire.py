@@ -15,7 +15,7 @@ from random_play import games, random_game
 from recorded import FILES, recorded
 
 from ringrift.errors import IllegalMove, InvalidNotation, RulesError
-from ringrift.rules import CONFIGS, Game, Options
+from ringrift.rules import CONFIGS, Game, Options, wire
 from ringrift.rules.parity import lines_of
 from ringrift.rules.wire import WireError, is_ended, read_config, read_move, read_state, write_moves, write_state
 
@@ -52,6 +52,30 @@ def test_every_recorded_state_is_read_as_it_was_and_written_so_that_it_is_read_t
         assert read_state(sent(again)).text() == game.text()
         for name in ("stacks", "markers", "collapsedSpaces"):
             assert again["board"][name] == state["board"][name], one["src"]
+
+
+@pytest.mark.skipif(not EXAMPLES.is_file(), reason=f"no recorded requests: {EXAMPLES} is not there")
+def test_the_cells_of_every_recorded_region_stand_in_the_order_of_the_game_server() -> None:
+    boards, seen = {config.partition("_")[0]: wire._Board(Game(config)) for config in CONFIGS}, 0
+    for one in examples():
+        for move in one["legal_json"] + one["state"]["moveHistory"]:
+            for region in move.get("disconnectedRegions", ()):
+                cells = sorted((cell["x"], cell["y"]) for cell in region["spaces"])
+                board, seen = boards[one["state"]["board"]["type"]], seen + (len(cells) > 1)
+                assert wire._region(board, [f"{x},{y}" for x, y in cells])["spaces"] == region["spaces"], one["src"]
+    assert seen > 40
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_round_of_the_last_player_standing_is_rebuilt_from_the_moves(config: str) -> None:
+    game, history = Game(config), list[dict[str, Any]]()
+    for move in random_game(config, 60, 5).moves:
+        history += write_moves(game, [move])
+        game.push(move)
+        state = sent(write_state(game, history))
+        del state["ringrift"]
+        if not game.is_over:
+            assert read_state(state).lps == game.lps
 
 
 def turn_without_tracker(game: Game) -> str:
@@ -91,18 +115,14 @@ def replayed(path: Path, every: int) -> Iterator[tuple[Game, list[dict[str, Any]
 
 @recorded
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.split(".")[0])
-def test_recorded_games_come_back_unchanged_at_some_plies(path: Path) -> None:
-    for number, (game, history) in enumerate(replayed(path, 50)):
-        if number % 29 == 0:
-            checked(game, history)
-
-
-@recorded
-@pytest.mark.slow
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.split(".")[0])
-def test_many_more_of_them_do(path: Path) -> None:
-    for number, (game, history) in enumerate(replayed(path, 3)):
-        if number % 31 == 0:
+@pytest.mark.parametrize(
+    ("every", "plies"),
+    [(50, 29), pytest.param(3, 31, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.long)],
+    ids=["some", "many", "all"],
+)
+def test_recorded_states_come_back_unchanged(path: Path, every: int, plies: int) -> None:
+    for number, (game, history) in enumerate(replayed(path, every)):
+        if number % plies == 0:
             checked(game, history)
 
 

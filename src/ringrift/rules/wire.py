@@ -22,6 +22,8 @@ LINES = {"process_line", "choose_line_option", "choose_line_reward", "line_forma
 REGIONS = {"choose_territory_option", "process_territory_region", "territory_claim"}
 #: Types of moves that have no part in a turn but to be there: they change nothing on the board.
 IDLE = re.compile("no_|skip_|swap_")
+#: Moves that only a seat makes that could act, as the tracker of the last player standing counts it.
+ACTS = {"place_ring", "skip_placement", "move_stack", "move_ring", "overtaking_capture"}
 NAMES = {text: name for name, text in PLAIN.items()} | {
     text: name for name, text in reversed(KINDS.items()) if text not in "TLO"
 } | {"L": "process_line", "O": "choose_line_option", "T": "choose_territory_option"}  # fmt: skip
@@ -250,25 +252,27 @@ def _turn(
 def _lps(
     given: Mapping[str, Any], alive: Sequence[int], seat: int, moves: Sequence[Mapping[str, Any]]
 ) -> Iterable[str]:
-    """The tracker of the last player standing. What is not sent is guessed: the first of those `alive` opens a
-    round, and in it those could act who did."""
+    """The tracker of the last player standing. What is not sent is guessed: the second seat opens a round, as in a
+    game from its beginning, or who comes next of those `alive`; and in the running round those could act who did."""
     found, at = _field(given, dict, "lpsTracking", {}), ("lpsTracking",)
-    if not found:
-        return
     exclusive = _number(found, "consecutiveExclusivePlayer", 0, len(given["players"]), 0, at=at)
     rounds = _number(found, "roundIndex", 0, 65535, 0, at=at)
     count = _number(found, "consecutiveExclusiveRounds", 0, 255, 0, at=at)
-    first, real, last = min(alive, default=seat), {seat: True}, seat
+    if not rounds:
+        return
+    first, last = min(alive, default=seat, key=lambda one: (one < 2, one)), seat
+    seen, acted = {seat}, {seat}
     for move in reversed(moves):
         player = move["player"]
-        if player != last and first in real:
+        if player != last and first in seen:
             break
-        if player == seat:
-            real[seat] = real[seat] and move["type"] != "no_movement_action"
-        else:
-            real[player] = real.get(player, False) or not IDLE.match(move["type"])
+        if move["type"] in ACTS:
+            acted.add(player)
+        elif player == seat and move["type"] in ("no_movement_action", "recovery_slide"):
+            acted.discard(player)
+        seen.add(player)
         last = player
-    mask = "".join(f"{one}{'-+'[acted]}" for one, acted in sorted(real.items()) if one in alive)
+    mask = "".join(f"{one}{'-+'[one in acted]}" for one in sorted(seen) if one in alive)
     yield f"lps={rounds},{first},{exclusive},{count},{mask}"
 
 
@@ -415,7 +419,7 @@ def _region(board: _Board, cells: Sequence[str]) -> dict[str, Any]:
     first colour whose markers wall it."""
     inside = [(int(x), int(y)) for x, y in (text.split(",") for text in cells)]
     steps = (
-        [(1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)] if board.hexagons else [(0, 1), (1, 0), (0, -1), (-1, 0)]
+        [(1, 0), (1, -1), (0, -1), (-1, 0), (-1, 1), (0, 1)] if board.hexagons else [(0, 1), (1, 0), (0, -1), (-1, 0)]
     )
     found, around = inside[:1], set[str]()
     for x, y in found:  # grows meanwhile
