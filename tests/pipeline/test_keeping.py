@@ -58,12 +58,18 @@ def steps(ctx: Context) -> list[Step]:
 def test_once_a_day_what_nothing_names_goes(ctx: Context) -> None:
     named = ModelStore(ctx.run).show(model(ctx, 1)).checkpoint
     orphan, young = store_blob(ctx, b"orphan"), store_blob(ctx, b"young", old=False)
+    kept, aside = (ctx.run.path / "training" / f"{CONFIG}.state.damaged-{number}" for number in (1, 2))
+    for path in (kept, aside):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    os.utime(aside, (0, 0))
     (step,) = steps(ctx)
     assert "delete 1 files that nothing names" in step.what
     assert step.why == "once a day"
     assert blobs(ctx) == {named, orphan, young}  # a plan deletes nothing
     step.do()
     assert blobs(ctx) == {named, young}
+    assert kept.exists() and not aside.exists()
     assert steps(ctx) == []
     done = ctx.bus.last(CleanedUp)
     assert done is not None

@@ -189,7 +189,6 @@ def test_illegal_and_unreadable_moves_leave_the_game_alone():
         "P1,2*1 ",
         "P1,2*1\n",
         "R1,1>2,2:F@",
-        "é",
         "\0",
         "K" * 10_000,
     ):
@@ -256,6 +255,16 @@ def test_unknown_configs_and_options_are_named():
 def test_unreadable_positions_say_why(text, problem):
     with pytest.raises(InvalidNotation, match=problem):
         Game.parse(text)
+
+
+@pytest.mark.parametrize("odd", ["é", "\ud800"])
+def test_characters_that_no_text_has_are_refused_by_name(odd):
+    game = Game("square8_2p")
+    for read in (
+        game.push, game.parse_move, Game.parse, lambda text: Game.from_canonical("square8_2p", text),
+    ):  # fmt: skip
+        with pytest.raises(InvalidNotation, match=f"{odd!a} has characters".replace("\\", r"\\")):
+            read(odd)
 
 
 def test_config_numbers_are_those_of_the_rules():

@@ -141,6 +141,14 @@ def test_every_playable_move_means_itself_and_a_played_game_comes_back(config: s
         game.push(move)
 
 
+def test_the_turn_after_sides_were_swapped() -> None:
+    game, history = Game("square8_2p", Options(swap_rule=True)), list[dict[str, Any]]()
+    for text in ("P2,2*1", "M2,2>2,3", "NL", "NT", "SW"):
+        history += write_moves(game, [game.parse_move(text)])
+        game.push(text)
+        checked(game, history)
+
+
 @settings(max_examples=40)
 @given(games())
 def test_a_position_without_its_moves_comes_back(game: Game) -> None:

@@ -23,7 +23,7 @@ from ringrift.pipeline.logs import writing
 from ringrift.pipeline.service import Context, Profile, Service
 from ringrift.pipeline.supervisor import Supervisor
 from ringrift.web.operations import health_of, operations, serve
-from ringrift.web.server import listen
+from ringrift.web.server import address, listen
 
 HOST = "127.0.0.1"
 WAIT = 20.0
@@ -53,6 +53,12 @@ def ask(supervisor: Supervisor, questions: Callable[[httpx.AsyncClient], Any]) -
 
     anyio.run(main)
     return answers[0]
+
+
+@pytest.mark.parametrize(("host", "said"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")])
+def test_addresses_are_as_browsers_take_them(host: str, said: str) -> None:
+    with listen(host, 0) as listening:
+        assert address(listening) == f"{said}{listening.getsockname()[1]}"
 
 
 def nothing(ctx: Context) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from stored import finished
 from ringrift.rules import Game
 from ringrift.rules.wire import read_state, write_moves
 from ringrift.store import GameStore, RunDirectory
+from ringrift.store.browse import Totals
 from ringrift.store.validate import validate
 from ringrift.web import replay
 from ringrift.web.errors import add_handlers
@@ -235,6 +237,21 @@ def test_own_games_are_listed_by_filters_and_replayed(client: Client, run: RunDi
         middle.push(move)
     state = client.get("/api/replay/games/game-4/state?move_number=25").json()["gameState"]
     assert read_state(state) == middle
+
+
+def test_only_games_that_came_since_are_counted_unless_some_went(run: RunDirectory) -> None:
+    store, totals = GameStore(run), Totals(run)
+    assert (totals.counts(), totals.ends().total()) == ([], 0)
+    for seed in range(3):
+        store.add(finished(seed).to_bytes(), f"work/{seed}")
+        assert totals.ends().total() == seed + 1
+    ((config, games, plies),) = totals.counts()
+    assert (config, games, plies) == ("square8_2p", 3, sum(len(finished(seed).moves) for seed in range(3)))
+    store.judge([(2, "it is odd")])
+    assert totals.ends() == Counter(finished(seed).reason for seed in (0, 2))
+    assert totals.counts()[0][1] == 2
+    store.restore([2])
+    assert totals.ends().total() == 3
 
 
 def test_choices_come_back(client: Client) -> None:

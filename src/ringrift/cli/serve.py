@@ -38,7 +38,7 @@ def serve(
     from json import dumps
 
     from ringrift.settings import load
-    from ringrift.web.server import listen, serve_until_stopped
+    from ringrift.web.server import address, listen, serve_until_stopped
     from ringrift.web.service import Service, create_app
 
     given = load(file=settings, assign=assign).serve
@@ -60,7 +60,7 @@ def serve(
 
             directory = opened.enter_context(RunDirectory.open(run))
         listening = listen(given.host, given.port, "serve.port")
-        where = "http://{}:{}".format(*listening.getsockname()[:2])
+        where = address(listening)
         service = Service(given, directory)
 
         def started() -> None:

@@ -82,10 +82,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_directory(path.parent)
 
 
-def sweep(directory: Path, older_than: float = 3600.0) -> int:
-    """Deletes what killed writers left half-written; the number of files."""
+def sweep(directory: Path, older_than: float = 3600.0, pattern: str = f"{TEMPORARY}*") -> int:
+    """Deletes what killed writers left half-written, or other files of such names; the number of files."""
     limit = time.time() - older_than
-    stale = [path for path in directory.rglob(f"{TEMPORARY}*") if path.stat().st_mtime < limit]
+    stale = [path for path in directory.rglob(pattern) if path.stat().st_mtime < limit]
     for path in stale:
         path.unlink(missing_ok=True)
     return len(stale)

@@ -107,7 +107,7 @@ class KeepingSettings:
     backups: int = 24
     """How many copies are kept there."""
     days: float = 7.0
-    """How long finished jobs and events are remembered."""
+    """How long finished jobs, events and damaged states of trainings are kept."""
     models: int = 20
     """How many of the newest models keep their files, besides initial and promoted ones, when the disk fills up."""
 

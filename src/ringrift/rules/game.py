@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 
 from ringrift import _core
-from ringrift.errors import RulesError, unknown
+from ringrift.errors import InvalidNotation, RulesError, unknown
 
 #: The twelve configs, small boards first.
 CONFIGS: tuple[str, ...] = tuple(_core.config_names())
@@ -106,6 +106,13 @@ class Options:
             if name not in names:
                 raise RulesError(unknown("option", name, names))
         return cls(**{names[name]: value for name, value in given.items()})
+
+
+def _plain(text: str) -> str:
+    """The text. Raises InvalidNotation for one that the core cannot be given, as with half of a character."""
+    if not text.isascii():
+        raise InvalidNotation(f"{text[:60]!a} has characters that no text of a game has")
+    return text
 
 
 def checked_option(name: str, value: object, kind: type, least: int, most: int) -> None:
@@ -221,14 +228,14 @@ class Game(_core.Game):
         Raises:
             InvalidNotation: the text cannot be read, or its position cannot be.
         """
-        return cls._adopt(_core.Game._from_text(text))
+        return cls._adopt(_core.Game._from_text(_plain(text)))
 
     @classmethod
     def from_canonical(cls, config: str, canonical: str, options: Options | None = None) -> Self:
         """Sets up a canonical state string; the turn in progress and the tracker have no history."""
         config_info(config)
         o = options or Options()
-        core = _core.Game._from_canonical(config, o.swap_rule, o.rings_per_player or 0, o.lps_rounds, canonical)
+        core = _core.Game._from_canonical(config, o.swap_rule, o.rings_per_player or 0, o.lps_rounds, _plain(canonical))
         return cls._adopt(core)
 
     @classmethod
@@ -269,7 +276,7 @@ class Game(_core.Game):
         """Cells of the stacks that can pay for a recovery slide, by x then y; empty for a move that costs no ring."""
         text, texts = str(move).partition("@")[0], self._texts(False)
         if text not in texts:
-            self._parse_move(text)  # says what is wrong
+            self._parse_move(_plain(text))  # says what is wrong
         return self._extractions(int(self._legal()[texts.index(text)]))
 
     def move(self, bits: int) -> Move:
@@ -283,7 +290,7 @@ class Game(_core.Game):
             InvalidNotation: not a move at all.
             IllegalMove: not legal now, or several stacks could pay.
         """
-        return self.move(self._parse_move(text))
+        return self.move(self._parse_move(_plain(text)))
 
     def push(self, move: Move | str) -> None:
         """Plays one ply, and never a second one.
@@ -295,7 +302,7 @@ class Game(_core.Game):
         if isinstance(move, Move):
             self._push_move(move.bits, move.text)
         else:
-            self._push_text(move)
+            self._push_text(_plain(move))
 
     def pop(self) -> Move:
         """Takes the last ply back and returns it."""

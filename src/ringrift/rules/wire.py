@@ -20,8 +20,8 @@ GOING, ENDED = ("active", "waiting", "paused"), ("finished", "completed", "aband
 PHASES = {phase.name.lower(): phase for phase in Phase}
 LINES = {"process_line", "choose_line_option", "choose_line_reward", "line_formation"}
 REGIONS = {"choose_territory_option", "process_territory_region", "territory_claim"}
-#: Types of moves that have no part in a turn but to be there: they change nothing on the board.
-IDLE = re.compile("no_|skip_|swap_")
+#: Types of moves that have no part in a turn but to be there. Swapping sides is none of them.
+IDLE = re.compile("no_|skip_")
 #: Moves that only a seat makes that could act, as the tracker of the last player standing counts it.
 ACTS = {"place_ring", "skip_placement", "move_stack", "move_ring", "overtaking_capture"}
 NAMES = {text: name for name, text in PLAIN.items()} | {

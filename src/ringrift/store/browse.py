@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from ringrift.rules.record import EARLY
 from ringrift.store.run import RunDirectory
@@ -52,7 +54,7 @@ class Seen:
 def browse(run: RunDirectory, wanted: Wanted, limit: int, offset: int = 0) -> tuple[list[Seen], int]:
     """The games, newest first, and how many there are, counted up to `COUNTED`; quarantined ones are no games."""
     where, given = (
-        ["state <> 'quarantined'", "config IN (SELECT value FROM json_each(?))"],
+        ["place <> 'quarantined'", "+config IN (SELECT value FROM json_each(?))"],
         [json.dumps(wanted.configs)],
     )
     parameters: list[object] = list(given)
@@ -67,9 +69,12 @@ def browse(run: RunDirectory, wanted: Wanted, limit: int, offset: int = 0) -> tu
         if value is not None:
             where.append(test)
             parameters += [value] * test.count("?")
-    chosen = f"FROM games WHERE {' AND '.join(where)}"
-    rows = run.database.rows(f"{_COLUMNS} {chosen} ORDER BY id DESC LIMIT ? OFFSET ?", [*parameters, limit, offset])
-    counted = run.database.rows(f"SELECT count(*) FROM (SELECT 1 {chosen} LIMIT {COUNTED})", parameters)
+    chosen = f"WHERE {' AND '.join(where)}"  # without an index of the config, from the newest on: it needs no sorting
+    rows = run.database.rows(
+        f"{_COLUMNS} FROM games {chosen} ORDER BY id DESC LIMIT ? OFFSET ?", [*parameters, limit, offset]
+    )
+    counting = f"SELECT 1 FROM games INDEXED BY games_by_place {chosen.replace('+', '', 1)} LIMIT {COUNTED}"
+    counted = run.database.rows(f"SELECT count(*) FROM ({counting})", parameters)
     return [_seen(row) for row in rows], int(counted[0][0])
 
 
@@ -80,12 +85,31 @@ def look(run: RunDirectory, name: str | int) -> Seen | None:
     return _seen(rows[0]) if rows else None
 
 
-def totals(run: RunDirectory) -> list[tuple[str, str, int, int]]:
-    """Config, reason of the end, games and their plies."""
-    rows = run.database.rows(
-        "SELECT config, reason, count(*), sum(plies) FROM games WHERE state <> 'quarantined' GROUP BY config, reason"
-    )
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+class Totals:
+    """Of the games of a run. Those that came since the last question are looked at, and all where others went."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run, self._lock = run, Lock()
+        self._last, self._gone, self._ends = 0, list[tuple[object, ...]](), Counter[str]()
+
+    def counts(self) -> list[tuple[str, int, int]]:
+        """Config, games and their plies; quarantined ones are no games."""
+        counted = "SELECT config, sum(games), sum(plies) FROM game_counts WHERE place <> 'quarantined' GROUP BY config"
+        return [(row[0], row[1], row[2]) for row in self._run.database.rows(counted)]
+
+    def ends(self) -> Counter[str]:
+        """Games by the reason of their end."""
+        rows = self._run.database.rows
+        with self._lock:
+            gone = [tuple(row) for row in rows("SELECT * FROM game_counts WHERE place = 'quarantined'")]
+            if gone != self._gone:
+                self._last, self._gone, self._ends = 0, gone, Counter()
+            found = rows("SELECT reason, count(*), max(id) FROM games WHERE id > ? AND place <> 'quarantined'"
+                         " GROUP BY reason", [self._last])  # fmt: skip
+            for reason, games, last in found:
+                self._ends[reason.removeprefix(EARLY)] += games
+                self._last = max(self._last, last)
+            return self._ends.copy()
 
 
 _COLUMNS = (

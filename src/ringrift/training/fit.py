@@ -385,6 +385,7 @@ def _set_damaged_aside(path: Path | None) -> str:
         assert path is not None
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
         path.replace(aside)
+        aside.touch()  # it is kept for a while from now on
         return str(aside)
     return ""
 

@@ -23,7 +23,7 @@ from ringrift.players.ladder import LEVELS
 from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.rules.record import EARLY
 from ringrift.rules.wire import SIZES, is_ended, write_moves, write_state
-from ringrift.store.browse import Seen, Wanted, browse, look, totals
+from ringrift.store.browse import Seen, Totals, Wanted, browse, look
 from ringrift.store.earlier import Recorded, unix_time
 from ringrift.store.games import GameRow, GameStore
 from ringrift.store.importing import play_again
@@ -40,6 +40,7 @@ WORKER = "web"
 NAME = r"[\w.:-]{1,128}"
 OURS = "game-"
 STORIES = 16  #: games that stay played through
+LISTED = 4096  #: games of which it stays known what is listed
 LARGEST = 2**62  #: of numbers in a question
 MADE_UP = 10_000  #: bytes of `metadata` and of `choices` that are kept of a game
 
@@ -112,6 +113,7 @@ def router(service: Service) -> APIRouter:
     """Its endpoints. Without a run there are no games, and none can be stored (503)."""
     routes = APIRouter(prefix="/api/replay", tags=["replay"])
     run = service.run
+    totals = Totals(run) if run else None
 
     @lru_cache(STORIES)
     def story(id_: int) -> Story:
@@ -119,6 +121,15 @@ def router(service: Service) -> APIRouter:
         seen = look(run, id_)
         assert seen is not None  # games are never deleted unless they are quarantined
         return Story.of(Record.from_bytes(seen.record))
+
+    @lru_cache(LISTED)
+    def inside(id_: int) -> tuple[int, Mapping[str, Any]]:
+        """What a game's row does not tell: its turns, and what a game of people brought with it."""
+        assert run is not None
+        seen = look(run, id_)
+        assert seen is not None
+        record = Record.from_bytes(seen.record)
+        return _turns(record), record.meta if seen.work_id.startswith(f"{WORKER}/") else {}
 
     def found(name: str) -> Seen:
         own = name.removeprefix(OURS)
@@ -149,7 +160,11 @@ def router(service: Service) -> APIRouter:
             return {"games": [], "total": 0, "hasMore": False}
         wanted = Wanted(configs, winner, termination_reason, source, min_moves, max_moves)
         seen, total = browse(run, wanted, limit, offset)
-        return {"games": [_meta(one) for one in seen], "total": total, "hasMore": offset + len(seen) < total}
+        return {
+            "games": [_meta(one, *inside(one.id)) for one in seen],
+            "total": total,
+            "hasMore": offset + len(seen) < total,
+        }
 
     @routes.get("/games/{name}")
     def game(name: Stored) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def router(service: Service) -> APIRouter:
         seen = found(name)
         finals = story(seen.id).finals
         players = [_player(seat, engine) | finals[seat - 1] for seat, engine in enumerate(_engines(seen), 1)]
-        return _meta(seen) | {"players": players}
+        return _meta(seen, *inside(seen.id)) | {"players": players}
 
     @routes.get("/games/{name}/state")
     def state(name: Stored, move_number: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
@@ -190,7 +205,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/games/{name}/choices")
     def choices(name: Stored, move_number: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
         """The choices that were stored with a move of a game of people."""
-        kept = _kept(Record.from_bytes(found(name).record), "choices", [])
+        kept = _kept(inside(found(name).id)[1], "choices", [])
         return {"choices": [
             {"choiceType": one.get("choice_type"), "player": one.get("player"), "options": one.get("options", []),
              "selected": one.get("selected", one.get("selected_option")), "reasoning": one.get("reasoning")}
@@ -200,12 +215,11 @@ def router(service: Service) -> APIRouter:
     @routes.get("/stats")
     def stats() -> dict[str, Any]:
         """How many games there are, and of what kind."""
-        boards, ends, plies = Counter[str](), Counter[str](), 0
-        for config, reason, games, moves in totals(run) if run else ():
+        boards, plies = Counter[str](), 0
+        for config, games, moves in totals.counts() if totals else ():
             boards[config_info(config).board] += games
-            ends[reason.removeprefix(EARLY)] += games
             plies += moves
-        total = boards.total()
+        total, ends = boards.total(), totals.ends() if totals else {}
         return {
             "totalGames": total, "gamesByBoardType": boards, "gamesByStatus": {"completed": total} if total else {},
             "gamesByTermination": ends, "totalMoves": plies, "schemaVersion": max(SCHEMA),
@@ -300,18 +314,18 @@ def _engine(seat: Mapping[str, Any], told: object) -> str:
     return f"{known}:{level}" if type(level) is int and level in LEVELS else known
 
 
-def _meta(seen: Seen) -> dict[str, Any]:
+def _meta(seen: Seen, turns: int, brought: Mapping[str, Any]) -> dict[str, Any]:
     """`GameMeta` without its players."""
-    info, record = config_info(seen.config), Record.from_bytes(seen.record)
+    info = config_info(seen.config)
     name = seen.work_id.removeprefix(f"{WORKER}/")
     web = name != seen.work_id
-    done = record.meta.get("completed") if web else seen.created
-    about = _kept(record, "metadata", None) if web else {
+    done = brought.get("completed") if web else seen.created
+    about = _kept(brought, "metadata", None) if web else {
         "model": seen.model, "generation": seen.generation, "quality": seen.quality}  # fmt: skip
     return {
         "gameId": name if web else f"{OURS}{seen.id}", "boardType": info.board, "numPlayers": info.players,
         "winner": seen.winner or None, "terminationReason": seen.reason.removeprefix(EARLY) or None,
-        "totalMoves": seen.plies, "totalTurns": _turns(seen.record), "createdAt": _iso(seen.created),
+        "totalMoves": seen.plies, "totalTurns": turns, "createdAt": _iso(seen.created),
         "completedAt": _iso(float(done)) if done else None,
         "durationMs": round(1000 * (float(done) - seen.created)) if web and done else None,
         "source": seen.source, "timeControlType": None, "initialTimeMs": None, "timeIncrementMs": None,
@@ -335,24 +349,22 @@ def _first(record: Record) -> Game:
     return Game.parse(record.start) if record.start else Game(record.config, record.options)
 
 
-@lru_cache(4096)
-def _turns(record: bytes) -> int:
+def _turns(record: Record) -> int:
     """How often the seat to move changed, and the first turn."""
-    read = Record.from_bytes(record)
-    game, turns, seat = _first(read), 0, 0
-    for bits in read.moves.tolist():
+    game, turns, seat = _first(record), 0, 0
+    for bits in record.moves.tolist():
         turns, seat = turns + (game.to_move != seat), game.to_move
         game._push(bits)
     return turns
 
 
 def _times(record: Record) -> list[list[Any]]:
-    return list(_kept(record, "times", []))
+    return list(_kept(record.meta, "times", []))
 
 
-def _kept(record: Record, name: str, otherwise: Any) -> Any:
+def _kept(brought: Mapping[str, Any], name: str, otherwise: Any) -> Any:
     """What a game of people brought with it; records of others have no such text."""
-    return json.loads(str(record.meta[name])) if name in record.meta else otherwise
+    return json.loads(str(brought[name])) if name in brought else otherwise
 
 
 def _iso(at: float) -> str:

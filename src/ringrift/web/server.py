@@ -30,6 +30,12 @@ def listen(host: str, port: int, setting: str = "services.port") -> socket.socke
         ) from error
 
 
+def address(listening: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def serve_until_stopped(
     app: FastAPI, settings: ServeSettings, listening: socket.socket, started: Callable[[], None]
 ) -> None:

@@ -69,7 +69,7 @@ def plan(ctx: Context) -> Iterator[Step]:
     what = (
         f"delete {len(waste.blobs)} files that nothing names ({waste.blob_bytes / 1e6:.1f} MB), {old} old models that"
     )
-    what += f" a backup has, and what is known of jobs and events older than {keeping.days:g} days"
+    what += f" a backup has, and what is known of jobs, events and damaged trainings older than {keeping.days:g} days"
     why = f"the disk is {share:.0%} full, {mark:.0%} is the mark" if full else "once a day"
     yield Step(what, why, lambda: clean(ctx, keeping, waste))
 
@@ -87,6 +87,7 @@ def clean(ctx: Context, keeping: KeepingSettings, waste: Waste) -> None:
             pruned += len(ModelStore(run).prune(config, keeping.models, copied=copied))
     gone = run.fabric.blobs.gc(needed_blobs(run), YOUNG)
     sweep(run.path, DAY)
+    sweep(run.path / "training", keeping.days * DAY, "*.damaged-*")
     limit = ctx.clock.now() - keeping.days * DAY
     jobs = run.fabric.jobs.purge(limit)
     ctx.checkpoint()

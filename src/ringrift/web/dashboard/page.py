@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
-from ringrift.web.server import listen, serve_until_stopped
+from ringrift.web.server import address, listen, serve_until_stopped
 from ringrift.web.settings import ServeSettings
 
 HERE = Path(__file__).parent
@@ -75,6 +75,4 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
         served.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
     icon = HERE / "icon.svg"
     ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
-    name = f"[{host}]" if ":" in host else host
-    address = f"http://{name}:{listening.getsockname()[1]}/"
-    serve_until_stopped(served, ServeSettings(drain=1.0), listening, lambda: ready(address))
+    serve_until_stopped(served, ServeSettings(drain=1.0), listening, lambda: ready(f"{address(listening)}/"))
