@@ -3,11 +3,12 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
-#include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -37,19 +38,13 @@ MinimaxRule rule_of(const std::string& name, int seats) {
 template <class B>
 std::vector<MinimaxOutcome> search_all(const std::vector<State<B>>& states, const MinimaxSettings& settings,
                                        const std::vector<uint64_t>& seeds, std::optional<double> seconds,
-                                       size_t threads) {
+                                       const std::shared_ptr<Stop>& stop, size_t threads) {
   std::vector<MinimaxOutcome> out(states.size());
   std::atomic<size_t> next{0};
   const auto work = [&] {
-    using Search = Minimax<B>;
-    Search search(settings);
-    for (size_t i; (i = next++) < states.size();) {
-      auto deadline = Search::Clock::time_point::max();
-      if (seconds)
-        deadline = Search::Clock::now() + std::chrono::duration_cast<typename Search::Clock::duration>(
-                                              std::chrono::duration<double>(*seconds));
-      out[i] = search.run(states[i], seeds[i], deadline);
-    }
+    Minimax<B> search(settings);
+    for (size_t i; (i = next++) < states.size();)
+      out[i] = search.run(states[i], seeds[i], Until::from_now(seconds, stop));
   };
   std::vector<std::thread> others;
   for (size_t t = 1; t < std::min(threads, states.size()); ++t) others.emplace_back(work);
@@ -60,7 +55,8 @@ std::vector<MinimaxOutcome> search_all(const std::vector<State<B>>& states, cons
 
 /// (move, value [P], depth, nodes, line, decided) of each game.
 nb::list minimax(const nb::sequence& sequence, const std::vector<uint64_t>& seeds, const std::string& rule,
-                 int64_t nodes, int depth, int quiescence, int table, int threads, std::optional<double> seconds) {
+                 int64_t nodes, int depth, int quiescence, int table, int threads, std::optional<double> seconds,
+                 const std::shared_ptr<Stop>& stop) {
   nb::list list;
   if (nb::len(sequence) == 0) return list;
   const Config config = nb::cast<const Game&>(sequence[0]).config();
@@ -73,7 +69,7 @@ nb::list minimax(const nb::sequence& sequence, const std::vector<uint64_t>& seed
       if (states.back().over()) throw RulesError("the game is over: there is nothing to search");
     }
     const nb::gil_scoped_release release;
-    return search_all(states, settings, seeds, seconds, static_cast<size_t>(threads));
+    return search_all(states, settings, seeds, seconds, stop, static_cast<size_t>(threads));
   });
   for (const MinimaxOutcome& o : found) {
     std::vector<uint32_t> line;
@@ -89,6 +85,11 @@ nb::list minimax(const nb::sequence& sequence, const std::vector<uint64_t>& seed
 }  // namespace rr
 
 void bind_minimax(nb::module_& m) {
+  nb::class_<rr::Stop>(m, "Stop", "Ends searches before their time: they answer with what they have.")
+      .def(nb::init<>())
+      .def(
+          "set", [](rr::Stop& stop) { stop = true; }, "Ends them, from any thread.")
+      .def_prop_ro("is_set", [](const rr::Stop& stop) { return stop.load(); }, "Whether it was.");
   m.def("minimax", &rr::minimax, "games"_a, "seeds"_a, "rule"_a, "nodes"_a, "depth"_a, "quiescence"_a, "table"_a,
-        "threads"_a, "seconds"_a.none(), "(move, value, depth, nodes, line, decided) of each game.");
+        "threads"_a, "seconds"_a.none(), "stop"_a.none(), "(move, value, depth, nodes, line, decided) of each game.");
 }

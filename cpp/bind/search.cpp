@@ -1,12 +1,16 @@
 // Searches and the heuristic for Python (`ringrift.search`). The GIL is released while a pool works.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -206,12 +210,12 @@ void bind_search(nb::module_& m) {
           "game"_a, "seed"_a, "simulations"_a = 0, "Adds a position that is not over; returns its index.")
       .def("clear", &SearchPool::clear, "Begins anew with index 0, in the memory of before.")
       .def(
-          "set_deadline",
-          [](SearchPool& p, double seconds) {
-            p.set_deadline(LeafSource::Clock::now() + std::chrono::duration_cast<LeafSource::Clock::duration>(
-                                                          std::chrono::duration<double>(seconds)));
+          "set_until",
+          [](SearchPool& p, std::optional<double> seconds, const std::shared_ptr<Stop>& stop) {
+            p.set_until(Until::from_now(seconds, stop));
           },
-          "seconds"_a, "Ends searches whose leaves are judged here so many seconds from now.")
+          "seconds"_a.none(), "stop"_a.none(),
+          "Ends searches whose leaves are judged here so many seconds from now, or when they are told to.")
       .def("stop", &SearchPool::stop, "Ends all searches with what they have.")
       .def(
           "outcome", &outcome, "index"_a,

@@ -14,7 +14,7 @@ namespace {
 constexpr float kLeast = 1e-6F;   // estimates stay so far from a loss and from a win
 constexpr float kSlack = 1e-5F;   // the values of a leaf sum to 1 up to this
 constexpr size_t kPicks = 12;     // moves of an inner node that are put in order; the others keep the list's
-constexpr int kTicks = 8;         // nodes between looks at the clock
+constexpr int kTicks = 8;         // nodes between looks at the time and at the sign to stop
 constexpr int kFirst = 1 << 30;   // scores: the table's move,
 constexpr int kKiller = 1 << 24;  // moves that cut at this ply before, and then by `guess`
 
@@ -55,8 +55,8 @@ Minimax<B, Leaf>::Minimax(const MinimaxSettings& settings, Leaf leaf)
 }
 
 template <class B, class Leaf>
-MinimaxOutcome Minimax<B, Leaf>::run(const State<B>& root, uint64_t seed, typename Clock::time_point deadline) {
-  deadline_ = deadline;
+MinimaxOutcome Minimax<B, Leaf>::run(const State<B>& root, uint64_t seed, const Until& until) {
+  until_ = until;
   me_ = root.to_move;
   nodes_ = 0;
   stop_ = false;
@@ -99,8 +99,7 @@ MinimaxOutcome Minimax<B, Leaf>::run(const State<B>& root, uint64_t seed, typena
 /// Counts a node; stops where none is left.
 template <class B, class Leaf>
 void Minimax<B, Leaf>::spend() {
-  if (nodes_ == settings_.nodes ||
-      (nodes_ % kTicks == 0 && deadline_ != Clock::time_point::max() && nodes_ > 0 && Clock::now() >= deadline_))
+  if (nodes_ == settings_.nodes || (nodes_ % kTicks == 0 && nodes_ > 0 && until_.reached()))
     stop_ = true;
   else
     ++nodes_;

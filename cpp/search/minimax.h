@@ -4,11 +4,11 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
 #include "core/heuristic.h"
+#include "until.h"
 
 namespace rr {
 
@@ -49,14 +49,13 @@ struct HeuristicLeaf {
 template <class B, class Leaf = HeuristicLeaf<B>>
 class Minimax {
  public:
-  using Clock = std::chrono::steady_clock;
   using SeatValues = std::array<float, kMaxSeats>;
 
   explicit Minimax(const MinimaxSettings& settings, Leaf leaf = {});
 
-  /// Deepens until the settings' depth, the nodes or the time are used up, or the position is decided. The position must
+  /// Deepens until the settings' depth or the nodes are used up, `until`, or the position is decided. The position must
   /// not be over. `seed` draws the order of the root's moves, and by that among equal ones.
-  MinimaxOutcome run(const State<B>& root, uint64_t seed, Clock::time_point deadline = Clock::time_point::max());
+  MinimaxOutcome run(const State<B>& root, uint64_t seed, const Until& until = {});
 
  private:
   /// Best-reply: what the seat to move may do in this turn if it is not the root's.
@@ -107,7 +106,7 @@ class Minimax {
   Seat me_ = 0;  ///< the root's seat
   int64_t nodes_ = 0;
   bool stop_ = false;
-  typename Clock::time_point deadline_;
+  Until until_;
   std::vector<Frame> frames_;
   std::vector<Entry> table_;
 };

@@ -33,14 +33,13 @@ class LeafBatch {
   int size() const { return static_cast<int>(waiting_.size()); }
 
   /// Takes leaves of a search while there are any and room for them.
-  void take(TreeSearch<B>& search, uint8_t* planes, float* globals, int capacity,
-            LeafSource::Clock::time_point deadline = LeafSource::Clock::time_point::max()) {
+  void take(TreeSearch<B>& search, uint8_t* planes, float* globals, int capacity, const Until& until = {}) {
     while (heuristic_ || size() < capacity) {
       const int leaf = search.next_leaf();
       if (leaf < 0) return;
       if (heuristic_) {
         answer_by_heuristic(search, leaf);
-        if (deadline != LeafSource::Clock::time_point::max() && LeafSource::Clock::now() >= deadline) search.stop();
+        if (until.reached()) search.stop();
         continue;
       }
       const auto row = waiting_.size();
@@ -81,9 +80,9 @@ class SearchPoolOf final : public SearchPool {
     stop();
     used_ = 0;
     active_.clear();
-    deadline_ = Clock::time_point::max();
+    until_ = {};
   }
-  void set_deadline(Clock::time_point deadline) override { deadline_ = deadline; }
+  void set_until(const Until& until) override { until_ = until; }
   void stop() override {
     batch_.clear();
     for (const int index : active_) searches_[static_cast<size_t>(index)]->stop();
@@ -95,7 +94,7 @@ class SearchPoolOf final : public SearchPool {
     for (const int index : active_) {
       auto& search = *searches_[static_cast<size_t>(index)];
       if (settings_.heuristic || batch_.size() < capacity) {
-        batch_.take(search, planes, globals, capacity, deadline_);
+        batch_.take(search, planes, globals, capacity, until_);
         if (search.done()) continue;
         ++served;
       }
@@ -104,7 +103,7 @@ class SearchPoolOf final : public SearchPool {
     active_.resize(kept);
     // Without a deadline the first ones come to their end first, so that few trees are in the processor's caches at a
     // time; with one, those that had to wait go first the next time.
-    if (deadline_ != Clock::time_point::max() && served < kept)
+    if (until_.timed() && served < kept)
       std::rotate(active_.begin(), active_.begin() + static_cast<std::ptrdiff_t>(served), active_.end());
     return batch_.size();
   }
@@ -161,7 +160,7 @@ class SearchPoolOf final : public SearchPool {
   std::vector<std::unique_ptr<TreeSearch<B>>> searches_;
   size_t used_ = 0;  ///< searches since clear()
   std::vector<int> active_;
-  Clock::time_point deadline_ = Clock::time_point::max();
+  Until until_;
   LeafBatch<B> batch_;
 };
 

@@ -2,7 +2,6 @@
 // takes the evaluator's answer; it never calls Python.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -10,6 +9,7 @@
 
 #include "core/game.h"
 #include "tree.h"
+#include "until.h"
 
 namespace rr {
 
@@ -52,7 +52,6 @@ struct PoolSettings {
 /// A batch of leaves that waits for its answer. What follows collect() is one feed() with as many rows.
 class LeafSource {
  public:
-  using Clock = std::chrono::steady_clock;
   virtual ~LeafSource() = default;
   /// Writes up to `capacity` leaves: planes [rows, C, H, W], globals [rows, G]. 0 rows: there is nothing left to do.
   virtual int collect(uint8_t* planes, float* globals, int capacity) = 0;
@@ -71,8 +70,8 @@ class SearchPool : public LeafSource {
   /// Begins anew with index 0. The memory of the trees stays, the evaluations that the cache knows too, and, where the
   /// settings say so, each tree for the next position of the same index.
   virtual void clear() = 0;
-  /// From here on collect() ends every search at that moment. It matters to leaves that are judged here.
-  virtual void set_deadline(Clock::time_point deadline) = 0;
+  /// From here on collect() ends every search then. It matters to leaves that are judged here.
+  virtual void set_until(const Until& until) = 0;
   /// Ends all searches with what they have; a batch without its answer is forgotten.
   virtual void stop() = 0;
   virtual SearchOutcome outcome(int index) const = 0;

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from ringrift.players import (
     judged,
 )
 from ringrift.rules import CONFIGS, Game, Record, config_info
-from ringrift.search import GumbelSettings, MinimaxSettings, search
+from ringrift.search import GumbelSettings, MinimaxSettings, Stop, search
 from ringrift.search.bench import middle_positions
 from ringrift.selfplay import PlaySettings, Task, drawn_seats, play, random_opening
 
@@ -124,6 +125,21 @@ def test_a_limit_of_time_is_kept() -> None:
     wall, spent = time.perf_counter() - wall, time.process_time() - spent
     assert spent < 5 * 4 * 0.05 * 1.5
     assert wall > 5 * 4 * 0.05 * 0.3
+
+
+@pytest.mark.parametrize("name", ["gumbel", "puct", "alpha-beta"])
+def test_a_search_is_stopped_from_outside_and_keeps_its_budget_otherwise(name: str) -> None:
+    game, choice = positions("square8_2p")[0], choose(name, "square8_2p")
+
+    def play(limit: Limit) -> str:
+        return str(choice.make().play(game, limit, np.random.default_rng(0)))
+
+    assert play(Limit(stop=Stop())) == play(Limit())
+    assert dataclasses.replace(choice, limit=Limit(stop=Stop())).simulations == choice.simulations
+    for endless in (Limit(stop=Stop(), seconds=60.0), Limit(stop=Stop(), simulations=1_000_000)):
+        threading.Timer(0.1, endless.stop.set).start()  # type: ignore[union-attr]
+        decision = choice.make().play(game, endless, np.random.default_rng(0))
+        assert decision.nodes > 8 and decision.move in game.playable_moves()
 
 
 def test_with_both_limits_the_first_counts() -> None:

@@ -1,6 +1,7 @@
 """Depth-first searches: exact against plain ones, exact budgets, deadlines, determinism, golden lines."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ringrift.errors import RulesError
 from ringrift.rules import CONFIGS, Game, Phase
-from ringrift.search import MINIMAX_RULES, MinimaxSettings, heuristic_values, minimax
+from ringrift.search import MINIMAX_RULES, MinimaxResult, MinimaxSettings, Stop, heuristic_values, minimax
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_lines.json").read_text())
 ENDLESS = 1 << 40
@@ -135,6 +136,23 @@ def test_a_search_depends_on_its_seed_alone(config: str, rule: str) -> None:
     start = minimax([Game(config)] * 12, MinimaxSettings(rule, depth=1, nodes=ENDLESS, quiescence=0), range(12))
     assert len({str(result.move) for result in start}) > 1
     assert len({float(result.value_by_seat[0]) for result in start}) == 1
+
+
+@pytest.mark.parametrize("rule", ["paranoid", "maxn", "best-reply"])
+def test_a_search_that_is_told_to_stop_answers_with_what_it_has(rule: str) -> None:
+    game, stop = position("hexagonal_3p", 12, 1, 10_000), Stop()
+    settings, found = MinimaxSettings(rule, nodes=ENDLESS, depth=64), list[MinimaxResult]()
+    endless = threading.Thread(target=lambda: found.extend(minimax([game] * 3, settings, [1, 2, 3], stop=stop)))
+    endless.start()
+    endless.join(0.1)
+    assert endless.is_alive() and not stop.is_set
+    stop.set()
+    endless.join(10)
+    assert not endless.is_alive() and stop.is_set
+    assert all(result.move in game.playable_moves() for result in found) and found[1].nodes == found[2].nodes == 8
+    for few in (5, 200):
+        exact = minimax([game], MinimaxSettings(rule, nodes=few), [1], stop=Stop())[0]
+        assert str(exact) == str(minimax([game], MinimaxSettings(rule, nodes=few), [1])[0])
 
 
 @pytest.mark.parametrize("config", ["square8_2p", "hexagonal_4p"])

@@ -105,5 +105,12 @@ def test_it_is_small_needs_no_torch_and_ends_with_its_answers_given() -> None:
         asking.join()
         assert process.wait(10) == 0
         assert answers[0].status_code == 200 and answers[0].json()["move"]
+    with server() as (url, process):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/ai/move", json=body, timeout=1)
+        told = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert time.monotonic() - told < 8 / 3  # nobody waits for the search, which may take 8 s
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     assert peak < 600_000  # kB

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from random_play import random_game
 from ringrift.errors import DataError
 from ringrift.evaluators import UniformEvaluator
 from ringrift.evaluators.shipped import NETWORKS, shipped_network
+from ringrift.players.player import Limit
 from ringrift.players.table import choose
 from ringrift.rules import CONFIGS, Game
 from ringrift.rules.wire import read_move, read_state, write_moves, write_state
@@ -410,6 +412,43 @@ def test_a_room_that_closes_gives_up_what_is_in_its_hands() -> None:
 
     asyncio.run(go())
     assert len(slow.rows) < 10, slow.rows
+
+
+THINKERS = {
+    "alpha-beta": Seated(choose("alpha-beta", CONFIG, limit=Limit(1 << 40))),
+    "maxn": Seated(choose("maxn", CONFIG, limit=Limit(1 << 40))),
+    "puct": Seated(choose("puct", CONFIG, limit=Limit(1 << 23))),
+    "gumbel": Seated(choose("gumbel", CONFIG, limit=Limit(1 << 23))),
+}
+
+
+@pytest.mark.parametrize("name", THINKERS)
+def test_a_search_in_one_go_that_nobody_waits_for_leaves_its_thread(room: SearchRoom, name: str) -> None:
+    async def go() -> None:
+        search = asyncio.ensure_future(room.decide(THINKERS[name], middle(), 1, time.monotonic() + 60))
+        await asyncio.sleep(0.1)
+        search.cancel()
+        few = replace(THINKERS[name], choice=replace(THINKERS[name].choice, limit=Limit(20)))
+        next_one = await asyncio.wait_for(room.decide(few, middle(), 1, time.monotonic() + 60), 10)
+        assert next_one.why == "searched" and search.cancelled()
+
+    asyncio.run(go())
+
+
+def test_a_room_closes_beside_a_search_in_one_go() -> None:
+    room = SearchRoom(threads=2)
+
+    async def go() -> None:
+        ends = time.monotonic() + 60
+        searches = [asyncio.ensure_future(room.decide(one, middle(), 1, ends)) for one in THINKERS.values()]
+        await asyncio.sleep(0.1)
+        room.close()
+        for search in searches:
+            with pytest.raises(asyncio.CancelledError):
+                await search
+        assert time.monotonic() < ends - 40
+
+    asyncio.run(go())
 
 
 def test_a_failure_reaches_who_waits_and_nobody_else(room: SearchRoom) -> None:

@@ -17,6 +17,7 @@ from ringrift.rules import Game, Move
 from ringrift.search import (
     MinimaxSettings,
     Searcher,
+    Stop,
     TreeMemory,
     TreeSettings,
     greedy,
@@ -50,12 +51,19 @@ class Limit:
     """new positions and visits of ends of the game"""
     seconds: float | None = None
     """wall time; games that are decided together have it each, one after the other"""
+    stop: Stop | None = None
+    """a search in which this is set answers at once, with its best move so far; never sent to another process"""
 
     def __post_init__(self) -> None:
         if self.simulations is not None and self.simulations < 1:
             raise RulesError(f"a limit of {self.simulations} simulations leaves nothing to do; 1 or more is right")
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise RulesError(f"a limit of {self.seconds} seconds is no time; more than 0 is right")
+
+    @property
+    def is_budget(self) -> bool:
+        """Whether it takes the place of the player's own."""
+        return self.simulations is not None or self.seconds is not None
 
 
 class Player(ABC):
@@ -162,9 +170,11 @@ class PolicyPlayer(Player):
 class TreePlayer(Player):
     """Gumbel or PUCT search over an evaluator. Within a limit of time it keeps its trees from decision to decision."""
 
-    def __init__(self, evaluator: Evaluator, settings: TreeSettings, seconds: float | None = None) -> None:
+    def __init__(
+        self, evaluator: Evaluator, settings: TreeSettings, seconds: float | None = None, stop: Stop | None = None
+    ) -> None:
         """`seconds`: of wall time for each game of a decision; the settings' simulations stay the most there can be."""
-        self.evaluator, self.settings, self.seconds = evaluator, settings, seconds
+        self.evaluator, self.settings, self.seconds, self.stop = evaluator, settings, seconds, stop
         self._endless = False
         self._searcher: Searcher | None = None
 
@@ -174,17 +184,17 @@ class TreePlayer(Player):
         if self._searcher is None:
             memory = TreeMemory(reuse=self.seconds is not None, cache_mib=CACHE_MIB)
             self._searcher = Searcher(self.evaluator, self.settings, memory)
-        time = {} if self.seconds is None else {"seconds": self.seconds * len(games)}
-        budget = None if self._endless else self.settings.simulations
-        results = self._searcher.search(games, draw_seeds(rng, len(games)), simulations=budget, **time)
+        seconds = None if self.seconds is None else self.seconds * len(games)
+        budget, seeds = None if self._endless else self.settings.simulations, draw_seeds(rng, len(games))
+        results = self._searcher.search(games, seeds, simulations=budget, seconds=seconds, stop=self.stop)
         return [Decision(result.move, result.policy, result.root_value, result.nodes) for result in results]
 
     def limited(self, limit: Limit) -> Player:
         if limit == Limit():
             return self
         settings = replace(self.settings, simulations=limit.simulations or self.settings.simulations)
-        player = TreePlayer(self.evaluator, settings, limit.seconds)
-        player._endless = limit.simulations is None
+        player = TreePlayer(self.evaluator, settings, limit.seconds, limit.stop)
+        player._endless = limit.simulations is None and limit.is_budget
         return player
 
 
@@ -193,12 +203,13 @@ class MinimaxPlayer(Player):
 
     ENDLESS = 1 << 60
 
-    def __init__(self, settings: MinimaxSettings, seconds: float | None = None) -> None:
-        self.settings, self.seconds = settings, seconds
+    def __init__(self, settings: MinimaxSettings, seconds: float | None = None, stop: Stop | None = None) -> None:
+        self.settings, self.seconds, self.stop = settings, seconds, stop
 
     def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
         decisions, seeds = [], draw_seeds(rng, len(games))
-        for game, result in zip(games, minimax(games, self.settings, seeds, seconds=self.seconds), strict=True):
+        results = minimax(games, self.settings, seeds, seconds=self.seconds, stop=self.stop)
+        for game, result in zip(games, results, strict=True):
             playable = game.playable_moves()
             policy = np.zeros(len(playable), np.float32)
             policy[playable.index(result.move)] = 1
@@ -208,7 +219,8 @@ class MinimaxPlayer(Player):
     def limited(self, limit: Limit) -> Player:
         if limit == Limit():
             return self
-        return MinimaxPlayer(replace(self.settings, nodes=limit.simulations or self.ENDLESS), limit.seconds)
+        nodes = limit.simulations or (self.ENDLESS if limit.is_budget else self.settings.nodes)
+        return MinimaxPlayer(replace(self.settings, nodes=nodes), limit.seconds, limit.stop)
 
 
 # -- players made of players -------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class PlayerChoice:
     def simulations(self) -> int | None:
         """Simulations, or nodes, of a decision; None for a player that does not count them or goes by time."""
         usual: int | None = getattr(self.search, "simulations", getattr(self.search, "nodes", None))
-        if usual is None or self.limit is None or self.limit == Limit():
+        if usual is None or self.limit is None or not self.limit.is_budget:
             return usual
         return self.limit.simulations
 

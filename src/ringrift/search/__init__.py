@@ -1,5 +1,6 @@
 """Searches: thin wrappers over the trees in the core. Needs numpy alone."""
 
+from ringrift._core import Stop
 from ringrift.search.heuristic import HEURISTIC_TABLE, HeuristicRow, greedy, heuristic_values
 from ringrift.search.minimax import MinimaxResult, minimax
 from ringrift.search.settings import (
@@ -26,6 +27,7 @@ __all__ = [
     "SearchResult",
     "Searcher",
     "SelfplayPool",
+    "Stop",
     "TreeMemory",
     "TreeSettings",
     "decision_seed",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringrift import _core
+from ringrift._core import Stop
 from ringrift.errors import RulesError
 from ringrift.rules import Game, Move
 from ringrift.search.settings import MinimaxSettings
@@ -37,11 +38,13 @@ def minimax(
     *,
     threads: int = 1,
     seconds: float | None = None,
+    stop: Stop | None = None,
 ) -> list[MinimaxResult]:
-    """Searches each game until its nodes, its depth or, from when its search begins, its `seconds` are used up.
+    """Searches each game until its nodes, its depth or, from when its search begins, its `seconds` are used up, or
+    `stop` is set: then it answers with what it has.
 
-    A move without an alternative is answered at once. Without `seconds` the result of a game depends on the position,
-    the settings and its seed alone; the seed draws among moves found equal.
+    A move without an alternative is answered at once. Unless time or `stop` had a say, the result of a game depends on
+    the position, the settings and its seed alone; the seed draws among moves found equal.
 
     Raises:
         RulesError: a game that is over or of another config than the first; not one seed for each game; `alpha-beta`
@@ -52,7 +55,7 @@ def minimax(
     if threads < 1 or (seconds is not None and not 0 < seconds < 1e6):
         raise RulesError(f"threads is {threads} and seconds is {seconds}; both must be above 0")
     s = settings
-    found = _core.minimax(games, list(seeds), s.rule, s.nodes, s.depth, s.quiescence, s.table, threads, seconds)
+    found = _core.minimax(games, list(seeds), s.rule, s.nodes, s.depth, s.quiescence, s.table, threads, seconds, stop)
     results = []
     for game, (bits, value, depth, nodes, line, decided) in zip(games, found, strict=True):
         ahead, moves = game.copy(), []

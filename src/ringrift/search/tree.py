@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringrift import _core
+from ringrift._core import Stop
 from ringrift.encoding import GLOBALS, PLANES
 from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator, HeuristicEvaluator
@@ -139,13 +140,15 @@ class Searcher:
         *,
         simulations: int | None = None,
         seconds: float | None = None,
+        stop: Stop | None = None,
     ) -> list[SearchResult]:
         """Searches each game with its seed and the settings' budget, or `simulations` in its place. With `seconds` all
-        answer with what they have by then, and without `simulations` the time is the only bound.
+        answer with what they have by then, and without `simulations` the time is the only bound. Once `stop` is set,
+        they do so at once.
 
         A game with one playable move is not searched: its `root_value` is that of the next position with a choice. The
         result of a game depends on its seed, not on the games beside it, as far as that holds of the evaluator and
-        unless time or a tree taken over had a say.
+        unless time, `stop` or a tree taken over had a say.
 
         Raises:
             RulesError: a game that is over or of another config than the evaluator's; not one seed for each game.
@@ -157,39 +160,31 @@ class Searcher:
         rows = min(self._max_batch, len(games) * 16)
         if len(self._batch.planes) < rows:
             self._batch = Batch(self.evaluator, rows)
-        if seconds is None:
-            self._begin(games, seeds, simulations or 0)
-            while self._batch.step(self._pool):
-                pass
-            return [self._result(index, game) for index, game in enumerate(games)]
-        deadline = time.monotonic() + seconds
-        if simulations is None and isinstance(self.settings, GumbelSettings):
-            return self._search_deeper(games, seeds, 2 * self.settings.considered, deadline)
-        self._begin(games, seeds, simulations or ENDLESS)
-        self._search_until(deadline)
-        return [self._result(index, game) for index, game in enumerate(games)]
+        deadline = None if seconds is None else time.monotonic() + seconds
+        if deadline is not None and simulations is None and isinstance(self.settings, GumbelSettings):
+            return self._search_deeper(games, seeds, 2 * self.settings.considered, deadline, stop)
+        return self._search(games, seeds, simulations or (0 if deadline is None else ENDLESS), deadline, stop)
 
-    def _begin(self, games: Sequence[Game], seeds: Sequence[int], simulations: int) -> None:
+    def _search(
+        self, games: Sequence[Game], seeds: Sequence[int], simulations: int, deadline: float | None, stop: Stop | None
+    ) -> list[SearchResult]:
         self._pool.clear()
         for game, seed in zip(games, seeds, strict=True):
             self._pool.add(game, seed, simulations)
-
-    def _search_until(self, deadline: float) -> None:
-        self._pool.set_deadline(max(0.0, deadline - time.monotonic()))
-        while time.monotonic() < deadline and self._batch.step(self._pool):
+        self._pool.set_until(None if deadline is None else max(0.0, deadline - time.monotonic()), stop)
+        while not _ended(deadline, stop) and self._batch.step(self._pool):
             pass
         self._pool.stop()
+        return [self._result(index, game) for index, game in enumerate(games)]
 
     def _search_deeper(
-        self, games: Sequence[Game], seeds: Sequence[int], budget: int, deadline: float
+        self, games: Sequence[Game], seeds: Sequence[int], budget: int, deadline: float, stop: Stop | None
     ) -> list[SearchResult]:
         """Sequential halving needs a budget: it is doubled as long as there is time. Each search goes on from the last
         one's tree, or at least from its evaluations, as the memory has it."""
         before: list[SearchResult] = []
         while True:
-            self._begin(games, seeds, budget)
-            self._search_until(deadline)
-            results = [self._result(index, game) for index, game in enumerate(games)]
+            results = self._search(games, seeds, budget, deadline, stop)
             if before:
                 results = [
                     replace(
@@ -200,7 +195,7 @@ class Searcher:
                     )
                     for then, now in zip(before, results, strict=True)
                 ]
-            if time.monotonic() >= deadline or budget >= ENDLESS or all(len(result.policy) == 1 for result in results):
+            if _ended(deadline, stop) or budget >= ENDLESS or all(len(result.policy) == 1 for result in results):
                 return results
             before, budget = results, 2 * budget
 
@@ -216,6 +211,10 @@ class Searcher:
         `terminal`, `visits` and `prior` of that move, `sum` of its values for the seat that made it, `value` [N, P].
         """
         return self._pool.tree(index)
+
+
+def _ended(deadline: float | None, stop: Stop | None) -> bool:
+    return (stop is not None and stop.is_set) or (deadline is not None and time.monotonic() >= deadline)
 
 
 def search(

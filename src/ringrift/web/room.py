@@ -2,7 +2,8 @@
 
 A search is a tree of its own, so its answer does not depend on those beside it. Threads take, again and again, the
 searches whose deadline is nearest, one step of each: the leaves of those over the same network are one batch. A search
-that comes in joins at the next step, and one whose deadline is past answers with its best move so far.
+that comes in joins at the next step, one whose deadline is past answers with its best move so far, and one that nobody
+waits for ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ringrift.evaluators.machine import usable_cores
 from ringrift.players.player import Limit, PolicyPlayer, RandomPlayer, TreePlayer
 from ringrift.players.table import PLAYERS, PlayerChoice
 from ringrift.rules import Game, Move
-from ringrift.search import TreeMemory
+from ringrift.search import Stop, TreeMemory
 from ringrift.search.tree import Batch, pool_settings
 
 #: Leaves of a batch, and trees that share it. More make no network faster.
@@ -69,7 +70,7 @@ class Answer:
     """`searched`, `deadline` (best so far), `only move`, `random` or `overload` (without a search)"""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     seated: Seated
     game: Game
@@ -77,6 +78,10 @@ class _Task:
     deadline: float
     pool: _core.SearchPool | None
     answer: Future[Answer] = field(default_factory=Future)
+    stop: Stop = field(default_factory=Stop)
+
+    def __post_init__(self) -> None:
+        self.answer.add_done_callback(lambda _: self.stop.set())
 
     @property
     def lane(self) -> object:
@@ -100,14 +105,14 @@ class SearchRoom:
         self._lock = threading.Lock()
         self._lanes: dict[object, list[tuple[float, int, _Task]]] = {}
         self._running = {"trees": 0, "quick": 0, "long": 0}
-        self._count = self._order = 0
-        self._closed = False
+        self._tasks = set[_Task]()
+        self._order = 0
         self._spare = threading.local()
 
     @property
     def busy(self) -> int:
         """Decisions under way."""
-        return self._count
+        return len(self._tasks)
 
     async def decide(self, seated: Seated, game: Game, seed: int, deadline: float, *, quick: bool = False) -> Answer:
         """The move of a player in a game that is not over, by `deadline` (`time.monotonic`). The same arguments give
@@ -123,12 +128,12 @@ class SearchRoom:
             decision = RandomPlayer().decide([game], rng)[0]
             return Answer(decision.move, None, None, 0, "random")
         why = ""
-        if self._count >= self.limit:
-            if not quick or self._count >= 2 * self.limit:
-                raise Overloaded(f"{self._count} moves are being decided: ask again in a second")
+        if self.busy >= self.limit:
+            if not quick or self.busy >= 2 * self.limit:
+                raise Overloaded(f"{self.busy} moves are being decided: ask again in a second")
             seated, why = _unsearched(seated), "overload"
         task = self._task(seated, game, int(rng.integers(1 << 63)), deadline)
-        self._count += 1
+        self._tasks.add(task)
         try:
             with self._lock:
                 self._put(task)
@@ -136,14 +141,13 @@ class SearchRoom:
                     self._executor.submit(self._work, *group)
             answer = await asyncio.wrap_future(task.answer)
         finally:
-            self._count -= 1
+            self._tasks.remove(task)
         return replace(answer, why=why) if why else answer
 
     def close(self) -> None:
         """Ends the threads; what is being searched is given up."""
         with self._lock:
-            self._closed = True
-            for task in (task for lane in self._lanes.values() for _, _, task in lane):
+            for task in list(self._tasks):
                 task.answer.cancel()
             self._lanes.clear()
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -191,8 +195,6 @@ class SearchRoom:
                 for task in tasks:
                     if error is not None:
                         _finish(task, error)
-                    elif self._closed:
-                        task.answer.cancel()
                     elif not task.answer.done():
                         self._put(task)
                 groups = self._groups()
@@ -246,7 +248,7 @@ class SearchRoom:
             return
         left = max(task.deadline - time.monotonic(), 0.001)
         if task.pool is not None:
-            task.pool.set_deadline(left)
+            task.pool.set_until(left, task.stop)
             batch = Batch(task.seated.evaluator, 1)  # type: ignore[arg-type]
             batch.step(task.pool)
             _finish(task, self._outcome(task, time.monotonic() >= task.deadline))
@@ -255,7 +257,7 @@ class SearchRoom:
         player: Any = (
             PolicyPlayer(task.seated.evaluator, choice.search)  # type: ignore[arg-type]
             if task.seated.evaluator
-            else replace(choice, limit=_within(choice.limit, left), randomness=0.0).make()
+            else replace(choice, limit=_within(choice, left, task.stop), randomness=0.0).make()
         )
         decision = player.decide([task.game], [np.random.default_rng(task.seed)])[0]
         late = asked is not None and decision.nodes < asked and time.monotonic() >= task.deadline
@@ -263,9 +265,10 @@ class SearchRoom:
         _finish(task, Answer(decision.move, decision.value_by_seat, asked, decision.nodes, why))
 
 
-def _within(limit: Limit | None, seconds: float) -> Limit | None:
-    """A player's own budget, and no longer than that."""
-    return replace(limit, seconds=min(seconds, limit.seconds or seconds)) if limit else None
+def _within(choice: PlayerChoice, seconds: float, stop: Stop) -> Limit:
+    """A player's own budget, no longer than that, and to be stopped."""
+    own = choice.limit.seconds if choice.limit else None
+    return Limit(choice.simulations, min(seconds, own or seconds), stop)
 
 
 def _finish(task: _Task, answer: Answer | Exception) -> None:
