@@ -310,10 +310,19 @@ class Slow(UniformEvaluator):
 
 
 class Broken(UniformEvaluator):
+    """Fails after so many calls."""
+
+    def __init__(self, config: str, after: int = 2) -> None:
+        super().__init__(config)
+        self.left = after
+
     def evaluate(
         self, planes: NDArray[np.uint8], globals_: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        raise DataError("the network is broken")
+        self.left -= 1
+        if self.left < 0:
+            raise DataError("the network is broken")
+        return super().evaluate(planes, globals_)
 
 
 def seated(evaluator: UniformEvaluator, simulations: int = 64) -> Seated:
@@ -451,14 +460,67 @@ def test_a_room_closes_beside_a_search_in_one_go() -> None:
     asyncio.run(go())
 
 
-def test_a_failure_reaches_who_waits_and_nobody_else(room: SearchRoom) -> None:
+def test_a_network_that_fails_fails_no_game_and_reaches_nobody_else(room: SearchRoom) -> None:
+    games = [middle(seed=seed) for seed in (1, 2, 3)]
+
     async def go() -> None:
-        well = room.decide(seated(Slow(0.0)), middle(), 1, time.monotonic() + 20)
-        ill = room.decide(seated(Broken(CONFIG)), middle(), 1, time.monotonic() + 20)
-        good, bad = await asyncio.gather(well, ill, return_exceptions=True)
-        assert not isinstance(good, BaseException) and good.why == "searched" and isinstance(bad, DataError)
+        ends, broken = time.monotonic() + 20, Broken(CONFIG)
+        good, *ill = await asyncio.gather(
+            room.decide(seated(Slow(0.0)), games[0], 1, ends), *(room.decide(seated(broken), g, 1, ends) for g in games)
+        )
+        assert good.why == "searched"
+        for game, answer in zip(games, ill, strict=True):  # the same network answered once or twice, then no more
+            assert answer.why == "failure" and answer.move in game.playable_moves()
+        policy = Seated(choose("policy:m", CONFIG, models=lambda _: ("m", Path())), Broken(CONFIG, after=0))
+        one_ply = await room.decide(policy, games[0], 1, ends)
+        assert (one_ply.why, one_ply.spent) == ("failure", 0) and one_ply.move in games[0].playable_moves()
+        deep = await room.decide(seated(Broken(CONFIG, after=5)), games[0], 1, ends)
+        assert deep.why == "failure" and 0 < deep.spent < 64 and deep.value_by_seat is not None
 
     asyncio.run(go())
+
+
+def test_only_what_cannot_even_be_rescued_is_an_error(room: SearchRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise ValueError("lost")
+
+    monkeypatch.setattr("ringrift.players.player.HeuristicPlayer.decide", lost)
+    with pytest.raises(ValueError, match="lost"):
+        asyncio.run(room.decide(seated(Broken(CONFIG, after=0)), middle(), 1, time.monotonic() + 20))
+
+
+def test_a_failure_is_told_and_counted() -> None:
+    service = Service(ServeSettings(poll=60.0))
+    service.start()
+    try:
+        one = service.networks.current[CONFIG]
+        service.networks.current[CONFIG] = replace(one, evaluator=Broken(CONFIG, after=0))
+        found = Client(create_app(service)).post("/ai/move", json=asked(middle(), 8)).json()
+        assert read_move(middle(), found["move"]) in middle().playable_moves()
+        assert (found["why"], found["use_neural_net"], found["simulations_spent"]) == ("failure", False, 0)
+        assert found["fallback"] == f"{one.id} failed: one ply of the hand-written evaluation is played"
+        counted = service.metrics.text().decode()
+        assert f'ringrift_serve_fallbacks_total{{config="{CONFIG}",level="8"}} 1.0' in counted
+    finally:
+        service.stop()
+
+
+@pytest.mark.parametrize("evaluator", [None, UniformEvaluator(CONFIG)])
+def test_a_move_without_a_search_waits_for_no_long_search(evaluator: UniformEvaluator | None) -> None:
+    room, game = SearchRoom(threads=1, waiting=1), middle()
+
+    async def go() -> None:
+        ends = time.monotonic() + 60
+        long = asyncio.ensure_future(room.decide(THINKERS["alpha-beta"], game, 1, ends))
+        await asyncio.sleep(0.1)
+        who = Seated(choose("alpha-beta", CONFIG)) if evaluator is None else seated(evaluator)
+        quick = await asyncio.wait_for(room.decide(who, game, 1, ends, quick=True), 20)
+        assert quick.why == "overload" and not long.done()
+
+    try:
+        asyncio.run(go())
+    finally:
+        room.close()
 
 
 def test_a_client_that_goes_stops_its_search_and_overload_is_said_at_once() -> None:

@@ -184,7 +184,8 @@ async def decided(service: Service, body: MoveRequest) -> dict[str, Any]:
     finally:
         service.metrics.moved(ai_type, level, game.config, found, time.monotonic() - start)
     (move,) = write_moves(game, [found.move])
-    searched, model = found.why in ("searched", "deadline", "overload"), seated.model
+    searched = found.why in ("searched", "deadline", "overload") or found.spent > 0
+    model = seated.model
     return said | {
         "move": move,
         "evaluation": _score(game, found, body.player_number),
@@ -196,7 +197,7 @@ async def decided(service: Service, body: MoveRequest) -> dict[str, Any]:
         "player": seated.choice.name,
         "simulations": found.asked,
         "simulations_spent": found.spent,
-        "fallback": seated.fallback,
+        "fallback": _fallback(seated, found),
         "why": found.why,
     }
 
@@ -205,6 +206,14 @@ def _score(game: Game, found: Answer, player: int) -> float:
     """How the player stands, -1 to 1: as the search sees it, or where there was none, the hand-written evaluation."""
     values = heuristic_values(game) if found.value_by_seat is None else found.value_by_seat
     return round(2 * float(values[player - 1]) - 1, 6)
+
+
+def _fallback(seated: Seated, found: Answer) -> str | None:
+    """Why it is not the move of the player that was asked for."""
+    if found.why != "failure":
+        return seated.fallback
+    instead = "its best move so far" if found.spent else "one ply of the hand-written evaluation"
+    return f"{seated.choice.name} failed: {instead} is played"
 
 
 async def _decide(
@@ -220,7 +229,7 @@ async def _decide(
         raise Refused(503, str(error), {"Retry-After": "1"}) from error
     if found.why == "overload":
         service.metrics.overload.labels("quick").inc()
-    if seated.fallback:
+    if _fallback(seated, found):
         service.metrics.fallbacks.labels(game.config, str(level)).inc()
     return found
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from traceback import format_exc
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from ringrift import _core
 from ringrift.errors import RingRiftError
 from ringrift.evaluators import Evaluator, HeuristicEvaluator
 from ringrift.evaluators.machine import usable_cores
-from ringrift.players.player import Limit, PolicyPlayer, RandomPlayer, TreePlayer
+from ringrift.pipeline.logs import log
+from ringrift.players.player import HeuristicPlayer, Limit, MinimaxPlayer, PolicyPlayer, RandomPlayer, TreePlayer
 from ringrift.players.table import PLAYERS, PlayerChoice
 from ringrift.rules import Game, Move
 from ringrift.search import Stop, TreeMemory
@@ -67,7 +69,8 @@ class Answer:
     """nominal simulations; none for a player that does not count them, or did not have to think"""
     spent: int
     why: str
-    """`searched`, `deadline` (best so far), `only move`, `random` or `overload` (without a search)"""
+    """`searched`, `deadline` (best so far), `only move`, `random`, `overload` (without a search) or `failure` (of the
+    player: its best move so far, or one ply of the hand-written evaluation)"""
 
 
 @dataclass(eq=False)
@@ -88,7 +91,8 @@ class _Task:
         """What can be done in one step: the trees over one network; of the rest, what is quick and what is not."""
         if self.pool is not None and not isinstance(self.seated.evaluator, HeuristicEvaluator):
             return self.seated.evaluator
-        return "long" if self.deadline - time.monotonic() > LONG else "quick"
+        searches = PLAYERS[self.seated.choice.spec].player in (TreePlayer, MinimaxPlayer)
+        return "long" if searches and self.deadline - time.monotonic() > LONG else "quick"
 
 
 class SearchRoom:
@@ -142,7 +146,7 @@ class SearchRoom:
             answer = await asyncio.wrap_future(task.answer)
         finally:
             self._tasks.remove(task)
-        return replace(answer, why=why) if why else answer
+        return replace(answer, why=why) if why and answer.why != "failure" else answer
 
     def close(self) -> None:
         """Ends the threads; what is being searched is given up."""
@@ -185,17 +189,11 @@ class SearchRoom:
     def _work(self, kind: str, tasks: list[_Task]) -> None:
         """One step after the other, as long as there is something to do."""
         while True:
-            error: Exception | None = None
-            try:
-                (self._step_trees if kind == "trees" else self._decide)(tasks)
-            except Exception as raised:  # noqa: BLE001 - it is raised where the answer is waited for
-                error = raised
+            self._attempt(self._step_trees if kind == "trees" else self._decide, tasks)
             with self._lock:
                 self._running[kind] -= 1
                 for task in tasks:
-                    if error is not None:
-                        _finish(task, error)
-                    elif not task.answer.done():
+                    if not task.answer.done():
                         self._put(task)
                 groups = self._groups()
             if not groups:
@@ -203,6 +201,29 @@ class SearchRoom:
             kind, tasks = groups[0]
             for group in groups[1:]:
                 self._executor.submit(self._work, *group)
+
+    def _attempt(self, step: Callable[[Sequence[_Task]], None], tasks: Sequence[_Task]) -> None:
+        """A step; where it fails unexpectedly, each of its tasks is answered without it, or with the error."""
+        try:
+            step(tasks)
+        except Exception as error:  # noqa: BLE001 - one game must not fail by what another one, or a network, did
+            log.error("decision failed", config=tasks[0].game.config, games=len(tasks), traceback=format_exc())
+            for task in tasks:
+                if step == self._rescue:
+                    _finish(task, error)
+                elif not task.answer.done():
+                    self._attempt(self._rescue, [task])
+
+    def _rescue(self, tasks: Sequence[_Task]) -> None:
+        """The best move so far, or where there is none, one ply of the hand-written evaluation."""
+        (task,) = tasks
+        if task.pool is not None:
+            task.pool.stop()
+            if (found := self._outcome(task, late=True)).spent:
+                _finish(task, replace(found, why="failure"))
+                return
+        (decision,) = HeuristicPlayer().decide([task.game], [np.random.default_rng(task.seed)])
+        _finish(task, Answer(decision.move, None, task.seated.choice.simulations, 0, "failure"))
 
     def _step_trees(self, tasks: Sequence[_Task]) -> None:
         """One batch of the network for all these trees."""
