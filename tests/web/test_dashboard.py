@@ -18,6 +18,7 @@ from ringrift.evaluators.shipped import shipped_network
 from ringrift.fabric import Job
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import AlertCleared, AlertRaised, LoopStarted, SelfplayFinished
+from ringrift.players import Player
 from ringrift.rules import CONFIGS, Game, Move, Options
 from ringrift.rules.render import Board
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -26,6 +27,7 @@ from ringrift.web.dashboard import replays
 from ringrift.web.dashboard.board import Marks, board_svg, said
 from ringrift.web.dashboard.choices import PLAIN_WORDS, Branch, Chooser, told
 from ringrift.web.dashboard.parts import chances, seat_table, table
+from ringrift.web.dashboard.play import Play
 from ringrift.web.dashboard.replays import Games
 from ringrift.web.dashboard.sitting import PERSON, Networks, Sitting, parse_seats
 from ringrift.web.dashboard.watch import Strength, elo_series, jobs, look
@@ -171,12 +173,36 @@ def test_a_sitting_skips_what_is_empty_and_takes_decisions_back():
     assert [move.text for move in sitting.last] == ["P2,6*3", "M2,6>2,2"]
     again = Sitting(sitting.game.copy(), (PERSON, 1), Networks(), 7)
     while not sitting.waits_for_person:
-        decision = sitting.decide()
-        assert decision.move == again.decide().move
+        decision = sitting.decide(sitting.game.copy())
+        assert decision.move == again.decide(again.game).move
         sitting.push(decision.move)
         again.push(decision.move)
     assert sitting.take_back() and sitting.game.text().split(";")[3] == "movement" and sitting.game.to_move == 1
     assert sitting.take_back() and sitting.game.text() == start and not sitting.played
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_decision_for_a_position_that_was_taken_back_is_dropped(monkeypatch, fails):
+    class Failing(Player):
+        def decide(self, games, rng):
+            raise DataError("broken")
+
+    async def late(function, *given):
+        assert sitting.take_back()
+        return function(*given)
+
+    sitting = Sitting(Game("square8_2p"), (PERSON, 1), Networks(), 7)
+    start = sitting.game.text()
+    sitting.push(sitting.game.parse_move("P2,6*3"))
+    sitting.push(sitting.game.parse_move("M2,6>2,2"))
+    before = sitting.game.text()
+    if fails:
+        vars(sitting)["_players"] = [None, Failing()]
+    page = object.__new__(Play)
+    vars(page).update(sitting=sitting, judged=sitting.version, paused=False, changed=None, refuse=None)
+    monkeypatch.setattr("ringrift.web.dashboard.play.to_thread.run_sync", late)
+    anyio.run(page.advance)
+    assert sitting.game.text() not in (start, before) and not page.paused and sitting.waits_for_person
 
 
 @pytest.mark.parametrize("config", ["square8_2p", "hex8_3p"])
@@ -198,7 +224,7 @@ def test_a_damaged_network_stops_no_page(run):
     assert networks.evaluator("square8_2p")[0] == shipped_network("square8_2p")[0] != networks.promoted("square8_2p")[0]
     assert networks.values(game).sum() == pytest.approx(1, abs=1e-4)
     with pytest.raises(DataError, match="not an ONNX file"):
-        Sitting(game, (3, 3), networks, 1).decide()
+        Sitting(game, (3, 3), networks, 1).decide(game)
 
 
 def test_pieces_of_html():

@@ -15,6 +15,7 @@ from asking import Client
 from numpy.typing import NDArray
 from random_play import random_game
 
+from ringrift.clock import VirtualClock
 from ringrift.errors import DataError
 from ringrift.evaluators import UniformEvaluator
 from ringrift.evaluators.shipped import NETWORKS, shipped_network
@@ -26,7 +27,7 @@ from ringrift.search import GumbelSettings
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.web.evaluation import BREAKDOWN
 from ringrift.web.networks import Networks
-from ringrift.web.room import Overloaded, SearchRoom, Seated
+from ringrift.web.room import Answer, Overloaded, SearchRoom, Seated
 from ringrift.web.service import LEVEL_TYPES, Service, create_app
 from ringrift.web.settings import ServeSettings
 
@@ -170,6 +171,24 @@ def test_a_batch_has_a_move_for_each_state(client: Client) -> None:
     assert found["games_processed"] == 3 and found["mode"] == "batch" and found["throughput_games_per_sec"] > 0
     assert client.post("/ai/moves_batch", json=body | {"mode": "both"}).status_code == 400
     assert client.post("/ai/moves_batch", json=body | {"player_numbers": [1]}).status_code == 422
+
+
+def test_a_batch_has_the_budget_that_is_given(
+    client: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    games, answers = [middle("square8_2p"), middle("hex8_3p")], list[Answer]()
+    body = {"game_states": list(map(state_of, games)), "player_numbers": [game.to_move for game in games]}
+    decide = service.room.decide
+
+    async def seen(*given: Any, **more: Any) -> Answer:
+        answers.append(await decide(*given, **more))
+        return answers[-1]
+
+    monkeypatch.setattr(service.room, "decide", seen)
+    for given, budgets in (({}, [64, 16_000]), ({"simulation_budget": 20}, [20, 16_000])):
+        assert client.post("/ai/moves_batch", json=body | given).status_code == 200
+        assert sorted(answer.asked or 0 for answer in answers) == budgets
+        answers.clear()
 
 
 def test_a_batch_is_refused_as_one() -> None:
@@ -605,10 +624,10 @@ def test_a_promoted_network_takes_over_without_a_failed_request(run: RunDirector
 def test_who_is_seated_is_told_though_a_promotion_forgets_it_meanwhile() -> None:
     service = Service(ServeSettings(poll=60.0))
 
-    class Fleeting(dict[Any, Seated]):
-        def __setitem__(self, key: Any, value: Seated) -> None:
-            super().__setitem__(key, value)
+    class Fleeting(dict[Any, Any]):
+        def setdefault(self, key: Any, value: Any = None) -> Any:
             service._seated = {}
+            return super().setdefault(key, value)
 
     service._seated = Fleeting()
     assert service.seat(CONFIG, 2).choice.config == CONFIG and service.seats == 0
@@ -619,12 +638,14 @@ def test_who_is_seated_is_told_though_a_promotion_forgets_it_meanwhile() -> None
 def test_a_store_that_cannot_be_read_for_a_while_ends_no_watch(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, networks = ModelStore(run), Networks(run, ServeSettings())
+    clock = VirtualClock(100.0)
+    store, networks = ModelStore(run), Networks(run, ServeSettings(), clock=clock)
     assert store.promote(first := registered(run, "first"), over=None)
     with monkeypatch.context() as broken:
         broken.setattr("ringrift.web.networks.make_evaluator", unreadable)
         networks.refresh()
         assert "Too many open files" in networks.problems[CONFIG]
+    clock.advance(61)
     networks.refresh()
     assert networks.current[CONFIG].id == first and CONFIG not in networks.problems
 
@@ -648,6 +669,55 @@ def test_a_network_that_does_not_answer_as_it_did_never_plays(run: RunDirectory)
     assert store.promote(bad, over=good)
     networks.refresh()
     assert networks.current[CONFIG].id == good and "does not answer known positions" in networks.problems[CONFIG]
+
+
+def test_a_network_that_failed_is_tried_again_after_a_while_and_stands_in_no_canarys_way(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp := run.path / "bad.onnx").write_bytes(b"bad")
+    store, clock, loaded = ModelStore(run), VirtualClock(100.0), list[bytes]()
+    bad, worse = registered(run, "bad", tmp), registered(run, "worse", tmp)
+    canary = registered(run, "canary")
+
+    def load(config: str, path: Path) -> UniformEvaluator:
+        loaded.append(path.read_bytes()[:3])
+        if loaded[-1] == b"bad":
+            raise DataError("it is broken")
+        return UniformEvaluator(config)
+
+    def tries(again: bool = False) -> int:
+        loaded.clear()
+        networks.refresh(again)
+        assert networks.problems == {CONFIG: "it is broken"} and CONFIG not in networks.current
+        return loaded.count(b"bad")
+
+    monkeypatch.setattr("ringrift.web.networks.make_evaluator", load)
+    networks = Networks(run, ServeSettings(canary={CONFIG: canary}), clock=clock)
+    assert store.promote(bad, over=None)
+    assert (tries(), tries()) == (1, 0) and networks.canaries[CONFIG].id == canary
+    clock.advance(59)
+    assert (tries(), tries(again=True), tries()) == (0, 1, 0)
+    clock.advance(61)
+    assert (tries(), tries()) == (1, 0)
+    assert store.promote(worse, over=bad)
+    assert (tries(), tries()) == (1, 0)
+    assert store.promote(canary, over=worse)
+    networks.refresh()
+    assert networks.current[CONFIG].id == canary and not networks.problems
+
+
+def test_players_are_kept_for_a_while_and_so_many_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringrift.web.service.KEPT", 3)
+    service = Service(ServeSettings(poll=60.0), clock=(clock := VirtualClock(100.0)))
+    first = service.seat(CONFIG, 1)
+    clock.advance(1000)
+    assert service.seat(CONFIG, 1) is first
+    for level in (2, 3, 4):
+        service.seat(CONFIG, level)
+    assert service.seats == 3 and service.seat(CONFIG, 1) is not first
+    clock.advance(1801)
+    assert service.seats == 0
+    service.stop()
 
 
 def test_a_pinned_network_stays_and_a_canary_plays_its_share_of_games(run: RunDirectory) -> None:

@@ -16,14 +16,13 @@ from ringrift.rules import CONFIGS, config_info
 from ringrift.rules.wire import SIZES
 from ringrift.web.admin import admin_only
 from ringrift.web.errors import Refused
+from ringrift.web.service import KEPT, KEPT_SECONDS
 
 if TYPE_CHECKING:
     from ringrift.web.networks import Network
     from ringrift.web.service import Service
 
 MEGABYTE = 1_000_000
-#: Levels in memory: 12 configs, 10 levels and a few engines each; one that is forgotten is simply made again.
-KEPT, KEPT_SECONDS = 512, 1800
 
 
 def router(service: Service) -> APIRouter:
@@ -70,7 +69,7 @@ def router(service: Service) -> APIRouter:
     @routes.post("/ai/reload_models", dependencies=[admin_only(service, missing=403)])
     def reload() -> dict[str, Any]:
         """Looks for newly promoted networks at once; what plays goes on meanwhile."""
-        service.networks.refresh()
+        service.networks.refresh(again=True)
         removed, problems = service.forget(), service.networks.problems
         said = "; ".join(f"{config}: {why}" for config, why in problems.items())
         return {"status": "ok", "model_cache_cleared": True, "ai_instances_cleared": removed,

@@ -28,7 +28,7 @@ from ringrift.web.reading import (
     game_to_move,
     seed_of,
 )
-from ringrift.web.room import Answer, Overloaded, Seated
+from ringrift.web.room import Answer, Overloaded, Seated, with_budget
 from ringrift.web.service import LEVEL_TYPES
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class BatchRequest(BaseModel):
     difficulty: Level = 8
     mode: str = "batch"
     device: str = "auto"
-    simulation_budget: int = Field(64, ge=10, le=1000)
+    simulation_budget: int = Field(64, ge=10, le=1000, description="of each tree search; left out: the level's own")
 
     model_config = example(game_states=[EXAMPLE_STATE], player_numbers=[1], difficulty=4)
 
@@ -235,8 +235,9 @@ async def _decide(
 
 
 async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, Any]]:
-    """The moves of /ai/moves_batch, each with the budget of the level."""
+    """The moves of /ai/moves_batch, each with the budget of the level, or the one that is given."""
     start, level = time.monotonic(), body.difficulty
+    budget = body.simulation_budget if "simulation_budget" in body.model_fields_set else None
 
     async def one(index: int) -> dict[str, Any]:
         state, player = body.game_states[index], body.player_numbers[index]
@@ -244,7 +245,7 @@ async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, 
         if game is None:
             return {"move": None, "evaluation": 0.0, "game_index": index}
         game_id = str(state.get("id") or "")
-        seated = service.seat(game.config, level, None, game_id)
+        seated = with_budget(service.seat(game.config, level, None, game_id), budget)
         seed = seed_of(None, state.get("rngSeed"), game_id)
         found = await _decide(service, seated, game, seed, level, start, games=len(body.game_states))
         (move,) = write_moves(game, [found.move])

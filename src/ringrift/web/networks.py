@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.evaluators.canary import check_canary
@@ -19,6 +20,9 @@ from ringrift.web.settings import ServeSettings
 
 if TYPE_CHECKING:
     from ringrift.store.run import RunDirectory
+
+
+RETRY = 60.0  #: seconds until a network that failed is tried again
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,12 @@ class Networks:
         run: RunDirectory | None,
         settings: ServeSettings,
         placed: Callable[[str, Network | None, Network], None] = lambda config, old, new: None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`placed` is called with config, the network before, and that which plays from now on."""
-        self._run, self._settings, self._placed = run, settings, placed
+        self._run, self._settings, self._placed, self._clock = run, settings, placed, clock
+        self._failed: dict[tuple[str, str], tuple[str, float, str]] = {}
+        """By config and source: name of what failed, when it is tried again, and why it failed."""
         self._lock = threading.Lock()
         self.current: dict[str, Network] = {}
         self.canaries: dict[str, Network] = {}
@@ -58,20 +65,36 @@ class Networks:
             return self.canaries[config]
         return self.current.get(config)
 
-    def refresh(self) -> None:
-        """Loads what should play and does not; a network that fails leaves the one before in its place."""
+    def refresh(self, again: bool = False) -> None:
+        """Loads what should play and does not. A network that fails leaves the one before in its place, and is tried
+        again after a minute, or with `again` at once."""
         with self._lock:
+            if again:
+                self._failed.clear()
             for config in CONFIGS:
                 pin, canary = self._settings.pins.get(config), self._settings.canary.get(config)
-                try:
-                    promoted = None if pin else self._promoted(config)
-                    self._place(self.current, config, pin or promoted or SHIPPED, "pinned" if pin else "promoted")
-                    if canary:
-                        self._place(self.canaries, config, canary, "canary")
+                why = [self._try(self.current, config, pin, "pinned" if pin else "promoted")]
+                if canary:
+                    why.append(self._try(self.canaries, config, canary, "canary"))
+                if told := "; ".join(filter(None, why)):
+                    self.problems[config] = told
+                else:
                     self.problems.pop(config, None)
-                except (DataError, RulesError, OSError) as error:
-                    if pin or promoted or canary:
-                        self.problems[config] = str(error)
+
+    def _try(self, places: dict[str, Network], config: str, name: str | None, source: str) -> str | None:
+        """Puts the network of that name, or the promoted one, in its place; where it cannot be, why it cannot."""
+        key, now = (config, source), self._clock.monotonic()
+        try:
+            name = name or self._promoted(config) or SHIPPED
+            failed, until, why = self._failed.get(key, ("", 0.0, ""))
+            if failed != name or now >= until:
+                self._place(places, config, name, source)
+                self._failed.pop(key, None)
+                return None
+        except (DataError, RulesError, OSError) as error:
+            why = str(error)
+            self._failed[key] = name or "", now + RETRY, why
+        return why if source != "promoted" or name != SHIPPED else None  # not every config has a shipped one
 
     def _place(self, places: dict[str, Network], config: str, name: str, source: str) -> None:
         """Puts the network of that name in its place, once it is loaded and has answered as it should.
@@ -85,23 +108,14 @@ class Networks:
             (id_, path), kept = shipped_network(config), None
             source = "shipped" if source == "promoted" else source
         else:
-            id_, path, kept = self._of_run(config, name)
+            if self._run is None:
+                raise DataError(f"{name} of {config} is in no run: start the service with --run")
+            id_, path, kept = of_run(self._run, config, name)
         evaluator = make_evaluator(config, path)
         if isinstance(kept, dict):
             check_canary(evaluator, kept, id_)
         places[config] = Network(id_, path, evaluator, source, name)
         self._placed(config, before, places[config])
-
-    def _of_run(self, config: str, name: str) -> tuple[str, Path, object]:
-        """Id, file and known answers of a model of the run."""
-        from ringrift.store.models import ModelStore
-
-        if self._run is None:
-            raise DataError(f"{name} of {config} is in no run: start the service with --run")
-        info = ModelStore(self._run).resolve(config, name)
-        if info.onnx is None or info.pruned:
-            raise DataError(f"{info.id} has no exported network: it was pruned, or never exported")
-        return info.id, self._run.fabric.blobs.path(info.onnx), info.metrics.get("canary")
 
     def _promoted(self, config: str) -> str | None:
         if self._run is None:
@@ -114,3 +128,13 @@ class Networks:
         """What plays, by config, for people to read."""
         found = self.current.items()
         return {config: {"id": one.id, "source": one.source, "path": str(one.path)} for config, one in found}
+
+
+def of_run(run: RunDirectory, config: str, name: str) -> tuple[str, Path, object]:
+    """Id, file and known answers of a model of the run; `best` is the promoted one. Raises `DataError` without it."""
+    from ringrift.store.models import ModelStore
+
+    info = ModelStore(run).resolve(config, name)
+    if info.onnx is None or info.pruned:
+        raise DataError(f"{info.id} has no exported network: it was pruned, or never exported")
+    return info.id, run.fabric.blobs.path(info.onnx), info.metrics.get("canary")

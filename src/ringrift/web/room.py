@@ -301,6 +301,13 @@ def _finish(task: _Task, answer: Answer | Exception) -> None:
             task.answer.set_exception(answer)
 
 
+def with_budget(seated: Seated, simulations: int | None) -> Seated:
+    """The same player; where it searches trees, with so many simulations. A node of the other searches is far less."""
+    if simulations is None or PLAYERS[seated.choice.spec].player is not TreePlayer:
+        return seated
+    return replace(seated, choice=replace(seated.choice, limit=Limit(simulations)))
+
+
 def _unsearched(seated: Seated) -> Seated:
     """The quickest player like this one: the network's policy, or one ply of the hand-written evaluation."""
     choice = seated.choice

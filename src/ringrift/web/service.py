@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 import ringrift
+from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import DataError, RulesError, unknown
 from ringrift.evaluators import Evaluator
 from ringrift.pipeline.logs import log
@@ -46,20 +47,27 @@ TYPES = {
 }
 
 
+#: Players kept ready: so many at most, each for so many seconds; one that is forgotten is simply made again.
+KEPT, KEPT_SECONDS = 512, 1800
+
+
 class Service:
     """Everything that a request needs."""
 
-    def __init__(self, settings: ServeSettings = ServeSettings(), run: RunDirectory | None = None) -> None:
+    def __init__(
+        self, settings: ServeSettings = ServeSettings(), run: RunDirectory | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         """`run`: where promoted networks and games are; none: the networks that come with the package, and no games."""
-        self.settings, self.run, self.metrics = settings, run, Metrics()
+        self.settings, self.run, self.metrics, self._clock = settings, run, Metrics(), clock
         self.room = SearchRoom(settings.threads, settings.waiting, self.metrics.batch.observe)
         self.metrics.waiting.set_function(lambda: self.room.busy)
-        self.networks = Networks(run, settings, self._placed)
+        self.networks = Networks(run, settings, self._placed, clock)
         #: Without one of its own nobody knows it.
         self.admin_key = os.environ.get("ADMIN_API_KEY") or secrets.token_hex(32)
         self.api_key = os.environ.get("RINGRIFT_API_KEY", "")
         self.started = time.time()
-        self._seated: dict[tuple[str, int, str, Network | None], Seated] = {}
+        self._seated: dict[tuple[str, int, str, Network | None], tuple[float, Seated]] = {}
+        """Those that are kept, and since when, the oldest first."""
         self._lock = threading.Lock()  # requests, promotions and admins change who is seated
         self._stopping = threading.Event()
         self._watch: threading.Thread | None = None
@@ -87,7 +95,7 @@ class Service:
             self.metrics.swapped(config, now.id)
         self.metrics.model.labels(config, now.id, now.source).set(1)
         with self._lock:
-            self._seated = {key: seated for key, seated in self._seated.items() if key[0] != config}
+            self._seated = {key: kept for key, kept in self._seated.items() if key[0] != config}
 
     def stop(self) -> None:
         """No request is taken from now on; what is being searched is given up."""
@@ -97,7 +105,9 @@ class Service:
     @property
     def seats(self) -> int:
         """How many players are kept ready."""
-        return len(self._seated)
+        with self._lock:
+            self._drop(KEPT)
+            return len(self._seated)
 
     def forget(self) -> int:
         """Forgets them, and tells how many they were."""
@@ -113,13 +123,22 @@ class Service:
         network = self.networks.of_game(config, game_id)
         key = config, level, "" if ai_type in (None, LEVEL_TYPES[level - 1]) else str(ai_type), network
         with self._lock:
-            seated, size = self._seated.get(key), len(self._seated)
+            self._drop(KEPT)
+            _, seated = self._seated.get(key, (0.0, None))
+            size = len(self._seated)
         self.metrics.looked(ai_type or LEVEL_TYPES[level - 1], hit=seated is not None, size=size)
         if seated is None:
             seated = self._seat(config, level, key[2], network)
             with self._lock:
-                self._seated[key] = seated
+                self._drop(KEPT - 1)
+                _, seated = self._seated.setdefault(key, (self._clock.monotonic(), seated))
         return seated
+
+    def _drop(self, most: int) -> None:
+        """Forgets those that are too old, and the oldest of too many."""
+        since = self._clock.monotonic() - KEPT_SECONDS
+        while self._seated and (len(self._seated) > most or next(iter(self._seated.values()))[0] < since):
+            del self._seated[next(iter(self._seated))]
 
     def _seat(self, config: str, level: int, ai_type: str, network: Network | None) -> Seated:
         def models(_: str) -> tuple[str, os.PathLike[str]]:

@@ -225,10 +225,11 @@ class Play:
         if sitting.game.is_over or sitting.waits_for_person or self.paused:
             return
         try:
-            decision = await to_thread.run_sync(sitting.decide)
+            decision = await to_thread.run_sync(sitting.decide, sitting.game.copy())
         except RingRiftError as error:  # a network that cannot be read, say
-            self.refuse(error)
-            self.toggle_pause()
+            if self.sitting is sitting and sitting.version == version:
+                self.refuse(error)
+                self.toggle_pause()
             return
         if self.sitting is sitting and sitting.version == version and not self.paused:
             sitting.push(decision.move)

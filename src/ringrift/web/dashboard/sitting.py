@@ -22,8 +22,9 @@ from ringrift.rules.game import config_info
 from ringrift.rules.render import Point, cells_of
 from ringrift.search import GumbelSettings
 from ringrift.search.heuristic import heuristic_values
-from ringrift.store import ModelStore, RunDirectory
+from ringrift.store import RunDirectory
 from ringrift.web.dashboard.choices import EMPTY
+from ringrift.web.networks import of_run
 
 PERSON = 0  #: in place of a level
 HINTS = AnalysisSettings(GumbelSettings(simulations=200, gumbel_scale=0.0), top=4)
@@ -53,10 +54,7 @@ class Networks:
         """Id and file of the run's promoted network. Raises `DataError` where there is none."""
         if self.run is None:
             raise DataError(f"no run is given that could have a network of {config}")
-        info = ModelStore(self.run).resolve(config, "best")
-        if info.onnx is None or info.pruned:
-            raise DataError(f"{info.id} has no exported network")
-        return info.id, self.run.fabric.blobs.path(info.onnx)
+        return of_run(self.run, config, "best")[:2]
 
     def level(self, config: str, level: int) -> LadderChoice:
         """Who plays a level."""
@@ -150,11 +148,11 @@ class Sitting:
             self.game.push(moves[0])
         self.version += 1
 
-    def decide(self) -> Decision:
-        """What the engine whose turn it is would play; takes its time, and changes nothing."""
-        player = self._players[self.game.to_move - 1]
+    def decide(self, game: Game) -> Decision:
+        """What the engine whose turn it is would play in `game`: a copy of this one, which may go on meanwhile."""
+        player = self._players[game.to_move - 1]
         assert player is not None
-        return player.play(self.game.copy(), rng=np.random.default_rng([self.seed, self.game.ply]))
+        return player.play(game, rng=np.random.default_rng([self.seed, game.ply]))
 
     def take_back(self) -> bool:
         """Back to the last decision of a person; false, and nothing changed, where there was none."""
