@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from anyio import create_task_group, wait_all_tasks_blocked
 from random_play import random_game
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import PlainTextResponse
 from stored import finished
 
 from ringrift.errors import DataError, RulesError
@@ -23,14 +25,15 @@ from ringrift.rules import CONFIGS, Game, Move, Options
 from ringrift.rules.render import Board
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.browse import Seen, Wanted, browse
-from ringrift.web.dashboard import replays
+from ringrift.web.dashboard import replays, watch
 from ringrift.web.dashboard.board import Marks, board_svg, said
 from ringrift.web.dashboard.choices import PLAIN_WORDS, Branch, Chooser, told
 from ringrift.web.dashboard.parts import chances, seat_table, table
 from ringrift.web.dashboard.play import Play
 from ringrift.web.dashboard.replays import Games
 from ringrift.web.dashboard.sitting import PERSON, Networks, Sitting, parse_seats
-from ringrift.web.dashboard.watch import Strength, elo_series, jobs, look
+from ringrift.web.dashboard.watch import Shared, Strength, elo_series, jobs, look
+from ringrift.web.limits import Arrived
 
 CROSSING = "square8_3p;-;active;line_processing;1;-;-;0;5,0,0/9,0,0/9,0,0;7,7:1;1,1:1 2,1:1 3,1:1 1,2:1 1,3:1;;real=1"
 
@@ -290,6 +293,60 @@ def test_a_loop_is_looked_at(run):
     assert look(run, now).alerts == {"critical: disk-full": "the disk is full"}
     bus.publish(AlertCleared(alert="disk-full"), id_="e/5")
     assert not look(run, now).alerts
+
+
+def test_a_loop_is_looked_at_once_for_all_and_off_the_event_loop(run, monkeypatch):
+    free, seen = Event(), []
+
+    def slow(run, now):
+        seen.append(now)
+        assert free.wait(10)
+        return look(run, now)
+
+    async def visits() -> None:
+        shared = Shared(run)
+        async with create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(shared.view)
+        assert await shared.view() is None and len(seen) == 1, "it goes on, and visitors wait for no more than a moment"
+        free.set()
+        view = await shared.view()
+        assert view is not None and await shared.view() is view and view.at == seen[0] and len(seen) == 1
+        monkeypatch.setattr(watch, "EVERY_SECONDS", 0.0)
+        assert (await shared.view()).at > view.at
+
+    monkeypatch.setattr(watch, "look", slow)
+    monkeypatch.setattr(watch, "PATIENCE", 0.05)
+    anyio.run(visits)
+
+
+def test_a_client_that_goes_makes_no_app_fail():
+    """As one of starlette's own middlewares does: it is told that the client has gone and finds no answer."""
+
+    async def file(scope, receive, send):
+        with anyio.move_on_after(0.05):
+            if (await receive())["type"] == "http.request" and (await receive())["type"] == "http.disconnect":
+                return
+        asked.append(scope)
+        await PlainTextResponse("here")(scope, receive, send)
+
+    async def ask(*coming):
+        async def receive(left=iter((*coming, gone, gone))):
+            return next(left)
+
+        async def send(message):
+            sent.append(message["type"])
+
+        async def same(request, follow):
+            return await follow(request)
+
+        await Arrived(BaseHTTPMiddleware(file, dispatch=same))({"type": "http", "method": "GET"}, receive, send)
+
+    asked, sent, gone = [], [], {"type": "http.disconnect"}
+    anyio.run(ask)
+    assert not asked and not sent
+    anyio.run(ask, {"type": "http.request", "body": b"", "more_body": False})
+    assert asked and sent[0] == "http.response.start"
 
 
 def test_elo_is_a_line_in_the_band_of_its_interval():

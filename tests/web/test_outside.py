@@ -176,6 +176,7 @@ JSON = {"Content-Type": "application/json"}
         (b"{}", {"Content-Encoding": "br"}, 415, "encoding"),
         (b"x" * 4_000_001, {}, 413, "size"),
         (b"[" + b"{}," * 100_000 + b"{}]", {}, 413, "size"),
+        (b"[" + b"0," * 500_000 + b"0]", {}, 413, "size"),
         (b"{}", {"Content-Length": "99999999999"}, 413, "size"),
     ],
     ids=lambda given: repr(given)[:24],

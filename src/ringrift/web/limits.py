@@ -34,6 +34,7 @@ BATCH = "/ai/moves_batch"
 CLIENTS = 4096  #: addresses that are told apart; the one not heard of longest is forgotten
 PIPELINED = 16  #: requests that a connection may send ahead
 CROWD = 40  #: bytes for each object and list of the largest body: recorded states have about 70
+TINY = 10  #: bytes for each value of the largest body: the largest recorded states have as many
 #: What a number beyond all floats has, digits being alike: a large exponent or very many of them. A text may have it.
 HUGE = (b"e000", b"e+000", b"0" * 300)
 ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
@@ -90,7 +91,8 @@ class Guard:
                 self._admit(scope)
                 body = b"" if scope["method"] in READING else await self._body(scope, receive, held)
                 if body is not None:
-                    await self._app(scope, _replayed(body, receive), sending)
+                    whole = {"type": "http.request", "body": body, "more_body": False}
+                    await self._app(scope, _replayed(whole, receive), sending)
         except Refusal as refusal:
             self._metrics.refused.labels(refusal.reason).inc()
             await JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)(scope, receive, send)
@@ -169,6 +171,8 @@ class Guard:
         if "json" in headers.get("content-type", "").lower() and body:
             if body.count(b"{") + body.count(b"[") > most // CROWD:
                 raise Refusal(413, "size", f"the body has more than {most // CROWD} objects and lists")
+            if body.count(b",") > most // TINY:
+                raise Refusal(413, "size", f"the body has more than {most // TINY} values")
             _check_json(body)
         return body
 
@@ -181,8 +185,29 @@ class Guard:
         held[0] += more
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body in one message, then what else comes: that the client has gone."""
+class Arrived:
+    """Stands before an app whose middleware fails where a client goes before its answer has begun: requests of
+    clients that have gone are dropped, and once a request is whole the app is told nothing more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            first = await receive()
+            if first["type"] == "http.disconnect":
+                return
+            receive = _replayed(first, receive if first.get("more_body") else _nothing)
+        await self._app(scope, receive, send)
+
+
+async def _nothing() -> Message:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+def _replayed(first: Message, receive: Receive) -> Receive:
+    """That message, then what else comes, such as that the client has gone."""
     given = False
 
     async def replay() -> Message:
@@ -190,7 +215,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         if given:
             return await receive()
         given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return first
 
     return replay
 

@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
+from ringrift.web.limits import Arrived
 from ringrift.web.server import address, listen, serve_until_stopped
 from ringrift.web.settings import ServeSettings
 
@@ -73,6 +74,7 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     if host in LOOPBACK:  # else a page elsewhere could come here under a name of its own
         served.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+    served.add_middleware(Arrived)
     icon = HERE / "icon.svg"
     ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
     serve_until_stopped(served, ServeSettings(drain=1.0), listening, lambda: ready(f"{address(listening)}/"))

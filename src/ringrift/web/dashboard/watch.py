@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ringrift.store import ModelStore, RunDirectory
 from ringrift.web.dashboard.page import NO_RUN, frame
 from ringrift.web.dashboard.parts import escaped, listing, table
 
-EVERY_SECONDS = 2.0
+EVERY_SECONDS, PATIENCE = 2.0, 1.0
 HOURS = 24
 COLOURS = (
     "#0072b2",
@@ -35,14 +36,15 @@ COLOURS = (
 
 def add(run: RunDirectory | None) -> None:
     """Adds the page."""
+    shared = Shared(run) if run else None
 
     @ui.page("/loop")
     async def loop() -> None:
         with frame("The loop", "/loop"):
-            if run is None:
+            if shared is None:
                 ui.html(NO_RUN)
             else:
-                Watch(run)
+                Watch(shared)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Strength:
 class View:
     """A loop at one moment, read from its run."""
 
+    at: float
+    """Unix time."""
     running: bool
     configs: Sequence[Sequence[str]]
     jobs: Sequence[tuple[str, float, float | None, str, str, str]]
@@ -91,6 +95,7 @@ def look(run: RunDirectory, now: float) -> View:
         strength[config] = [Strength(m.id, m.added, r.elo, r.low, r.high, m.id in best) for m, r in known]
     tail = run.fabric.log.tail(12, types=watch.MILESTONE_TYPES)
     return View(
+        at=now,
         running=run.fabric.leases.holder(LOOP_LEASE) is not None,
         configs=list(watch.config_rows(run, configs)), jobs=list(watch.job_rows(run)),
         services=list(watch.service_rows(run)),
@@ -101,11 +106,31 @@ def look(run: RunDirectory, now: float) -> View:
     )  # fmt: skip
 
 
-class Watch:
-    """What a visitor sees of a loop."""
+class Shared:
+    """The loop of a run, looked at once for all visitors, and again when one asks after `EVERY_SECONDS`, or nearly."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
+        self._view: View | None = None
+        self._looking: asyncio.Task[View] | None = None
+
+    async def view(self) -> View | None:
+        """The newest view; None while the first one takes longer than `PATIENCE`."""
+        if self._looking is None and (self._view is None or time.time() - self._view.at > EVERY_SECONDS / 2):
+            self._looking = asyncio.create_task(to_thread.run_sync(look, self.run, time.time()))
+        if looking := self._looking:
+            await asyncio.wait({looking}, timeout=PATIENCE)
+            if looking.done():
+                self._looking = None if self._looking is looking else self._looking
+                self._view = looking.result()
+        return self._view
+
+
+class Watch:
+    """What a visitor sees of a loop."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
         self.elos: dict[str, ui.echart] = {}
         self.state = ui.html().props('role="status"')
         self.alerts = ui.html().props('role="alert"').classes("w-full")
@@ -128,9 +153,12 @@ class Watch:
         """Looks again."""
         from ringrift.pipeline.watch import CONFIG_COLUMNS, SERVICE_COLUMNS
 
-        view = await to_thread.run_sync(look, self.run, time.time())
+        if (view := await self.shared.view()) is None:
+            self.state.content = "Computing: the loop is being looked at for the first time"
+            return
+        at = time.strftime("%H:%M:%S", time.localtime(view.at))
         state = "The loop runs" if view.running else "No loop runs now"
-        self.state.content = f"{state} in <code>{escape(str(self.run.path))}</code>, as of {time.strftime('%H:%M:%S')}"
+        self.state.content = f"{state} in <code>{escape(str(self.shared.run.path))}</code>, as of {at}"
         self.alerts.content = "".join(
             f"<p class='alert'><strong>{escape(name)}</strong>: {escape(text)}</p>"
             for name, text in view.alerts.items()
