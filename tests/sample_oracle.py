@@ -128,7 +128,11 @@ def game_samples(id_: int, record: Record, settings: ExportSettings) -> Iterator
             symmetry = next(g for g in drawn if g == 0 or game.symmetry_holds(g, wanted))
         shown = game.transform(symmetry) if symmetry else game
         if symmetry:
-            target = _reordered(target, game._transformed_playable(symmetry), shown._playable())
+            target = _reordered(
+                target,
+                np.array([game._transform_move(int(m), symmetry) for m in game._playable()], np.uint32),
+                shown._playable(),
+            )
         planes, values = encode([shown])
         turn = 1 - game.to_move
         yield Sample(

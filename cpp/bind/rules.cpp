@@ -3,6 +3,7 @@
 #include "rules.h"
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -31,44 +32,24 @@ NumpyArray<uint32_t> packed(const std::vector<Move>& moves) {
   return to_numpy(std::move(bits));
 }
 
-NumpyArray<uint32_t> legal(const Game& game) {
-  return game.visit([](const auto& s) {
+template <class B>
+std::vector<Move> listed(const State<B>& s, bool all_playable) {
+  std::vector<Move> moves;
+  if (all_playable) {
+    generate_playable(s, moves);
+  } else {
     MoveList list;
     generate(s, list);
-    return packed({list.begin(), list.end()});
-  });
-}
-
-NumpyArray<uint32_t> playable(const Game& game) {
-  return game.visit([](const auto& s) {
-    std::vector<Move> moves;
-    generate_playable(s, moves);
-    return packed(moves);
-  });
-}
-
-template <class B>
-std::vector<std::string> sorted_texts(const State<B>& s, const MoveList& list) {
-  std::vector<std::string> texts;
-  texts.reserve(static_cast<size_t>(list.size));
-  for (const Move m : list) texts.push_back(move_text(s, m));
-  std::sort(texts.begin(), texts.end());
-  return texts;
+    moves.assign(list.begin(), list.end());
+  }
+  return moves;
 }
 
 /// Texts of the legal list or of the playable list, in the order of the list.
 std::vector<std::string> texts(const Game& game, bool all_playable) {
   return game.visit([&](const auto& s) {
-    std::vector<Move> moves;
-    if (all_playable) {
-      generate_playable(s, moves);
-    } else {
-      MoveList list;
-      generate(s, list);
-      moves.assign(list.begin(), list.end());
-    }
     std::vector<std::string> out;
-    for (const Move m : moves) out.push_back(move_text(s, m));
+    for (const Move m : listed(s, all_playable)) out.push_back(move_text(s, m));
     return out;
   });
 }
@@ -84,24 +65,14 @@ std::vector<std::string> played_texts(const Game& game) {
   return out;
 }
 
-std::string legal_text(const Game& game) {
-  return game.visit([](const auto& s) {
-    MoveList list;
-    generate(s, list);
-    std::string out;
-    for (const std::string& text : sorted_texts(s, list)) {
-      if (!out.empty()) out += '|';
-      out += text;
-    }
-    return out;
-  });
-}
-
 std::vector<std::string> refused_moves(const Game& game) {
   return game.visit([](const auto& s) {
     MoveList list;
     generate_refused(s, list);
-    return sorted_texts(s, list);
+    std::vector<std::string> texts;
+    for (const Move m : list) texts.push_back(move_text(s, m));
+    std::sort(texts.begin(), texts.end());
+    return texts;
   });
 }
 
@@ -300,19 +271,14 @@ void bind_rules(nb::module_& m) {
       .def(
           "recomputed_key", [](const Game& g) { return g.visit([](const auto& s) { return recomputed_key(s); }); },
           "The key computed afresh from the board.")
-      .def("_legal", &legal, "The legal list, packed.")
-      .def("_legal_count",
-           [](const Game& g) {
-             return g.visit([](const auto& s) {
-               MoveList list;
-               generate(s, list);
-               return list.size;
-             });
-           })
-      .def("_playable", &playable, "The playable list, packed.")
+      .def(
+          "_legal", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, false)); }); },
+          "The legal list, packed.")
+      .def(
+          "_playable", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, true)); }); },
+          "The playable list, packed.")
       .def("_texts", &texts, "playable"_a)
       .def("_played_texts", &played_texts)
-      .def("legal_text", &legal_text, "All legal moves, sorted and joined with vertical bars, as FORMAT's `L`.")
       .def("refused_moves", &refused_moves,
            "Texts of the recovery slides that are listed by the game's own engine "
            "and refused when played, sorted.")
@@ -329,8 +295,8 @@ void bind_rules(nb::module_& m) {
       .def(
           "_push", [](Game& g, uint32_t bits) { g.push(Move{bits}); }, "move"_a)
       .def("_push_all", &push_all, "moves"_a)
+      .def("_push_recorded", &push_recorded, "moves"_a, "at"_a, "patterns"_a)
       .def("_pop", &pop)
-      .def("_advance_forced", &Game::advance_forced)
       .def(
           "_moves", [](const Game& g) { return packed(g.moves()); }, "The plies played, packed.")
       .def("_result", &result)
@@ -357,24 +323,11 @@ void bind_rules(nb::module_& m) {
           },
           "move"_a, "symmetry"_a)
       .def(
-          "_transformed_playable",
-          [](const Game& g, int symmetry) {
-            checked_symmetry(g, symmetry);
-            return g.visit([&](const auto& s) {
-              std::vector<Move> moves;
-              generate_playable(s, moves);
-              for (Move& move : moves) move = transform_move(s, move, symmetry);
-              return packed(moves);
-            });
-          },
-          "symmetry"_a, "The playable list, in its order, as moves of `_transform(symmetry)`.")
-      .def(
           "symmetry_holds",
           [](const Game& g, int symmetry, const std::optional<Vector<uint32_t>>& wanted) {
             checked_symmetry(g, symmetry);
             return g.visit([&](const auto& s) {
-              std::vector<Move> moves;
-              generate_playable(s, moves);
+              std::vector<Move> moves = listed(s, true);
               if (wanted)
                 std::erase_if(moves, [&](Move m) {
                   const uint32_t* end = wanted->data() + wanted->shape(0);
@@ -390,15 +343,5 @@ void bind_rules(nb::module_& m) {
       .def(
           "perft", [](const Game& g, int depth) { return g.visit([&](const auto& s) { return perft(s, depth); }); },
           "depth"_a, nb::call_guard<nb::gil_scoped_release>(),
-          "Number of sequences of `depth` playable moves from here.")
-      .def(
-          "_divide",
-          [](const Game& g, int depth) {
-            return g.visit([&](const auto& s) {
-              std::vector<std::pair<uint32_t, uint64_t>> rows;
-              for (const auto& [move, nodes] : divide(s, depth)) rows.emplace_back(move.bits, nodes);
-              return rows;
-            });
-          },
-          "depth"_a, nb::call_guard<nb::gil_scoped_release>());
+          "Number of sequences of `depth` playable moves from here.");
 }

@@ -24,18 +24,4 @@ uint64_t perft(const State<B>& state, int depth) {
   return nodes;
 }
 
-/// perft of each playable move apart.
-template <class B>
-std::vector<std::pair<Move, uint64_t>> divide(const State<B>& state, int depth) {
-  std::vector<Move> moves;
-  generate_playable(state, moves);
-  std::vector<std::pair<Move, uint64_t>> out;
-  for (const Move move : moves) {
-    State<B> next = state;
-    apply(next, move);
-    out.emplace_back(move, perft(next, depth - 1));
-  }
-  return out;
-}
-
 }  // namespace rr

@@ -144,7 +144,7 @@ def winning(game: Game) -> list[int]:
     for index, bits in enumerate(game._playable()):
         after = game.copy()
         after._push(int(bits))
-        after._advance_forced()
+        after.advance_forced()
         outcome = after.outcome()
         if outcome and outcome.winner == game.to_move:
             found.append(index)
@@ -241,7 +241,7 @@ def reference(game: Game, evaluator: Evaluator, settings: GumbelSettings) -> tup
             if index not in node.children:
                 after = node.game.copy()
                 after._push(int(after._playable()[index]))
-                after._advance_forced()
+                after.advance_forced()
                 node.children[index] = make(after)
                 node = node.children[index]
                 break

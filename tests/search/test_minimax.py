@@ -210,7 +210,7 @@ def test_a_decided_position_ends_the_deepening() -> None:
         for bits in game._playable():
             after = game.copy()
             after._push(int(bits))
-            after._advance_forced()
+            after.advance_forced()
             if (outcome := after.outcome()) and outcome.winner == game.to_move:
                 return True
         return False

@@ -27,7 +27,7 @@ from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
 from ringrift.store.discover import Found, Unreadable, find
 from ringrift.store.earlier import unix_time
-from ringrift.store.importing import FileReport, import_files, sources
+from ringrift.store.importing import PATTERNS, FileReport, import_files, sources
 from ringrift.store.merge import merge
 from ringrift.store.provenance import Provenance, retract
 from ringrift.store.validate import problem
@@ -561,3 +561,43 @@ def test_recorded_games_of_the_rules_import(run: RunDirectory) -> None:
             report = imported(run, path, processes=2)
             assert report.imported > 0 and report.refused == 0
             assert report.imported + report.unfinished + report.known == report.games, report.problems[:3]
+
+
+@pytest.mark.parametrize("config", ["square8_2p", "hex8_3p"])
+def test_recorded_moves_are_played_as_far_as_their_fields_tell_them(config: str) -> None:
+    for seed in range(6):
+        game = random_game(config, seed)
+        rows, again, at = [(move["player"], json.dumps(move)) for move in wire_moves(game)], Game(config), 0
+        while (at := again._push_recorded(rows, at, PATTERNS)) < len(rows):
+            kept = json.loads(rows[at][1])["type"]
+            assert kept == "recovery_slide" or (kept == "choose_line_option" and again.ply == at)
+            again._push(int(game._moves()[at]))
+            at += 1
+        assert again._moves().tolist() == game._moves().tolist()
+
+
+@pytest.mark.parametrize(
+    ("seat", "fields"),
+    [
+        (2, {}),
+        ("1", {}),
+        (1, {"player": 2}),
+        (1, {"type": "pass"}),
+        (1, {"type": "place_ring\n"}),
+        (1, {"to": None}),
+        (1, {"to": {"x": 0.5, "y": 0}}),
+        (1, {"to": {"x": 8, "y": 0}}),
+        (1, {"to": {"x": 999, "y": 0}}),
+        (1, {"placementCount": None}),
+        (1, {"placementCount": 4}),
+    ],
+)
+def test_a_recorded_move_that_is_not_told_is_left_to_the_slower_reader(seat: object, fields: dict[str, object]) -> None:
+    game = Game("square8_2p")
+    move: dict[str, object] = {"type": "place_ring", "player": 1, "to": {"x": 0, "y": 0}, "placementCount": 2}
+    assert game._push_recorded([(seat, json.dumps(move | fields))], 0, PATTERNS) == 0
+    assert game.ply == 0
+    step = {"type": "move_stack", "player": 1, "from": {"x": 0, "y": 0}, "to": {"y": 3, "x": 0, "z": None}}
+    told = [(None, json.dumps(move)), (1, json.dumps(step))]
+    assert game._push_recorded([*told, (1, json.dumps(move)[:-1]), *told], 0, PATTERNS) == 2
+    assert [str(one) for one in game.moves] == ["P0,0*2", "M0,0>0,3"]

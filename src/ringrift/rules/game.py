@@ -177,7 +177,7 @@ class LegalMoves(Sequence[Move]):
         self._game = game
 
     def __len__(self) -> int:
-        return self._game._legal_count()
+        return len(self._game._legal())
 
     def __iter__(self) -> Iterator[Move]:
         return map(Move, self._game._texts(False), self._game._legal().tolist())
@@ -354,9 +354,18 @@ class Game(_core.Game):
         """A playable move of this game as a move of `transform(symmetry)`."""
         return self.transform(symmetry).move(self._transform_move(move.bits, symmetry))
 
+    def legal_text(self) -> str:
+        """All legal moves, sorted and joined with vertical bars, as FORMAT's `L`."""
+        return "|".join(sorted(self._texts(False)))
+
     def divide(self, depth: int) -> dict[str, int]:
         """`perft` of each playable move apart."""
-        return {self.move(bits).text: nodes for bits, nodes in self._divide(depth)}
+        found, ahead = dict[str, int](), self.copy()
+        for move in self.playable_moves():
+            ahead.push(move)
+            found[move.text] = ahead.perft(depth - 1)
+            ahead.pop()
+        return found
 
     def copy(self) -> Self:
         """Another game with the same position and plies."""

@@ -26,7 +26,7 @@ from pydantic_core import from_json
 
 from ringrift.errors import DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
 from ringrift.rules import Game, Record, config_info
-from ringrift.rules.interop import KINDS, PLAIN, plain_keys, told, wire_meanings, wire_texts
+from ringrift.rules.interop import PLAIN, plain_keys, told, wire_meanings, wire_texts
 from ringrift.rules.record import EARLY, early_outcome
 from ringrift.store import quality
 from ringrift.store.earlier import (
@@ -45,29 +45,18 @@ from ringrift.store.schema import content_id
 
 AHEAD = 3  #: chunks in work or waiting, for each process
 TRIES = 256  #: ways tried through a game that does not say which stacks paid for its slides
-#: What tells a move as the earlier service wrote it: these fields, in this order, and then the one of `END`.
-SHORT = re.compile(
-    r'"type": ?"(\w+)", ?"player": ?(\d)'
-    r'(?:, ?"from": ?(?:null|\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}))?'
-    r', ?"to": ?\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}'
-    r'(?:, ?"captureTarget": ?(?:null|\{"x": ?(-?\d+), ?"y": ?(-?\d+)[^}]*\}))?'
-)
-END = '"capturedStacks"'
-#: What else tells moves of a type.
-MORE = {
-    '"place_ring"': re.compile(r'"placementCount": ?(\d)'),
-    '"eliminate_rings_from_stack"': re.compile(r'"eliminationContext": ?"(\w+)"'),
+#: Texts of recorded moves by type, of their fields; types that are not here need more to be told.
+PATTERNS = PLAIN | {
+    "place_ring": "P{to}*{placementCount}",
+    "move_stack": "M{from}>{to}",
+    "overtaking_capture": "C{from}x{captureTarget}>{to}",
+    "continue_capture_segment": "K{from}x{captureTarget}>{to}",
+    "process_line": "L{formedLines}{collapsedMarkers}{collapsePositions}",  # the latter two are null
+    "choose_line_option": "O{formedLines}:{collapsedMarkers}",
+    "choose_territory_option": "T{disconnectedRegions}",
+    "eliminate_rings_from_stack": "E{to}:{eliminationContext}",
+    "forced_elimination": "F{to}",
 }
-#: Texts of moves by kind, of the values of their keys; those of other kinds need more, or nothing.
-TEXTS = {
-    "P": "P{4},{5}*{8}",
-    "M": "M{2},{3}>{4},{5}",
-    "C": "C{2},{3}x{6},{7}>{4},{5}",
-    "K": "K{2},{3}x{6},{7}>{4},{5}",
-    "E": "E{4},{5}:{8:.1}",
-    "F": "F{4},{5}",
-}
-SEATS = ("1", "2", "3", "4")
 GIVEN_UP = ("resign", "timeout", "abandon")
 #: Words of the earlier service for how a game ended, by what they contain.
 ENDS = {
@@ -346,50 +335,23 @@ def _end_problem(recorded: Recorded, game: Game) -> str | None:
     return None
 
 
-#: By config, packed numbers of moves with the seats that make them by what tells them, and alone by their texts: those
-#: of these kinds are the same in every position.
-_LEARNED: dict[str, tuple[dict[tuple[str, str | None] | None, tuple[int, int]], dict[str, int]]] = {}
 NO_ACTION = ("NP", "NM", "NL", "NT")
-
-
-def _key(text: str) -> tuple[str, str | None] | None:
-    """What tells a move in JSON text, as far as that is quickly found."""
-    begin, end = text.find('"type"'), text.find(END)
-    if begin < end:
-        short = text[begin:end]
-    elif (found := SHORT.search(text)) is not None:
-        short = found[0]
-    else:
-        return None
-    for kind, more in MORE.items():
-        if kind in short:
-            return short, rest[1] if (rest := more.search(text)) else None
-    return short, None
 
 
 class _Replay:
     """Plays recorded moves on a game."""
 
     def __init__(self, game: Game, recorded: Recorded) -> None:
-        self.game, self.recorded, self.moves = game, recorded, recorded.moves
+        self.game, self.recorded, self.moves = game, recorded, list(recorded.moves)
         self.filled = 0
         """moves without action that were played though not recorded"""
         self._tries = TRIES
-        self._learned, self._texts = _LEARNED.setdefault(game.config, ({}, {}))
 
     def play(self, at: int) -> str | None:
         """Plays the moves from that index on; what is wrong, or none. The game stays before the move that is wrong."""
-        game, learned = self.game, self._learned
-        for index in range(at, len(self.moves)):
-            seat, given = self.moves[index]
-            key = _key(given) if isinstance(given, str) else None
-            known = learned.get(key) or self._learn(given, key)
-            if known is not None and known[1] == game.to_move and seat in (known[1], None):
-                try:
-                    game._push(known[0])
-                    continue
-                except IllegalMove:
-                    pass  # said below in words
+        game = self.game
+        while (index := game._push_recorded(self.moves, at, PATTERNS)) < len(self.moves):
+            at = index + 1
             try:
                 found = self._meanings(index)
             except RulesError as error:
@@ -405,30 +367,6 @@ class _Replay:
         if self._fillable:
             self._fill(lambda: game.is_over)  # what ends the last turn
         return _end_problem(self.recorded, game)
-
-    def _learn(self, given: object, key: tuple[str, str | None] | None) -> tuple[int, int] | None:
-        """Packed number and seat of a move that its key or the fields of its object tell; None for any other."""
-        values: list[object]
-        if key is not None and (found := SHORT.match(key[0])) is not None:
-            values = [*found.groups(), key[1]]
-        elif isinstance(given, dict):
-            values = [given.get("type"), given.get("player")]
-            for cell in map(given.get, ("from", "to", "captureTarget")):
-                values += (cell.get("x"), cell.get("y")) if isinstance(cell, dict) else (None, None)
-            values.append(given.get("placementCount", given.get("eliminationContext")))
-        else:
-            return None
-        name, seat, texts = str(values[0]), str(values[1]), self._texts
-        text = PLAIN.get(name) or TEXTS.get(KINDS.get(name, ""), "None").format(*values[:8], str(values[8]))
-        if "None" in text or seat not in SEATS:
-            return None
-        if text not in texts:
-            playable = zip(self.game._texts(True), self.game._playable().tolist(), strict=True)
-            texts |= {one: bits for one, bits in playable if one[0] in "PMCKEFNS"}
-        known = (texts[text], int(seat)) if text in texts else None
-        if known and key:
-            self._learned[key] = known
-        return known
 
     def _try(self, moves: Sequence[int], index: int) -> str | None:
         """Goes on with each of the moves in turn, until the rest can be played and ends as it should."""
