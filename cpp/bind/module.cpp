@@ -7,6 +7,7 @@
 namespace nb = nanobind;
 
 void bind_rules(nb::module_& m);     // rules.cpp: Game
+void bind_recorded(nb::module_& m);  // recorded.cpp
 void bind_batch(nb::module_& m);     // batch.cpp: GameBatch
 void bind_encoding(nb::module_& m);  // encoding.cpp
 void bind_samples(nb::module_& m);   // samples.cpp
@@ -18,6 +19,7 @@ NB_MODULE(_core, m) {
   m.def("build_compiler", [] { return std::string(RR_COMPILER); }, "The compiler that built the core.");
   m.def("build_flags", [] { return std::string(RR_FLAGS); }, "The compiler flags that the core was built with.");
   bind_rules(m);
+  bind_recorded(m);
   bind_batch(m);
   bind_encoding(m);
   bind_samples(m);

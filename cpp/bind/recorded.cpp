@@ -1,5 +1,4 @@
 // Moves as the earlier service recorded them, JSON objects, played as far as their fields tell the texts of moves.
-#include <nanobind/nanobind.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
@@ -22,25 +21,24 @@ template <class F>
 bool items(Text t, F&& f) {
   Text key;
   int depth = 0;
-  size_t begin = 1;
-  const auto cut = [&](size_t end) {
-    while (begin < end && t[begin] == ' ') ++begin;
-    const size_t first = std::exchange(begin, end + 1);
-    return t.substr(first, end - first);
-  };
-  for (size_t i = 0; i < t.size(); ++i) {
+  for (size_t i = 0, begin = 1; i < t.size(); ++i) {
     const char c = t[i];
     if (c == '"') {
       while (++i < t.size() && t[i] != '"') {
       }
+    } else if (c == ' ' && i == begin) {
+      ++begin;
     } else if (c == '{' || c == '[') {
       ++depth;
     } else if (c == ':' && depth == 1) {
-      key = cut(i);
+      key = t.substr(begin, i - begin);
+      begin = i + 1;
     } else if (c == ',' || c == '}' || c == ']') {
       depth -= c != ',';
-      if (depth == (c == ',')) f(key, cut(i));
-      if (depth == 0) return i + 1 == t.size();
+      if (depth != (c == ',')) continue;
+      f(key, t.substr(begin, i - begin));
+      begin = i + 1;
+      if (depth == 0) return begin == t.size();
     }
   }
   return false;
@@ -48,23 +46,22 @@ bool items(Text t, F&& f) {
 
 /// Adds the cells of a cell, of a list, or of objects that have such a list.
 void add_cells(Text value, Cells& cells, int depth = 0) {
-  if (depth > 3) return;
   int x = 999, y = 999;
-  bool whole = true;
   items(value, [&](Text key, Text inner) {
-    const char* const end = inner.data() + inner.size();
-    if (key == R"("x")" || key == R"("y")")
-      whole = whole && std::from_chars(inner.data(), end, key[1] == 'x' ? x : y).ptr == end;
-    else if (key.empty() || key == R"("positions")" || key == R"("spaces")")
+    if (key == R"("x")" || key == R"("y")") {
+      int& n = key[1] == 'x' ? x : y;
+      if (std::from_chars(inner.data(), inner.data() + inner.size(), n).ptr != inner.data() + inner.size()) n = -999;
+    } else if (depth < 3 && (key.empty() || key == R"("positions")" || key == R"("spaces")")) {
       add_cells(inner, cells, depth + 1);
+    }
   });
-  if (!whole || x != 999) cells.emplace_back(x, whole ? y : 999);  // 999: no cell of any text
+  if (x != 999 || y != 999) cells.emplace_back(x, y);
 }
 
 /// A value as texts of moves have it: cells, a number, the first letter of a word; nothing of null.
 std::string told(Text value) {
-  if (value.starts_with('"')) return std::string(value.substr(1, 1));
   const bool list = value.starts_with('[');
+  if (value.starts_with('"')) value = value.substr(1, 1);
   if (!list && !value.starts_with('{')) return value == "null" ? "" : std::string(value);
   Cells cells;
   add_cells(value, cells);
@@ -98,18 +95,15 @@ std::string told_move(Text json, Text seat, const std::map<std::string, std::str
   return out;
 }
 
-}  // namespace
-
 size_t push_recorded(Game& game, const nb::list& moves, size_t at, const std::map<std::string, std::string>& patterns) {
   for (; at < moves.size(); ++at) {
     const auto row = nb::cast<nb::tuple>(moves[at]);
     const int to_move = game.visit([](const auto& s) { return s.over() ? 0 : s.to_move + 1; });
     int seat = 0;
     Text json;
-    if (!row[0].is_none() && (!nb::try_cast(row[0], seat) || seat != to_move)) break;
+    if (!row[0].is_none() && !(nb::try_cast(row[0], seat) && seat == to_move)) break;
     if (!nb::try_cast(row[1], json)) break;
     const std::string text = told_move(json, std::to_string(to_move), patterns);
-    if (text.empty()) break;
     try {
       game.push_unchecked(game.visit([&](const auto& s) { return parse_move(s, text); }));
     } catch (const std::invalid_argument&) {
@@ -119,4 +113,11 @@ size_t push_recorded(Game& game, const nb::list& moves, size_t at, const std::ma
   return at;
 }
 
+}  // namespace
 }  // namespace rr
+
+void bind_recorded(nb::module_& m) {
+  m.def("push_recorded", &rr::push_recorded, nb::arg("game"), nb::arg("moves"), nb::arg("at"), nb::arg("patterns"),
+        "Plays (seat or None, JSON) rows from `at` on as far as each tells one playable move of the seat to move; the "
+        "index of the first that does not. `patterns`: texts of moves by type, with {fields}.");
+}

@@ -3,9 +3,7 @@
 #include "rules.h"
 
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/tuple.h>
@@ -90,8 +88,7 @@ std::vector<std::string> extraction_cells(const Game& game, uint32_t bits) {
 std::string text_of(const Game& game, uint32_t bits) {
   return game.visit([&](const auto& s) {
     const Move move{bits};
-    MoveList list;
-    generate(s, list);
+    const std::vector<Move> list = listed(s, false);
     if (std::find(list.begin(), list.end(), move) == list.end() && !is_playable(s, move))
       throw IllegalMoveError("no legal move of this position has the number " + std::to_string(bits));
     return move_text(s, move);
@@ -271,12 +268,8 @@ void bind_rules(nb::module_& m) {
       .def(
           "recomputed_key", [](const Game& g) { return g.visit([](const auto& s) { return recomputed_key(s); }); },
           "The key computed afresh from the board.")
-      .def(
-          "_legal", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, false)); }); },
-          "The legal list, packed.")
-      .def(
-          "_playable", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, true)); }); },
-          "The playable list, packed.")
+      .def("_legal", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, false)); }); })
+      .def("_playable", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, true)); }); })
       .def("_texts", &texts, "playable"_a)
       .def("_played_texts", &played_texts)
       .def("refused_moves", &refused_moves,
@@ -295,7 +288,6 @@ void bind_rules(nb::module_& m) {
       .def(
           "_push", [](Game& g, uint32_t bits) { g.push(Move{bits}); }, "move"_a)
       .def("_push_all", &push_all, "moves"_a)
-      .def("_push_recorded", &push_recorded, "moves"_a, "at"_a, "patterns"_a)
       .def("_pop", &pop)
       .def(
           "_moves", [](const Game& g) { return packed(g.moves()); }, "The plies played, packed.")

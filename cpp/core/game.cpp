@@ -136,16 +136,6 @@ Move Game::pop() {
   return last;
 }
 
-int Game::advance_forced() {
-  int n = 0;
-  std::vector<Move> playable;
-  for (;; ++n) {
-    visit([&](const auto& s) { generate_playable(s, playable); });
-    if (playable.size() != 1) return n;
-    push_unchecked(playable[0]);
-  }
-}
-
 namespace {
 template <class B>
 std::string position_text(Config config, const Options& options, const State<B>& s) {

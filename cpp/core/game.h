@@ -59,8 +59,6 @@ class Game {
   void push_unchecked(Move move);
   /// Takes the last ply back and returns it; the game must have one (ply() > 0).
   Move pop();
-  /// Plays plies while there is exactly one playable move; returns how many.
-  int advance_forced();
 
   std::string text() const;
   /// The position before the first ply.

@@ -253,11 +253,10 @@ Move parse_move(const State<B>& s, std::string_view text) {
     const char *end = text.data() + text.size(), *comma = std::from_chars(text.data() + 1, end, x).ptr;
     std::from_chars(comma + 1, end, y);
   }
-  const Cell first = B::on_board(x, y) ? B::from_xy(x, y) : kNoCell;
   MoveList legal;
   generate(s, legal);
   for (const Move m : legal) {
-    if ((x != 99 && m.cell() != first) || move_text(s, m) != bare) continue;
+    if ((x != 99 && m.cell() != B::from_xy(x, y)) || move_text(s, m) != bare) continue;
     if (!m.costs_ring()) return m;  // only slides have an @ in their shape
     std::vector<Cell> cells;
     extractions(s, cells);

@@ -106,7 +106,12 @@ void grow(const Game& start, uint64_t seed) {
       const Move move{found.moves[static_cast<size_t>(found.choice)]};
       if (!game.visit([&](const auto& s) { return is_playable(s, move); })) fail(game, "a tree ends with a wrong move");
       game.push(move);
-      game.advance_forced();
+      std::vector<Move> forced;
+      while (game.visit([&](const auto& s) {
+        generate_playable(s, forced);
+        return forced.size() == 1;
+      }))
+        game.push(forced[0]);
     }
   }
 }

@@ -19,6 +19,7 @@ from earlier_games import add_games, initial_state, insert, packed, random_game,
 from recorded import FILES, VECTORS, recorded
 from typer.testing import CliRunner
 
+from ringrift._core import push_recorded
 from ringrift.cli import app
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.rules import CONFIGS, Game, Options, Record
@@ -568,7 +569,7 @@ def test_recorded_moves_are_played_as_far_as_their_fields_tell_them(config: str)
     for seed in range(6):
         game = random_game(config, seed)
         rows, again, at = [(move["player"], json.dumps(move)) for move in wire_moves(game)], Game(config), 0
-        while (at := again._push_recorded(rows, at, PATTERNS)) < len(rows):
+        while (at := push_recorded(again, rows, at, PATTERNS)) < len(rows):
             kept = json.loads(rows[at][1])["type"]
             assert kept == "recovery_slide" or (kept == "choose_line_option" and again.ply == at)
             again._push(int(game._moves()[at]))
@@ -595,9 +596,9 @@ def test_recorded_moves_are_played_as_far_as_their_fields_tell_them(config: str)
 def test_a_recorded_move_that_is_not_told_is_left_to_the_slower_reader(seat: object, fields: dict[str, object]) -> None:
     game = Game("square8_2p")
     move: dict[str, object] = {"type": "place_ring", "player": 1, "to": {"x": 0, "y": 0}, "placementCount": 2}
-    assert game._push_recorded([(seat, json.dumps(move | fields))], 0, PATTERNS) == 0
+    assert push_recorded(game, [(seat, json.dumps(move | fields))], 0, PATTERNS) == 0
     assert game.ply == 0
     step = {"type": "move_stack", "player": 1, "from": {"x": 0, "y": 0}, "to": {"y": 3, "x": 0, "z": None}}
     told = [(None, json.dumps(move)), (1, json.dumps(step))]
-    assert game._push_recorded([*told, (1, json.dumps(move)[:-1]), *told], 0, PATTERNS) == 2
+    assert push_recorded(game, [*told, (1, json.dumps(move)[:-1]), *told], 0, PATTERNS) == 2
     assert [str(one) for one in game.moves] == ["P0,0*2", "M0,0>0,3"]

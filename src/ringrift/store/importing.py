@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from ringrift._core import push_recorded
 from ringrift.errors import DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
 from ringrift.rules import Game, Record, config_info
 from ringrift.rules.interop import PLAIN, plain_keys, told, wire_meanings, wire_texts
@@ -350,7 +351,7 @@ class _Replay:
     def play(self, at: int) -> str | None:
         """Plays the moves from that index on; what is wrong, or none. The game stays before the move that is wrong."""
         game = self.game
-        while (index := game._push_recorded(self.moves, at, PATTERNS)) < len(self.moves):
+        while (index := push_recorded(game, self.moves, at, PATTERNS)) < len(self.moves):
             at = index + 1
             try:
                 found = self._meanings(index)
@@ -364,7 +365,7 @@ class _Replay:
             game._push(found[0])
         if self.recorded.problem:
             return self.recorded.problem
-        if self._fillable:
+        if not game.is_over and self._fillable:
             self._fill(lambda: game.is_over)  # what ends the last turn
         return _end_problem(self.recorded, game)
 
