@@ -62,7 +62,7 @@ FINISHED = ("completed", "finished", "over", "gameover")
 BOARDS = {"sq8": "square8", "sq19": "square19", "hex": "hexagonal"}
 CONFIG = re.compile(r"(square8|square19|hex8|hexagonal|sq8|sq19)_([234])p")
 
-#: (the seat that it names or none, the move: JSON, an object, or our text)
+#: (the seat that it names or none, the move: JSON, an object, or our text), and whatever else
 Move = tuple[Any, ...]
 
 
@@ -327,7 +327,7 @@ class EarlierDatabase:
             key, seat = self._key(table), self._has(table, "seat")
             number, move = self._has(table, "number"), self._has(table, "move")
             player = f'"{seat}"' if seat else "NULL"
-            columns = f'"{number}", {player}, "{move}", "{key}"'
+            columns = f'{player}, "{move}", "{number}", "{key}"'
             for id_, rows in groupby(self._of(table, key, ids, columns), itemgetter(3)):
                 found.setdefault(id_, []).extend(rows)
         return found
@@ -338,14 +338,14 @@ class EarlierDatabase:
 
 
 def in_order(rows: list[tuple[Any, ...]]) -> tuple[list[Move], str]:
-    """(number, seat, move) rows as moves in order, as far as there is no gap, and what is wrong with the rest."""
-    numbers = [row[0] for row in rows]
+    """(seat, move, number) rows as moves in order, as far as there is no gap, and what is wrong with the rest."""
+    numbers = [row[2] for row in rows]
     if rows and (numbers[0] not in (0, 1) or numbers != list(range(numbers[0], numbers[0] + len(rows)))):
         try:
             by_number: dict[int, tuple[Any, ...]] = {}
             for row in rows:
-                if by_number.setdefault(int(row[0]), row)[2] != row[2]:
-                    return [], f"there are two different moves of the number {row[0]}"
+                if by_number.setdefault(int(row[2]), row)[1] != row[1]:
+                    return [], f"there are two different moves of the number {row[2]}"
         except (TypeError, ValueError):
             return [], "a move has no number"
         first = min(by_number)
@@ -354,8 +354,8 @@ def in_order(rows: list[tuple[Any, ...]]) -> tuple[list[Move], str]:
         rows = [by_number[number] for number in range(first, first + len(by_number)) if number in by_number]
         if len(rows) < len(by_number):
             gap = next(n for n in range(first, first + len(by_number) + 1) if n not in by_number)
-            return [row[1:3] for row in rows if int(row[0]) < gap], f"the move of the number {gap} is missing"
-    return [row[1:3] for row in rows], ""
+            return [row for row in rows if int(row[2]) < gap], f"the move of the number {gap} is missing"
+    return rows, ""
 
 
 def line_chunks(path: Path) -> Iterator[list[tuple[int, str]]]:

@@ -387,7 +387,7 @@ class _Replay:
 
     def _meanings(self, index: int) -> list[int]:
         """The playable moves, packed, that a recorded one can mean. Raises RulesError where there is none."""
-        game, (seat, given) = self.game, self.moves[index]
+        game, (seat, given) = self.game, self.moves[index][:2]
         try:
             move = from_json(given) if isinstance(given, str | bytes) and given[:1] in ("{", b"{", '"') else given
         except ValueError as error:
@@ -422,7 +422,7 @@ class _Replay:
     @cached_property
     def _fillable(self) -> bool:
         """True for a recording without the moves that only say that nothing can be done: they are forced."""
-        return not any(given in NO_ACTION or re.search(r"\bno_\w+_action", str(given)) for _, given in self.moves)
+        return not any(given in NO_ACTION or re.search(r"\bno_\w+_action", str(given)) for _, given, *_ in self.moves)
 
     def _fill(self, until: Callable[[], bool]) -> bool:
         """Plays moves without action while they are the only ones, until something holds; none where it never does."""
