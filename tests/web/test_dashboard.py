@@ -313,7 +313,8 @@ def test_a_loop_is_looked_at_once_for_all_and_off_the_event_loop(run, monkeypatc
         view = await shared.view()
         assert view is not None and await shared.view() is view and view.at == seen[0] and len(seen) == 1
         monkeypatch.setattr(watch, "EVERY_SECONDS", 0.0)
-        assert (await shared.view()).at > view.at
+        later = await shared.view()
+        assert later is not None and later.at > view.at
 
     monkeypatch.setattr(watch, "look", slow)
     monkeypatch.setattr(watch, "PATIENCE", 0.05)

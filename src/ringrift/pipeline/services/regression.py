@@ -66,7 +66,8 @@ def finding_of(ctx: Context, model: ModelInfo) -> Finding:
     """What the checks of a promoted model have shown."""
     found = sorted((int(number), match) for number, match in stages.noted_matches(model, PREFIX).items())
     noted: Mapping[str, Any] = model.metrics
-    checks = [Check(match.b, noted[f"{PREFIX}{number}"].get("claim") or EVEN, match) for number, match in found]
+    claims = {number: noted[f"{PREFIX}{number}"].get("claim") for number, _ in found}  # earlier versions noted none
+    checks = [Check(match.b, claims[number], match) for number, match in found if claims[number]]
     return assess(checks, ctx.recipes[model.config].regression)
 
 
