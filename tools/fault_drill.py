@@ -16,12 +16,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -29,6 +29,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch  # noqa: F401 - loaded once, for all processes
+from rich.console import Console
+from rich.progress import track
 
 from ringrift.evaluation import GateSettings, MatchSettings
 from ringrift.fabric.faults import VARIABLE
@@ -44,6 +48,9 @@ CONFIG = "square8_2p"
 GAMES, STEPS, MATCHES = 6, 12, 4
 RESUMED_SECONDS = 60.0
 PAGE, ROOMY = 4096, 1 << 28  #: bytes
+#: Each stage is a fork of a process that has loaded everything: only what the stage itself does takes time, and is hit.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
 HERE = PlaySettings(processes=1)
 PLAY = SelfplaySettings(engine="heuristic", play=HERE)
 LEARN = TrainSettings(architecture="nano", batch_size=64, warmup_steps=4, threads=1, save_every_s=0.01)
@@ -153,7 +160,8 @@ def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0, disk
         report = Report(stage, notes.read_text().splitlines())
         chosen = sorted({round(i * (len(report.points) - 1) / max(points - 1, 1)) for i in range(points)})
         rng = random.Random(seed)
-        for kill in [*chosen, *(-rng.uniform(0.0, took) - 1e-9 for _ in range(kills))]:
+        moments = [*chosen, *(-rng.uniform(0.0, took) - 1e-9 for _ in range(kills))]
+        for kill in track(moments, stage, console=Console(stderr=True), transient=True):
             notes.unlink(missing_ok=True)
             shutil.rmtree(run)
             _copy(before, run)
@@ -222,18 +230,30 @@ def _copy(before: Path, run: Path) -> None:
 
 def _run(stage: str, run: Path, fault: str = "", kill_after: float = 0.0) -> bool:
     """Does a stage in a process of its own; whether it failed, or was killed after so many seconds."""
-    environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | (
-        {VARIABLE: fault} if fault else {}
-    )
-    command = [sys.executable, __file__, "--do", stage, "--run", str(run)]
-    with subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    process = PROCESSES.Process(target=_do, args=(stage, run, fault))
+    process.start()
+    assert process.pid is not None
+    process.join(kill_after or 300.0)
+    if process.is_alive():
         try:
-            return process.wait(kill_after or 300.0) != 0
-        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return True
+        except ProcessLookupError:  # it leads no group yet
+            process.kill()
+    process.join()
+    return process.exitcode != 0
+
+
+def _do(stage: str, run: Path, fault: str) -> None:
+    """What that process does."""
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.environ.pop(VARIABLE, None)
+    if fault:
+        os.environ[VARIABLE] = fault
+    with RunDirectory.open(run) as opened:
+        STAGES[stage](opened)
 
 
 def _look(stage: str, name: str, run: Path, had: dict[str, object]) -> None:
@@ -271,13 +291,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="random kills of each stage")
     parser.add_argument("--disks", type=int, default=0, help="disks that are full before the stage has ended; as root")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--do", choices=list(STAGES), help=argparse.SUPPRESS)
-    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.do:
-        with RunDirectory.open(given.run) as run:
-            STAGES[given.do](run)
-        return
     print("| stage | points | killed at | random kills | too late | full disks | slowest resumption s |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="drill-") as place:

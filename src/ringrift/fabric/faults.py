@@ -14,15 +14,14 @@ from pathlib import Path
 #: `FILE:N`: the names of the points that processes pass are noted in FILE, and whoever passes the N-th dies there as by
 #: `kill -9`; 0: nobody does.
 VARIABLE = "RINGRIFT_FAULTS"
-_TOLD = os.environ.get(VARIABLE)
 _NAMES = re.compile(r"[0-9a-f]{8,}|[a-z0-9]+_[234]p")
 
 
 def fault_point(what: Path | None, *, written: bool) -> None:
     """Does nothing, unless `RINGRIFT_FAULTS` says so. `what` is the file that is about to change, or has."""
-    if _TOLD is None or what is None:
+    if (told := os.environ.get(VARIABLE)) is None or what is None:
         return
-    file, _, number = _TOLD.rpartition(":")
+    file, _, number = told.rpartition(":")
     folder = what.parent.name if what.suffix not in (".db", ".json") else ""
     name = _NAMES.sub("…", f"{folder}/{what.name}".lstrip("/"))
     with Path(file).open("a+") as notes:
