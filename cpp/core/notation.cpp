@@ -248,10 +248,10 @@ Move parse_move(const State<B>& s, std::string_view text) {
     throw NotationError(quoted(text) + " is not a move; moves look like P3,4*2, M3,4>3,6, C3,4x3,5>3,6 or NL");
   const size_t at = text.find('@');
   const std::string_view bare = text.substr(0, at);
-  int x = 99, y = 99;  // of the cell that most moves begin with: texts of the others need not be made
+  int8_t x = 99, y = 99;  // of the cell that most moves begin with: texts of the others need not be made
   if (std::string_view("PMCKREF").find(text[0]) != std::string_view::npos) {
     const char *end = text.data() + text.size(), *comma = std::from_chars(text.data() + 1, end, x).ptr;
-    std::from_chars(comma + 1, end, y);
+    if (comma == end || std::from_chars(comma + 1, end, y).ptr == comma + 1 || !B::on_board(x, y)) x = 99;
   }
   MoveList legal;
   generate(s, legal);

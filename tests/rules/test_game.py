@@ -320,3 +320,10 @@ def test_random_playouts_do_not_depend_on_threads():
     assert one.tally["winners"] == one.winners.sum()
     assert (one.winners > 0).all()
     assert (one.to_move == 0).all()
+
+
+@pytest.mark.parametrize("text", ["P", "P3", "P3,", "P3,999", "P999999999999,1", "P-128,-128", "C3", "M3,3>"])
+def test_a_text_that_breaks_off_is_no_move(text: str) -> None:
+    for config in ("square8_2p", "hexagonal_2p"):
+        with pytest.raises(RulesError):
+            Game(config).push(text)
