@@ -148,8 +148,8 @@ def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0, disk
     """
     with tempfile.TemporaryDirectory(prefix="drill-") as place:
         run, notes = Path(place) / "run", Path(place) / "notes"
-        began = time.monotonic()
         _copy(before, run)
+        began = time.monotonic()
         if _run(stage, run, f"{notes}:0"):
             raise Unsound(f"{stage} fails without any kill")
         took = time.monotonic() - began
@@ -161,7 +161,7 @@ def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0, disk
         chosen = sorted({round(i * (len(report.points) - 1) / max(points - 1, 1)) for i in range(points)})
         rng = random.Random(seed)
         moments = [*chosen, *(-rng.uniform(0.0, took) - 1e-9 for _ in range(kills))]
-        for kill in track(moments, stage, console=Console(stderr=True), transient=True):
+        for kill in track(moments, stage, console=Console(stderr=True), transient=True):  # the list grows meanwhile
             notes.unlink(missing_ok=True)
             shutil.rmtree(run)
             _copy(before, run)
@@ -173,6 +173,7 @@ def drill(stage: str, before: Path, points: int, kills: int, seed: int = 0, disk
                 raise Unsound(f"{stage}: nobody died {name}")
             else:
                 report.survived += 1
+                moments.append(-rng.uniform(0.0, took) - 1e-9)
             _look(stage, name, run, had)
             began = time.monotonic()
             if _run(stage, run):

@@ -67,12 +67,16 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """A tab; no script may fail in it, and no other host may be asked for anything."""
+    """A tab; no script may fail in it, no other host may be asked for anything, and one WebSocket brings all news."""
     context, wrong = browser.new_context(base_url=address, viewport={"width": 1200, "height": 850}), list[str]()
     tab = context.new_page()
     tab.on("pageerror", lambda error: wrong.append(str(error)))
+    here = (address, "data:", "blob:")
     tab.on(
-        "request", lambda asked: None if asked.url.startswith((address, "data:", "blob:")) else wrong.append(asked.url)
+        "request",
+        lambda asked: (
+            wrong.append(asked.url) if not asked.url.startswith(here) or "transport=polling" in asked.url else None
+        ),
     )
     yield tab
     context.close()

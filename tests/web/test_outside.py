@@ -18,6 +18,7 @@ from asking import Client
 from prometheus_client.parser import text_string_to_metric_families
 from recorded import VECTORS
 from starlette.datastructures import Headers
+from websockets.sync.client import connect
 
 from ringrift.errors import DataError, SettingsError
 from ringrift.pipeline.logs import writing
@@ -236,7 +237,7 @@ def test_a_body_that_does_not_come() -> None:
 def served(app: Any, limits: LimitSettings) -> Iterator[int]:
     """Its port, while it is served as `ringrift serve` does."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, http=patient(limits), limit_concurrency=limits.connections, ws="none")
+    config = uvicorn.Config(app, log_config=None, http=patient(limits), limit_concurrency=limits.connections)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -282,6 +283,21 @@ def test_slow_and_endless_heads_are_cut_off_and_others_go_on() -> None:
             assert b"200 OK" in quick.recv(65536)
         for one in (silent, slow, endless, again):
             one.close()
+
+
+def test_a_websocket_has_no_head_to_wait_for() -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    limits = LimitSettings(head_seconds=0.2, head_bytes=1000)
+    with served(echo, limits) as port, connect(f"ws://127.0.0.1:{port}/") as connection:
+        for word in ("soon", "much " * 1000):
+            time.sleep(0.4)
+            connection.send(word)
+            assert connection.recv(5) == word
 
 
 # -- what is seen ------------------------------------------------------------------------------------------------------

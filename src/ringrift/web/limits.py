@@ -286,6 +286,7 @@ def patient(limits: LimitSettings) -> type[asyncio.Protocol]:
 
     class Patient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         head = 0
+        upgraded = False
         clock: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
@@ -300,9 +301,14 @@ def patient(limits: LimitSettings) -> type[asyncio.Protocol]:
             super().connection_lost(error)
             self.stop()
 
+        def handle_websocket_upgrade(self) -> None:
+            super().handle_websocket_upgrade()
+            self.upgraded = True
+            self.stop()
+
         def look(self, received: int) -> None:
             """From the first byte of a head, and from the beginning of a connection, time runs and bytes count."""
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self.upgraded:
                 return
             if self.cycle is not None and not self.cycle.response_complete:
                 self.stop()

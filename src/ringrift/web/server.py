@@ -37,16 +37,20 @@ def address(listening: socket.socket) -> str:
 
 
 def serve_until_stopped(
-    app: FastAPI, settings: ServeSettings, listening: socket.socket, started: Callable[[], None]
+    app: FastAPI,
+    settings: ServeSettings,
+    listening: socket.socket,
+    started: Callable[[], None],
+    websockets: bool = False,
 ) -> None:
     """Serves on `listening` until SIGTERM or SIGINT; then what is being answered has `settings.drain` seconds.
 
-    `started` is called once requests are taken.
+    `started` is called once requests are taken. `websockets`: whether requests may become WebSockets.
     """
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.drain), backlog=512,
-        timeout_keep_alive=75, http=patient(settings.limits), limit_concurrency=settings.limits.connections, ws="none",
-        proxy_headers=False, server_header=False,
+        timeout_keep_alive=75, http=patient(settings.limits), limit_concurrency=settings.limits.connections,
+        ws="auto" if websockets else "none", proxy_headers=False, server_header=False,
     )  # fmt: skip
     sys.setswitchinterval(
         0.001

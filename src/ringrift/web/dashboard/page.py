@@ -77,4 +77,6 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     served.add_middleware(Arrived)
     icon = HERE / "icon.svg"
     ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
-    serve_until_stopped(served, ServeSettings(drain=1.0), listening, lambda: ready(f"{address(listening)}/"))
+    serve_until_stopped(
+        served, ServeSettings(drain=1.0), listening, lambda: ready(f"{address(listening)}/"), websockets=True
+    )
