@@ -1,9 +1,14 @@
-"""Requests to an app in this process, without a port."""
+"""Requests to an app in this process, without a port, and what is asked."""
 
+import json
 from typing import Any
 
 import anyio
 import httpx
+from random_play import random_game
+
+from ringrift.rules import Game
+from ringrift.rules.wire import write_state
 
 
 class Client:
@@ -25,3 +30,21 @@ class Client:
 
     def post(self, path: str, **given: Any) -> httpx.Response:
         return self.request("POST", path, **given)
+
+
+def state_of(game: Game, **about: Any) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(json.dumps(write_state(game, about={"id": "g", "rngSeed": 5} | about)))
+    return state
+
+
+def middle(config: str = "square8_2p", plies: int = 40, seed: int = 1) -> Game:
+    """A game on its way in which there is something to choose."""
+    while True:
+        game = random_game(config, plies, seed)
+        if not game.is_over and len(game.playable_moves()) > 8:
+            return game
+        seed += 1
+
+
+def asked(game: Game, level: int = 5, **fields: Any) -> dict[str, Any]:
+    return {"game_state": state_of(game), "player_number": game.to_move, "difficulty": level} | fields

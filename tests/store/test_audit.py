@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,12 +28,6 @@ MODEL = "m-0123456789ab"
 CARRIED = {"memory": TreeMemory(reuse=True), "economy": SearchEconomy(full_share=0.3, cheap_simulations=3)}
 ALL = AuditSettings(share=1.0, recheck=1.0)
 EVALUATOR = HashEvaluator(CONFIG)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as made:
-        yield made
 
 
 def played(*seeds: int, carried: bool = True) -> list[Record]:

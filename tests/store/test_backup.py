@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,12 +23,6 @@ from ringrift.store.backup import BackupStore
 from ringrift.store.check import check
 
 CONFIG = "square8_2p"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as made:
-        yield made
 
 
 @pytest.fixture

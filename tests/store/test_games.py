@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,6 @@ def decided(seed: int, config: str = CONFIG) -> int:
     search = finished(seed, config).search
     assert search is not None
     return len(search.ply)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as made:
-        yield made
 
 
 def fill(run: RunDirectory, seeds: range, config: str = CONFIG) -> None:

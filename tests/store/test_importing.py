@@ -37,12 +37,6 @@ CONFIG = "square8_2p"
 EXAMPLE = VECTORS.parents[1] / "earlier" / "square8_2p.db.gz"
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as opened:
-        yield opened
-
-
 def imported(run: RunDirectory, *paths: Path, **given: Any) -> FileReport:
     """The report of the last file."""
     return import_files(paths, GameStore(run), **given)[-1]

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ringrift.errors import CorruptBlob, DataError, LeaseLost
 from ringrift.store import ModelStore, RunDirectory
 
 CONFIG = "square8_2p"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as made:
-        yield made
 
 
 @pytest.fixture

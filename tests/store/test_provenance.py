@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +20,6 @@ from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance, retract, retractions, undo_retraction
 from ringrift.store.samples import export, read_shard, shards
 from ringrift.store.validate import validate
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as made:
-        yield made
 
 
 def fill(run: RunDirectory) -> None:

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +70,6 @@ INSERT_1 = (
     " VALUES (?, ?, ?, ?, ?, ?, 7.0, 'host:1:ab', ?, ?, ?)"
 )
 SHELL = shutil.which("sqlite3") or ""
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as made:
-        yield made
 
 
 def old_run(path: Path, games: int) -> None:

@@ -3,8 +3,6 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,12 +36,6 @@ def recorded() -> list[dict[str, Any]]:
     with gzip.open(EXAMPLES, "rt") as lines:
         pairs = [json.loads(line) for line in lines]
     return [pair for pair in pairs if pair["kind"] == "endpoint" and "/api/replay" in pair["path"]]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDirectory]:
-    with RunDirectory.create(tmp_path / "run") as opened:
-        yield opened
 
 
 @pytest.fixture
