@@ -248,7 +248,7 @@ def test_settings_are_checked() -> None:
         MatchSettings(sprt=(20, 0))
     with pytest.raises(ValueError, match="less than the timeout"):
         MatchSettings(seconds=2, timeout=1)
-    with pytest.raises(ValueError, match="above 0 and below"):
+    with pytest.raises(ValueError, match="more than 0 and below"):
         MatchSettings(alpha=0)
     with pytest.raises(ValueError, match="range"):
         MatchSettings(opening_plies_min=9, opening_plies_max=8)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ringrift.errors import check_fields
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings
+
+#: What a chance of error may be.
+ERRORS = "more than 0 and below 0.5"
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,17 @@ class MatchSettings:
     """How many at a time."""
 
     def __post_init__(self) -> None:
-        if self.games < 1:
-            raise ValueError(f"games is {self.games}; 1 or more is right")
+        check_fields(self, lambda value: value >= 1, "1 or more", "games")
+        check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha", "beta")
+        check_fields(self, lambda value: 0.5 <= value < 1, "0.5 to below 1", "confidence")
         if not 0 <= self.seconds < self.timeout:
             raise ValueError(
                 f"seconds is {self.seconds}; 0 or more and less than the timeout, {self.timeout:g}, is right"
             )
         if self.sprt and not self.sprt[0] < self.sprt[1]:
             raise ValueError(f"sprt is {self.sprt}; two differences in Elo are right, the smaller one first: 0 and 20")
-        if not (0 < self.alpha < 0.5 and 0 < self.beta < 0.5):
-            raise ValueError(
-                f"alpha is {self.alpha} and beta {self.beta}; above 0 and below 0.5 is right, such as 0.05"
-            )
         if not 1 <= self.opening_plies_min <= self.opening_plies_max:
             raise ValueError("opening_plies_min and opening_plies_max are a range from 1 up: 4 and 8, for instance")
-        if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence is {self.confidence}; 0.5 or more and below 1 is right")
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,13 @@ class GateSettings:
     def __post_init__(self) -> None:
         if wrong := {name: share for name, share in self.gates.items() if not 0 < share < 1}:
             raise ValueError(f"gates are {wrong}; shares above 0 and below 1 are right, such as 0.6")
-        if min(self.games, self.gate_games, self.mature_games) < 1 or min(self.former, self.mature_after) < 0:
-            raise ValueError("games, gate_games and mature_games are 1 or more, former and mature_after 0 or more")
+        check_fields(self, lambda value: value >= 1, "1 or more", "games", "gate_games", "mature_games")
+        check_fields(self, lambda value: value >= 0, "0 or more", "former", "mature_after")
+        check_fields(self, lambda value: value > 0, "more than 0", "margin", "worse")
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "voids")
+        check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha", "beta")
         if not self.early[0] < self.early[1] or not self.mature[0] < self.mature[1]:
             raise ValueError("early and mature are two differences in Elo, the smaller one first: 0 and 20")
-        if self.margin <= 0 or self.worse <= 0 or not 0 <= self.voids <= 1:
-            raise ValueError("margin and worse are more than 0, voids is a share from 0 to 1")
-        if not (0 < self.alpha < 0.5 and 0 < self.beta < 0.5):
-            raise ValueError("alpha and beta are above 0 and below 0.5, such as 0.05")
 
 
 @dataclass(frozen=True)
@@ -134,10 +132,11 @@ class RegressionSettings:
     """At most."""
 
     def __post_init__(self) -> None:
-        if self.games < 1 or min(self.checks, self.minutes, self.cooldown_minutes, self.rollbacks_a_day) < 0:
-            raise ValueError("games is 1 or more; checks, minutes, cooldown_minutes, rollbacks_a_day 0 or more")
-        if not 0 < self.alpha < 0.5 or not 0 <= self.voids <= 1:
-            raise ValueError("alpha is above 0 and below 0.5, voids a share from 0 to 1")
+        often = ("checks", "minutes", "cooldown_minutes", "rollbacks_a_day")
+        check_fields(self, lambda value: value >= 1, "1 or more", "games")
+        check_fields(self, lambda value: value >= 0, "0 or more", *often)
+        check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha")
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "voids")
         if sorted(set(self.drops)) != list(self.drops) or self.drops[0] <= 0:
             raise ValueError(f"drops are {self.drops}; four rising differences above 0 are right")
         if not 1 < self.escalate <= self.force:
@@ -160,5 +159,6 @@ class ProgressSettings:
     """Games that it takes, at least, to say that an opponent is mastered."""
 
     def __post_init__(self) -> None:
-        if self.models < 3 or not 0.5 <= self.confidence < 1 or self.tier <= 0:
-            raise ValueError("models is 3 or more, confidence 0.5 or more and below 1, tier above 0")
+        check_fields(self, lambda value: value >= 3, "3 or more", "models")
+        check_fields(self, lambda value: 0.5 <= value < 1, "0.5 to below 1", "confidence")
+        check_fields(self, lambda value: value > 0, "more than 0", "plateau", "tier")

@@ -84,14 +84,13 @@ class SupervisionSettings:
     """Size at which a log file is set aside for a new one; the last three are kept."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 65536:
-            raise ValueError(f"port is {self.port}; 1 to 65535 is right, or 0 for none")
+        sizes = ("deadline", "stall", "full_events", "full_jobs", "full_games", "log_bytes")
+        check_fields(self, lambda value: 0 <= value < 65536, "1 to 65535, or 0 for none,", "port")
+        check_fields(self, lambda value: value > 0, "more than 0", *sizes)
         if not 0 < self.disk_clean <= self.disk_stop <= 1:
             raise ValueError(
                 f"disk_clean is {self.disk_clean} and disk_stop {self.disk_stop}; 0 < clean ≤ stop ≤ 1 is right"
             )
-        if min(self.deadline, self.stall, self.full_events, self.full_jobs, self.full_games, self.log_bytes) <= 0:
-            raise ValueError("deadline, stall, the full_… values and log_bytes are above 0")
         if self.webhook and not self.webhook.startswith(("http://", "https://")):
             raise ValueError(f"webhook is {self.webhook!r}; an http:// or https:// address is right")
 
@@ -112,8 +111,8 @@ class KeepingSettings:
     """How many of the newest models keep their files, besides initial and promoted ones, when the disk fills up."""
 
     def __post_init__(self) -> None:
-        if self.backup_minutes <= 0 or self.days <= 0 or self.backups < 1 or self.models < 1:
-            raise ValueError("backup_minutes and days are more than 0, backups and models 1 or more")
+        check_fields(self, lambda value: value > 0, "more than 0", "backup_minutes", "days")
+        check_fields(self, lambda value: value >= 1, "1 or more", "backups", "models")
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,10 @@ class WorkerSettings:
     """Seconds after which the jobs of a worker that is not heard of are given to others."""
 
     def __post_init__(self) -> None:
-        if self.cores < 0 or not 0 < self.utilisation <= 1 or not 0 <= self.nice <= 19 or self.ttl < 1:
-            raise ValueError("cores is 0 or more, utilisation in (0, 1], nice 0 to 19, ttl 1 or more")
+        check_fields(self, lambda value: value >= 0, "0 or more", "cores")
+        check_fields(self, lambda value: 0 < value <= 1, "more than 0 and at most 1", "utilisation")
+        check_fields(self, lambda value: 0 <= value <= 19, "0 to 19", "nice")
+        check_fields(self, lambda value: value >= 1, "1 or more", "ttl")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ringrift.errors import unknown
+from ringrift.errors import check_fields, unknown
 from ringrift.evaluators.machine import usable_cores
 from ringrift.players import PLAYERS
 from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
@@ -26,8 +26,7 @@ class PlaySettings:
     """Games at a time in each process; they share the calls of the network. 0: as measured, else 32."""
 
     def __post_init__(self) -> None:
-        if self.processes < 0 or self.concurrent < 0:
-            raise ValueError(f"processes is {self.processes} and concurrent {self.concurrent}; 0 or more is right")
+        check_fields(self, lambda value: value >= 0, "0 or more", "processes", "concurrent")
 
     def process_count(self, games: int) -> int:
         """Processes to use for so many games."""
@@ -69,14 +68,10 @@ class SelfplaySettings:
     def __post_init__(self) -> None:
         if self.engine.partition(":")[0] not in ENGINES:
             raise ValueError(unknown("engine", self.engine, ENGINES))
-        if self.nodes < 1:
-            raise ValueError(f"nodes is {self.nodes}; 1 or more is right")
-        if self.opening_plies < 0 or self.temperature_decisions < 0:
-            raise ValueError("opening_plies and temperature_decisions count something: 0 or more is right")
-        if not 0.0 <= self.restart_share <= 1.0 or self.restart_games < 1:
-            raise ValueError("restart_share is a share, 0 to 1, and restart_games 1 or more")
-        if self.progressive_simulations < 0 or self.progressive_models < 1:
-            raise ValueError("progressive_simulations is 0 or more, progressive_models 1 or more")
+        counts = ("opening_plies", "temperature_decisions", "progressive_simulations")
+        check_fields(self, lambda value: value >= 0, "0 or more", *counts)
+        check_fields(self, lambda value: value >= 1, "1 or more", "nodes", "restart_games", "progressive_models")
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "restart_share")
 
     def temperatures(self, progress: float = 0.0, elo: float = 0.0, seed: int = 0) -> list[float]:
         """Of the decisions of a game after its opening; see TemperatureContext."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ringrift.errors import unknown
+from ringrift.errors import check_fields, unknown
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TemperatureSettings:
             )
         if self.kind == "exp_decay" and self.end == 0:
             raise ValueError("exp_decay never reaches an end of 0: give one above it, or linear_decay")
-        if min(self.exploration_decisions, self.opening_decisions, self.decay_from) < 0:
-            raise ValueError("exploration_decisions, opening_decisions and decay_from count decisions: 0 or more")
+        counts = ("exploration_decisions", "opening_decisions", "decay_from")
+        check_fields(self, lambda value: value >= 0, "0 or more", *counts)
         if not self.decay_from < self.decay_to:
             raise ValueError(f"decay_from is {self.decay_from} and decay_to {self.decay_to}; right is from below to")
         if not self.elo_low < self.elo_high:

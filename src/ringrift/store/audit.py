@@ -15,7 +15,7 @@ import numpy as np
 
 import ringrift
 from ringrift.analysis.replay import disputed
-from ringrift.errors import CorruptBlob, DataError
+from ringrift.errors import CorruptBlob, DataError, check_fields
 from ringrift.evaluators import Evaluator
 from ringrift.fabric.database import Patience
 from ringrift.store.check import game_problem
@@ -37,8 +37,7 @@ class AuditSettings:
     """Of all games, replayed again in each audit, at most 500; an audit is made once a day, or after 1,000 games."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1 or not 0 <= self.recheck <= 1:
-            raise ValueError("audit.share and audit.recheck are 0 to 1")
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "share", "recheck")
 
 
 @dataclass

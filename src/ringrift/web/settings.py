@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from ringrift.errors import unknown
+from ringrift.errors import check_fields, unknown
 from ringrift.rules import CONFIGS
 
 #: What happens to a request for a move while as many are being answered as there may be.
@@ -36,9 +36,9 @@ class LimitSettings:
     """Open at a time; what comes beyond is answered 503."""
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            if not (getattr(self, one.name) > 0 or (one.name == "rate" and self.rate == 0)):
-                raise ValueError(f"{one.name} is above 0" + (", or 0 for no limit" if one.name == "rate" else ""))
+        others = (one.name for one in fields(self) if one.name != "rate")
+        check_fields(self, lambda value: value > 0, "more than 0", *others)
+        check_fields(self, lambda value: value >= 0, "more than 0, or 0 for no limit,", "rate")
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,15 @@ class ServeSettings:
     """In `production`, answers to unexpected failures tell nothing of them."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 65536:
-            raise ValueError(f"port is {self.port}; 1 to 65535 is right, or 0 for any free one")
-        if self.threads < 0 or self.waiting < 1:
-            raise ValueError("threads is 0 or more, waiting 1 or more")
+        check_fields(self, lambda value: 0 <= value < 65536, "1 to 65535, or 0 for any free one,", "port")
+        check_fields(self, lambda value: value >= 0, "0 or more", "threads")
+        check_fields(self, lambda value: value >= 1, "1 or more", "waiting")
+        check_fields(self, lambda value: value > 0, "more than 0", "time_limit", "poll", "drain")
+        check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "canary_share")
         if self.overload not in OVERLOADS:
             raise ValueError(unknown("answer to overload", self.overload, OVERLOADS))
         if len(self.deadlines) != 10 or not all(0 < seconds < float("inf") for seconds in self.deadlines):
             raise ValueError("deadlines are ten, each above 0 seconds: for levels 1 to 10")
-        if min(self.time_limit, self.poll, self.drain) <= 0 or not 0 <= self.canary_share <= 1:
-            raise ValueError("time_limit, poll and drain are above 0, canary_share is a share, 0 to 1")
         for config in (*self.pins, *self.canary):
             if config not in CONFIGS:
                 raise ValueError(unknown("config", config, CONFIGS))
