@@ -51,7 +51,7 @@ def test_the_environment_may_name_the_file(file: Path) -> None:
         (["data=x"], {}, "did you mean 'places.data'?"),
         (["window.least=0"], {}, "window (--set): least is 0; more than 0 is right"),
         (["window.sources=['x=y']"], {}, "PATTERN=FACTOR is right"),
-        (["keeping.models=0"], {}, "backups is 0; 1 or more is right"),
+        (["keeping.models=0"], {}, "models is 0; 1 or more is right"),
         (["loop.rounds=2.5"], {}, "--set: loop.rounds = '2.5' is not int"),
         (["places.data"], {}, "a value is given as KEY=VALUE"),
         (["config.hex9_2p.places.data=x"], {}, "unknown config 'hex9_2p'; did you mean"),
