@@ -247,44 +247,46 @@ def _opened(source: Path, name: str, token: str) -> EarlierDatabase:  # noqa: AR
 
 
 def _judge_rows(source: Path, name: str, token: str, ids: Sequence[Any]) -> list[Judged]:
-    return [judge(game, name) for game in _opened(source, name, token).games(ids)]
+    file = Path(name).name
+    return [judge(game, file) for game in _opened(source, name, token).games(ids)]
 
 
 def _judge_lines(name: str, lines: Sequence[tuple[int, str]]) -> list[Judged]:
-    return [judge(read_line(number, line, name), name) for number, line in lines]
+    file = Path(name).name
+    return [judge(read_line(number, line, name), file) for number, line in lines]
 
 
-def judge(game: Recorded | Refused | Record, source: str) -> Judged:
-    """Plays a game again and compares its end with what its file tells."""
+def judge(game: Recorded | Refused | Record, file: str) -> Judged:
+    """Plays a game again and compares its end with what its file, of this name, tells."""
     if isinstance(game, Refused):
         return Judged(game.id, None, game.reason)
     try:
         if isinstance(game, Record):
-            return _judge_record(game, source)
-        return _judge(game, source)
+            return _judge_record(game, file)
+        return _judge(game, file)
     except RingRiftError as error:  # of a start or of options that cannot be
         return Judged(game.id if isinstance(game, Recorded) else "", None, str(error))
 
 
-def _judge_record(record: Record, source: str) -> Judged:
+def _judge_record(record: Record, file: str) -> Judged:
     record.replay()
     problem = None if record.winner else f"the game is not over after its {len(record.moves)} plies"
-    return _judged(record.final_hash, record, problem, source, unfinished=not record.winner)
+    return _judged(record.final_hash, record, problem, file, unfinished=not record.winner)
 
 
-def _judge(recorded: Recorded, source: str) -> Judged:
-    record, problem, unfinished = play_again(recorded, source)
-    return _judged(recorded.id, record, problem, source, unfinished=unfinished)
+def _judge(recorded: Recorded, file: str) -> Judged:
+    record, problem, unfinished = play_again(recorded, file)
+    return _judged(recorded.id, record, problem, file, unfinished=unfinished)
 
 
-def play_again(recorded: Recorded, source: str) -> tuple[Record, str | None, bool]:
+def play_again(recorded: Recorded, file: str) -> tuple[Record, str | None, bool]:
     """The record of a game, played again as far as it goes; what is wrong with it, or none; and whether that is only
     that it does not claim to be over. Raises `RingRiftError` for a start or options that cannot be."""
     game = Game.parse(recorded.start) if recorded.start else Game(recorded.config, recorded.options)
     replay = _Replay(game, recorded)
     problem = replay.play(0)
     outcome = game.outcome() or early_outcome(game)
-    about = {"file": Path(source).name, "game": recorded.id, **(recorded.about or {})}
+    about = {"file": file, "game": recorded.id, **(recorded.about or {})}
     about |= {name: value for name, value in (("end", recorded.end), ("filled", replay.filled)) if value}
     seats = config_info(recorded.config).players
     players = (*recorded.players, *("",) * seats)[:seats]
@@ -295,16 +297,16 @@ def play_again(recorded: Recorded, source: str) -> tuple[Record, str | None, boo
     return record, problem, cut and not recorded.claims_end
 
 
-def _judged(name: str, record: Record, problem: str | None, source: str, *, unfinished: bool = False) -> Judged:
+def _judged(name: str, record: Record, problem: str | None, file: str, *, unfinished: bool = False) -> Judged:
     content = content_id(record)
     if problem is not None:  # what does not replay is told apart by its name
         record = replace(record, winner=0, reason="", ranks=()) if record.reason.startswith(EARLY) else record
         content = hashlib.sha256(f"{content}/{name}/{problem}".encode()).hexdigest()[:32]
     work_id = f"import/{record.config}/{content}"
-    made, about = Provenance(f"import:{Path(source).name}"), record.meta
+    made, about = Provenance(f"import:{file}"), record.meta
     row = GameRow.of(
         record, record.to_bytes(), work_id, made, created=unix_time(about.get("created")) or 0.0,
-        origin={"file": Path(source).name, "id": str(about.get("game", name))},
+        origin={"file": file, "id": str(about.get("game", name))},
     )  # fmt: skip
     return Judged(name, row.judged(problem, None if problem else quality.score(record)), problem, unfinished)
 
