@@ -1,4 +1,4 @@
-"""`ringrift selfplay | export | train | gate | loop | worker`: the stages by hand, and all of them by services."""
+"""`ringrift selfplay | export | train | gate | learn | loop | worker`: the stages by hand, and all by services."""
 
 from __future__ import annotations
 
@@ -188,6 +188,40 @@ def gate(
         typer.echo(f"{model.id} {word}: {verdict.reason}")
     if not verdict.passes:
         raise typer.Exit(1)
+
+
+@app.command()
+def learn(
+    config: Config = "square8_2p",
+    run: Run = None,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="default, conservative, aggressive or tournament.")
+    ] = "default",
+    seed: Seed = None,
+    assign: Assign = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Learn from the games that people won against the service: a candidate beside the promoted model, which takes its
+    place only through the gate. After a crash, the same command goes on.
+
+    Example: ringrift learn --config square8_2p --run runs/square8_2p --profile conservative
+    """
+    from ringrift.pipeline.display import Bars
+    from ringrift.pipeline.online import PROFILES, learn_stage
+    from ringrift.store import RunDirectory
+
+    if profile not in PROFILES:
+        raise SettingsError(unknown("profile", profile, PROFILES))
+    given = settings_of(config, settings, assign, **{"loop.seed": seed})
+    with RunDirectory.open(directory_of(run, config, given)) as opened:
+        done = learn_stage(opened, config, PROFILES[profile], given, seed=given.loop.seed, show=Bars())
+    if json:
+        print_json(dataclasses.asdict(done))
+        return
+    typer.echo(f"{done.taken} new games of people taken in, {done.refused} do not replay")
+    word = "promoted" if done.promoted else "not promoted"
+    typer.echo(f"{done.candidate} {word}: {done.reason}" if done.candidate else f"nothing learned: {done.reason}")
 
 
 @app.command()

@@ -24,6 +24,7 @@ from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
 from ringrift.store.schema import FUNCTIONS, SCHEMA
 
 FORMAT = 1  #: of run.json and the layout
+ONLINE, TAKEN = "online-", "taken"  #: how files of people's games begin; the folder of those that were taken in
 LOOP_LEASE = "loop"
 LOOP_TTL = 60.0  #: seconds that a hanging loop keeps the directory
 
@@ -105,6 +106,10 @@ class RunDirectory:
     def open_or_create(cls, path: Path | str) -> RunDirectory:
         """The run in `path`, made where there is none yet."""
         return cls.open(path) if (Path(path) / "run.json").is_file() else cls.create(path)
+
+    def online(self, config: str) -> Path:
+        """Where games that people won wait to be learned from; it may not be there yet."""
+        return self.path / "online" / config
 
     @contextmanager
     def loop_lease(self, ttl: float = LOOP_TTL) -> Iterator[Lease]:

@@ -2,7 +2,7 @@
 
 What the callers send does not say how many rings were placed, nor which lines and regions were chosen: most such games
 cannot be replayed. They are kept as they came, once each, in `online/CONFIG` of the run, one file of JSON lines per
-game; `ringrift data import RUN/online --run RUN` takes in those that do replay, and training is the loop's business.
+game; `ringrift learn` takes in those that do replay, and learns from them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from ringrift.fabric import write_atomically
 from ringrift.fabric.files import make_directory
+from ringrift.store.run import ONLINE, TAKEN
 from ringrift.web.errors import Refused
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def router(service: Service) -> APIRouter:
             raise Refused(404, f"Canonical model not found: {config}")
         if service.run is None:
             return {"success": False, "metrics": None, "message": "not kept: the service was started without a run"}
-        folder = service.run.path / "online" / config
+        folder = service.run.online(config)
         make_directory(folder)
-        kept = sum(1 for _ in os.scandir(folder))
+        kept = sum(one.is_file() for one in os.scandir(folder))
         line = json.dumps(_line(game), sort_keys=True, separators=(",", ":"))
-        path = folder / f"{hashlib.sha256(line.encode()).hexdigest()[:32]}.jsonl"
-        known = path.is_file()
+        path = folder / f"{ONLINE}{hashlib.sha256(line.encode()).hexdigest()[:32]}.jsonl"
+        known = path.is_file() or (folder / TAKEN / path.name).is_file()
         if not known and kept >= BUFFER:
             return {"success": False, "metrics": None, "message": f"not kept: {kept} games of {config} wait already"}
         if not known:

@@ -1,0 +1,133 @@
+"""Learning from games that people won against the service: a candidate beside the promoted model, which takes its place
+only through the gate, as any other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ringrift.errors import DataError
+from ringrift.fabric import Lease, kept_alive
+from ringrift.fabric.files import make_directory
+from ringrift.pipeline import stages
+from ringrift.pipeline.settings import Recipe
+from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
+from ringrift.store.importing import import_files
+from ringrift.store.run import ONLINE, TAKEN
+
+LAST_RATE = 0.1  #: of the learning rate, at the end
+LEASE = 60.0  #: seconds for which one that was killed keeps others out
+
+
+@dataclass(frozen=True)
+class OnlineProfile:
+    """How much is learned from people's games."""
+
+    games: int
+    """New ones that it takes for a training."""
+    weight: float
+    """How much more often one of them is drawn than another game."""
+    rate: float
+    """Of `training.learning_rate`, to begin with; it falls to a tenth of that."""
+    steps: int
+    """Of a training."""
+    strict: bool = False
+    """The candidate has to pass the tests of a mature run, `gate.mature`, however few promotions there were."""
+
+
+PROFILES = {
+    "default": OnlineProfile(games=50, weight=4.0, rate=0.2, steps=200),
+    "conservative": OnlineProfile(games=200, weight=2.0, rate=0.1, steps=200),
+    "aggressive": OnlineProfile(games=10, weight=8.0, rate=0.5, steps=400),
+    "tournament": OnlineProfile(games=50, weight=4.0, rate=0.1, steps=100, strict=True),
+}
+
+
+@dataclass(frozen=True)
+class OnlineResult:
+    """What came of it."""
+
+    taken: int
+    """Games of people that are new in the run, and valid."""
+    refused: int
+    """New ones that do not replay: most, as the game server sends them."""
+    waiting: int
+    """Valid ones that no candidate has learned from yet."""
+    candidate: str = ""
+    promoted: bool = False
+    reason: str = ""
+    """Why it was promoted or not, or why nothing was learned."""
+
+
+def learn_stage(
+    run: RunDirectory,
+    config: str,
+    profile: OnlineProfile,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    show: stages.Show = stages.quiet,
+) -> OnlineResult:
+    """Takes in the games of people that wait, and if they are enough, trains a candidate from the promoted model on the
+    window in which they weigh more, and lets it run its gauntlet. Called again after a kill, it goes on.
+
+    Raises: DataError where nothing is promoted yet; JobError while another process does this.
+    """
+    with kept_alive(run.fabric.leases.acquire(f"online/{config}", LEASE)) as lease:
+        return _learn(run, config, profile, recipe, lease, seed, show)
+
+
+def _learn(
+    run: RunDirectory, config: str, profile: OnlineProfile, recipe: Recipe, lease: Lease, seed: int, show: stages.Show
+) -> OnlineResult:
+    store = ModelStore(run)
+    if (champion := store.promoted(config)) is None:
+        raise DataError(f"{run.path} has no promoted model of {config} to go on from: ringrift loop --config {config}")
+    taken, refused = take_in(run, config)
+    people, candidate = _people(run, config), _newest(store, config)
+    waiting = max(0, people - (_learned(candidate) if candidate else 0))
+    if candidate is None or "gate" in candidate.metrics:
+        if waiting < profile.games:
+            reason = f"{waiting} games of people that nothing has learned from; the profile asks for {profile.games}"
+            return OnlineResult(taken, refused, waiting, reason=reason)
+        stages.export_stage(run, config, recipe.export, show=show)
+        settings = replace(
+            recipe.training, learning_rate=profile.rate * recipe.training.learning_rate, schedule="cosine",
+            last_rate=LAST_RATE,
+        )  # fmt: skip
+        sources = (f"import:{ONLINE}*={profile.weight:g}", *recipe.window.sources)
+        candidate = stages.train_stage(
+            run, config, settings, window=replace(recipe.window, sources=sources), steps=profile.steps,
+            parent=store.show(champion), precision=recipe.loop.precision, seed=seed, show=show,
+        )  # fmt: skip
+        store.annotate(candidate.id, people=people)
+    gate = replace(recipe.gate, mature_after=0) if profile.strict else recipe.gate
+    verdict = stages.gate_stage(run, config, candidate.id, gate, recipe.match, seed=seed, lease=lease, show=show)
+    return OnlineResult(taken, refused, 0, candidate.id, verdict.passes, verdict.reason)
+
+
+def take_in(run: RunDirectory, config: str) -> tuple[int, int]:
+    """Imports the games of people that wait, and sets their files aside; (new and valid ones, those that are not)."""
+    folder = run.online(config)
+    files = sorted(folder.glob(f"{ONLINE}*.jsonl"))
+    reports = import_files(files, GameStore(run))
+    make_directory(folder / TAKEN)
+    for file in files:
+        file.replace(folder / TAKEN / file.name)
+    return sum(one.imported for one in reports), sum(one.quarantined + one.refused for one in reports)
+
+
+def _people(run: RunDirectory, config: str) -> int:
+    """Valid games of people in the run."""
+    query = "SELECT count(*) FROM games WHERE config = ? AND state = 'valid' AND retraction IS NULL AND worker LIKE ?"
+    return int(run.database.rows(query, [config, f"import:{ONLINE}%"])[0][0])
+
+
+def _newest(store: ModelStore, config: str) -> ModelInfo | None:
+    """The newest candidate that has learned from people."""
+    found = [model for model in store.ls(config, "candidate") if _learned(model)]
+    return found[-1] if found else None
+
+
+def _learned(model: ModelInfo) -> int:
+    """From how many games of people."""
+    return int(str(model.metrics.get("people", 0)))
