@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 from ringrift.errors import DataError, SettingsError
 from ringrift.pipeline.logs import writing
-from ringrift.web.limits import Access, Guard, is_loopback, keys_of, patient
+from ringrift.web.limits import Access, Guard, Local, is_loopback, keys_of, patient
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import LimitSettings, ServeSettings
 
@@ -122,6 +122,29 @@ def test_without_an_admin_key_nobody_is_admin(monkeypatch: pytest.MonkeyPatch) -
 def test_only_under_a_name_of_this_machine(host: str, status: int) -> None:
     client, _ = client_of(LOCAL)
     assert client.get("/", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_a_page_of_this_machine_has_names_of_this_machine(kind: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope)
+
+    async def ask(host: bytes) -> list[dict[str, Any]]:
+        scope, sent = {"type": kind, "headers": [(b"host", host)]}, list[dict[str, Any]]()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await Local(app)(scope, anyio.sleep_forever, send)
+        return sent
+
+    reached = list[Any]()
+    for name in (b"localhost:8001", b"127.0.0.1", b"[::1]:8080"):
+        assert not anyio.run(ask, name)
+    assert len(reached) == 3
+    for name in (b"elsewhere.example", b"localhost.elsewhere.example:80", b""):
+        assert anyio.run(ask, name)[0]["status"] == 400
+    assert len(reached) == 3
 
 
 def test_pages_of_other_origins_change_nothing() -> None:

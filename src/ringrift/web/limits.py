@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 from pydantic_core import from_json
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -183,6 +183,20 @@ class Guard:
             raise Refusal(503, "memory", "too many large requests at a time", retry_after="1", connection="close")
         self._buffered += more
         held[0] += more
+
+
+class Local:
+    """Stands before an app of this machine alone: it answers only under names of this machine, so that a page elsewhere
+    cannot come here by a DNS answer of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or _is_local(Headers(scope=scope).get("host", "localhost")):
+            await self._app(scope, receive, send)
+        else:
+            await PlainTextResponse("It is served under names of this machine only.", 400)(scope, receive, send)
 
 
 class Arrived:

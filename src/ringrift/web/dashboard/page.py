@@ -8,16 +8,14 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from nicegui import events, ui
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
-from ringrift.web.limits import Arrived
+from ringrift.web.limits import Arrived, Local, is_loopback
 from ringrift.web.server import address, listen, serve_until_stopped
 from ringrift.web.settings import ServeSettings
 
 HERE = Path(__file__).parent
-LOOPBACK = ("127.0.0.1", "localhost")
 NO_RUN = "No run was given: start with <code>ringrift dashboard --run DIR</code>."
 PAGES = {"/": "Play", "/games": "Games", "/loop": "Loop"}
 
@@ -72,8 +70,8 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     replays.add(run)
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if host in LOOPBACK:  # else a page elsewhere could come here under a name of its own
-        served.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+    if is_loopback(host):
+        served.add_middleware(Local)
     served.add_middleware(Arrived)
     icon = HERE / "icon.svg"
     ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
