@@ -184,6 +184,14 @@ def test_a_sitting_skips_what_is_empty_and_takes_decisions_back():
     assert sitting.take_back() and sitting.game.text() == start and not sitting.played
 
 
+@pytest.mark.parametrize("level", [6, 8])
+def test_a_level_that_nobody_waits_for_stops_thinking(level):
+    sitting, game = Sitting(Game("square8_2p"), (level, level), Networks(), 7), Game("square8_2p")
+    thought = sitting.decide(game).nodes
+    sitting.leave()
+    assert sitting.decide(game).nodes < thought / 2
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_decision_for_a_position_that_was_taken_back_is_dropped(monkeypatch, fails):
     class Failing(Player):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -47,6 +47,7 @@ def add(run: RunDirectory | None, pace: float) -> None:
     ) -> None:
         with frame("Play", "/"):
             page = Play(networks, pace, seed)
+            ui.context.client.on_delete(lambda: page.leave())
             try:
                 game = Game.parse(position) if position else Game(config, Options(swap_rule=pie))
                 await page.begin(game, parse_seats(seats, game.num_seats))
@@ -65,6 +66,8 @@ class Play:
         """`seed`: of the engines' choices; none: another one for each game."""
         self.seed = seed
         self.networks = networks
+        self.leave: Callable[[], None] = lambda: None
+        """Ends the engines' thinking."""
         self.paused = False
         self.judged = -1
         """Version of the sitting that the probabilities are of."""
@@ -113,8 +116,10 @@ class Play:
 
     async def begin(self, game: Game, seats: Sequence[int]) -> None:
         """Begins with a position."""
+        self.leave()
         seed = secrets.randbits(32) if self.seed is None else self.seed
         self.sitting = Sitting(game, tuple(seats), self.networks, seed)
+        self.leave = self.sitting.leave
         self.paused = False
         self.changed()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from ringrift.evaluators import Evaluator, HeuristicEvaluator, make_evaluator
 from ringrift.evaluators.shipped import shipped_network
 from ringrift.players import Decision, Player, judged
 from ringrift.players.ladder import LEVELS, LadderChoice, choose_level
+from ringrift.players.player import Limit
 from ringrift.rules import Game, Move
 from ringrift.rules.game import config_info
 from ringrift.rules.render import Point, cells_of
-from ringrift.search import GumbelSettings
+from ringrift.search import GumbelSettings, Stop
 from ringrift.search.heuristic import heuristic_values
 from ringrift.store import RunDirectory
 from ringrift.web.dashboard.choices import EMPTY
@@ -112,6 +113,7 @@ class Sitting:
     """Seat and move of each ply since the game was set up here."""
     version: int = 0
     """Grows with every change, so that a late answer is known to be one."""
+    _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
         self._skip()
@@ -123,7 +125,11 @@ class Sitting:
 
     @cached_property
     def _players(self) -> list[Player | None]:  # [P]
-        return [self.levels[level].choice.make() if level != PERSON else None for level in self.seats]
+        return [self._player(level) if level != PERSON else None for level in self.seats]
+
+    def _player(self, level: int) -> Player:
+        choice = self.levels[level].choice
+        return replace(choice, limit=replace(choice.limit or Limit(), stop=self._stop)).make()
 
     @property
     def names(self) -> list[str]:  # [P]
@@ -153,6 +159,10 @@ class Sitting:
         player = self._players[game.to_move - 1]
         assert player is not None
         return player.play(game, rng=np.random.default_rng([self.seed, game.ply]))
+
+    def leave(self) -> None:
+        """Nobody looks any more: a search that goes on ends at once."""
+        self._stop.set()
 
     def take_back(self) -> bool:
         """Back to the last decision of a person; false, and nothing changed, where there was none."""
