@@ -19,6 +19,7 @@ from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.games import StoredGame
 from ringrift.store.samples import ExportSettings, shards
+from ringrift.store.window import WindowSettings
 from ringrift.training.settings import TrainSettings
 
 CONFIG = "square8_2p"
@@ -147,6 +148,11 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         with pytest.raises(RulesError, match="unknown config"):
             stages.choose_player(run, "chess", "random")
         assert stages.export_stage(run, CONFIG, ExportSettings()).samples == 0
+        stages.selfplay_stage(run, CONFIG, "one", 1, PLAY, stages.choose_player(run, CONFIG, "random"))
+        stages.ingest_stage(run)
+        stages.export_stage(run, CONFIG, ExportSettings())
+        with pytest.raises(DataError, match=r"none is left: 1 games with .* left out: their source has the weight 0"):
+            stages.train_stage(run, CONFIG, LEARN, window=WindowSettings(sources=("*=0",)))
 
 
 def learn(run: RunDirectory) -> None:

@@ -522,10 +522,35 @@ def test_check_finds_a_changed_game(run: RunDirectory) -> None:
         connection.execute("DROP TRIGGER games_never_change")
         connection.execute("UPDATE games SET record = substr(record, 1, 40) WHERE id = 1")
         connection.execute("UPDATE games SET plies = plies + 1 WHERE id = 2")
-    assert [problem.what.split(" (")[0] for problem in check(run)] == ["game 1", "game 2"]
-    assert len(check(run, repair=True)) == 2
+    assert [problem.what.split(" (")[0] for problem in check(run)] == ["game 1", "game 2", f"counts of {CONFIG}"]
+    assert len(check(run, repair=True)) == 3
     assert not check(run)
     assert GameStore(run).counts()[0].quarantined == 2
+
+
+def test_a_game_that_differs_from_its_row_is_not_sound_for_its_next_judge_either(run: RunDirectory) -> None:
+    fill(run, range(1))
+    with run.database.transaction() as connection:
+        connection.execute("DROP TRIGGER games_never_change")
+        connection.execute("UPDATE games SET winner = 3 - winner")
+    assert "differs from its record" in check(run, repair=True)[0].reason
+    GameStore(run).restore([1])
+    assert validate(run).quarantined == 1
+    assert "differs from its record" in GameStore(run).quarantine()[0].reason
+
+
+def test_check_finds_games_that_name_what_is_not_there_and_counts_that_differ(run: RunDirectory) -> None:
+    fill(run, range(2))
+    export(run, CONFIG)
+    with sqlite3.connect(run.path / "games.db") as elsewhere:  # foreign keys are off there
+        elsewhere.execute("DELETE FROM shards")
+        elsewhere.execute("UPDATE game_counts SET games = 9")
+    assert [problem.what for problem in check(run, repair=True)] == ["shard 1", f"counts of {CONFIG}"]
+    assert not check(run)
+    assert (GameStore(run).counts(CONFIG)[0].games, export(run, CONFIG).games) == (2, 2)
+    with sqlite3.connect(run.path / "games.db") as elsewhere:
+        elsewhere.execute("UPDATE games SET shard = NULL, retraction = 7 WHERE id = 1")
+    assert "retraction 7" in [problem.what for problem in check(run)]
 
 
 def test_check_finds_what_is_wrong_with_models(run: RunDirectory) -> None:

@@ -60,7 +60,7 @@ def test_promotion_is_compare_and_set_and_rolls_back(models: ModelStore) -> None
     assert models.promote(c, over=b)
     assert models.rollback(CONFIG) == b
     assert models.rollback(CONFIG) == a
-    with pytest.raises(DataError, match="nothing to roll back to"):
+    with pytest.raises(DataError, match=f"nothing to roll back to: {a} replaced none: name one with --to"):
         models.rollback(CONFIG)
     assert models.rollback(CONFIG, to=c) == c
     history = models.history(CONFIG)
@@ -68,7 +68,7 @@ def test_promotion_is_compare_and_set_and_rolls_back(models: ModelStore) -> None
         ("promote", a), ("promote", b), ("promote", c), ("rollback", b), ("rollback", a), ("rollback", c)
     ]  # fmt: skip
     assert history[0].evidence == {"score": 0.6}
-    with pytest.raises(DataError, match="nothing to roll back to"):
+    with pytest.raises(DataError, match="nothing to roll back to: hex8_2p has no promoted model"):
         models.rollback("hex8_2p")
 
 

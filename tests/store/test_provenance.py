@@ -130,6 +130,9 @@ def test_all_that_is_given_has_to_hold(run: RunDirectory) -> None:
     assert retract(run, worker="bad", until=1.0, reason="r", dry_run=True).games == 0
     assert retract(run, worker="bad", games=[1, 5], reason="r", dry_run=True).games == 1
     assert retract(run, model="m-0123456789ab", reason="r", dry_run=True).games == 0
+    with pytest.raises(DataError, match=r"has no game 7, 99$"):
+        retract(run, games=[1, 7, 99], reason="r")
+    assert not retractions(run)
 
 
 def tell(status: int, *arguments: object) -> Any:

@@ -201,6 +201,8 @@ MAKE_VALID = "UPDATE games SET state = 'valid', validated_by = 'me', evidence = 
         ("UPDATE games SET plies = 0", "never changes"),
         ("UPDATE games SET worker = 'somebody'", "never changes"),
         ("DELETE FROM games", "never deleted"),
+        ("UPDATE games SET rowid = 9", "never changes"),
+        ("UPDATE OR REPLACE games SET oid = 2 WHERE id = 1", "never changes"),
     ],
 )
 def test_statements_from_elsewhere_are_refused(run: RunDirectory, statement: str, said: str) -> None:
@@ -209,6 +211,15 @@ def test_statements_from_elsewhere_are_refused(run: RunDirectory, statement: str
     assert [(game.work_id, game.record) for game in GameStore(run).iter_waiting()] == [("a", finished(0).to_bytes())]
     assert validate(run).valid == 1
     assert said in shell(run, statement)
+
+
+@pytest.mark.parametrize(
+    "lost", ["problem = NULL", "quarantined_at = NULL", "quarantined_by = NULL", "quarantined_by = ''"]
+)
+def test_a_quarantined_game_says_why_when_and_by_whom(run: RunDirectory, lost: str) -> None:
+    GameStore(run).add(finished(0).to_bytes(), "a")
+    GameStore(run).judge([(1, "bad")])
+    assert "CHECK" in shell(run, f"UPDATE games SET {lost}")
 
 
 @pytest.mark.parametrize(

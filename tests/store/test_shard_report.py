@@ -139,6 +139,14 @@ def test_a_flipped_bit_and_a_truncated_file_are_errors(sound: Samples, tmp_path:
             (tmp_path / "bad.npz").write_bytes(content)
             with pytest.raises(CorruptBlob, match=r"bad\.npz is corrupt"):
                 validate_shard(tmp_path / "bad.npz")
+    newer = bytearray(good)
+    newer[good.rindex(b"PK\1\2") + 6] = 99  # the version that the ZIP file asks for
+    (tmp_path / "bad.npz").write_bytes(newer)
+    with pytest.raises(CorruptBlob, match=r"bad\.npz is corrupt"):
+        validate_shard(tmp_path / "bad.npz")
+    lacking = CliRunner().invoke(app, ["data", "validate", str(tmp_path / "none.npz")])
+    assert lacking.exit_code == 2
+    assert "does not exist" in lacking.stderr
 
 
 def test_the_core_knows_the_decisions() -> None:

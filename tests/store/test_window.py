@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -199,8 +200,9 @@ def test_a_damaged_shard_of_the_cache_is_made_again(run: RunDirectory) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("least", 0), ("scale", 0), ("exponent", 0.0), ("expand", -1.0), ("quality_least", 1.5), ("surprise", -0.1),
-     ("worker_share", 0.0), ("generation_share", 1.1), ("stale_hours", -1.0), ("correction", 2.0)],
+    [("least", 0), ("scale", 0), ("exponent", 0.0), ("exponent", 1.5), ("expand", -1.0), ("expand", math.inf),
+     ("quality_least", 1.5), ("surprise", -0.1), ("worker_share", 0.0), ("generation_share", 1.1),
+     ("stale_hours", -1.0), ("correction", 2.0)],
 )  # fmt: skip
 def test_settings_out_of_range(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):

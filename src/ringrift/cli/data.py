@@ -203,7 +203,10 @@ def data_quality(
 
 @data_app.command("validate")
 def data_validate(
-    shard: Annotated[Path, typer.Argument(metavar="SHARD", help="A shard: a .npz file, as in RUN/blobs.")],
+    shard: Annotated[
+        Path,
+        typer.Argument(metavar="SHARD", help="A shard: a .npz file, as in RUN/blobs.", exists=True, dir_okay=False),
+    ],
     detailed: Annotated[bool, typer.Option("--detailed", help="Also ranges of all arrays, and distributions.")] = False,
     games: Annotated[int, typer.Option(min=0, help="Games to make into samples again and compare, in a run.")] = 4,
     json: Json = False,

@@ -369,6 +369,9 @@ def train_stage(
     games = once(lambda: {name: sum(shard.games for shard in shards(run, name, up_to)) for name in configs})
     if empty := [name for name in configs if not replays[name].total_samples]:
         raise DataError(f"{run.path} has no samples of {', '.join(empty)}: play games and export them first")
+    for name, replay in replays.items():
+        if not replay.samples:
+            raise DataError(f"of the {replay.total_samples} samples of {name} none is left: {'; '.join(replay.notes)}")
     held = sum(replay.samples for replay in replays.values())
     settings = settings.sized(held)
     untrained = start.role in ("initial", "untrained")

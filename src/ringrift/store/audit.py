@@ -18,9 +18,9 @@ from ringrift.analysis.replay import disputed
 from ringrift.errors import CorruptBlob, DataError, check_fields
 from ringrift.evaluators import Evaluator
 from ringrift.fabric.database import Patience
-from ringrift.store.check import game_problem
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
+from ringrift.store.validate import game_problem
 
 ROUNDING = 0.05  #: difference of a probability that another machine's arithmetic may make
 MOST = 500  #: old games replayed again in one audit

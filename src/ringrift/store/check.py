@@ -8,12 +8,12 @@ from functools import partial
 
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, RingRiftError
 from ringrift.evaluators import read_metadata
-from ringrift.store.games import GameStore, StoredGame
+from ringrift.fabric.database import Patience
+from ringrift.store.games import GameStore
 from ringrift.store.models import ModelInfo, ModelStore
 from ringrift.store.run import RunDirectory
 from ringrift.store.samples import ShardInfo, drop_shard, read_shard, shards
-from ringrift.store.schema import content_id, evidence
-from ringrift.store.validate import problem
+from ringrift.store.validate import game_problem
 
 Looked = tuple[str, str | None, Callable[[], object]]
 """What was looked at, why it is unsound (none: it is sound), and what puts it right as far as that can be done."""
@@ -24,7 +24,7 @@ class Problem:
     """One unsound thing."""
 
     what: str
-    """`games.db`, `game 12 …`, `shard 3 …`, `model m-… …`, `blob …`."""
+    """`games.db`, `game 12 …`, `shard 3 …`, `retraction 4`, `counts of …`, `model m-… …`, `blob …`."""
     reason: str
 
 
@@ -33,11 +33,11 @@ def check(
 ) -> list[Problem]:
     """Everything unsound: databases, games that do not replay, damaged shards and models, blobs unlike their names.
 
-    With `repair`, such games are quarantined, and such shards forgotten, so that the next export makes them again; the
-    list is the same. `progress` gets the name of each thing that was looked at.
+    With `repair`, such games are quarantined, such shards forgotten, so that the next export makes them again, and
+    games counted again; the list is the same. `progress` gets the name of each thing that was looked at.
     """
     found = []
-    for source in (_databases, _games, _shards, _models, _blobs):
+    for source in (_databases, _games, _orphans, _counts, _shards, _models, _blobs):
         for what, reason, put_right in source(run):
             progress(what)
             if reason is not None:
@@ -66,19 +66,29 @@ def _games(run: RunDirectory) -> Iterator[Looked]:
         yield f"game {game.id} (work {game.work_id})", reason, partial(store.judge, [(game.id, reason)])
 
 
-def game_problem(run: RunDirectory, game: StoredGame) -> str | None:
-    """Why a game that is not quarantined is not sound, its row included; none if it is."""
-    return problem(game) or _error(partial(_compare_row, run, game))
+def _orphans(run: RunDirectory) -> Iterator[Looked]:
+    for name, put_right in ("shard", partial(drop_shard, run)), ("retraction", _leave):
+        lost = f"{name} IS NOT NULL AND {name} NOT IN (SELECT id FROM {name}s)"
+        query = f"SELECT {name} AS id, count(*) AS games FROM games WHERE {lost} GROUP BY 1"
+        for row in run.database.rows(query, patience=Patience.LONG):
+            said = f"{row['games']} games name it, and there is none"
+            yield f"{name} {row['id']}", said, partial(put_right, row["id"])
 
 
-def _compare_row(run: RunDirectory, game: StoredGame) -> None:
-    record = game.read()
-    columns = "config, plies, winner, reason, content, state, validated_by, evidence"
-    *told, state, judge, proof = run.database.rows(f"SELECT {columns} FROM games WHERE id = ?", [game.id])[0]
-    if told != [record.config, len(record.moves), record.winner, record.reason, content_id(record)]:
-        raise CorruptBlob(f"its row {told} differs from its record")
-    if state == "valid" and proof != evidence(game.record, str(judge), len(record.moves), record.winner, record.reason):
-        raise CorruptBlob("it is valid without the evidence of a judge: its row was changed by hand")
+def _counts(run: RunDirectory) -> Iterator[Looked]:
+    there, kept = "SELECT config, place, count(*), sum(plies) FROM games GROUP BY 1, 2", "SELECT * FROM game_counts"
+
+    def count() -> None:
+        with run.database.transaction(Patience.LONG) as connection:
+            connection.execute("DELETE FROM game_counts")
+            connection.execute(f"INSERT INTO game_counts {there}")
+
+    differing = run.database.rows(
+        f"SELECT DISTINCT config FROM (SELECT * FROM ({there} EXCEPT {kept}) UNION ALL"
+        f" SELECT * FROM ({kept} WHERE games > 0 EXCEPT {there}))", patience=Patience.LONG,
+    )  # fmt: skip
+    for row in differing:
+        yield f"counts of {row['config']}", "they differ from the games that are there", count
 
 
 def _shards(run: RunDirectory) -> Iterator[Looked]:
@@ -134,7 +144,7 @@ def _blobs(run: RunDirectory) -> Iterator[Looked]:
             yield f"blob {info.blob}", _error(partial(run.fabric.blobs.check, info.blob)), _leave
 
 
-def _leave() -> None:
+def _leave(_: object = None) -> None:
     """Nothing can be done here."""
 
 

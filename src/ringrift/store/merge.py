@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ringrift.errors import DataError
-from ringrift.store.check import game_problem
 from ringrift.store.games import PAGE, GameRow, GameStore, StoredGame
 from ringrift.store.quality import TWIN
 from ringrift.store.run import RunDirectory
+from ringrift.store.validate import game_problem
 
 FOREIGN = ("import/", "merged/")  #: what work ids that are the same in every run begin with
 

@@ -223,7 +223,8 @@ class ModelStore:
         current = history[-1] if history else None
         target = to or (current.previous if current else None)
         if current is None or target is None:
-            raise DataError(f"nothing to roll back to: {config} has had {'one' if current else 'no'} promoted model")
+            why = f"{current.model} replaced none: name one with --to" if current else f"{config} has no promoted model"
+            raise DataError(f"nothing to roll back to: {why}")
         before = [entry.previous for entry in history if entry.model == target and entry.action == "promote"]
         previous = before[-1] if before else None
         why = {**(evidence or {}), "rolled_back_from": current.model}

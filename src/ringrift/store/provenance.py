@@ -102,11 +102,14 @@ def retract(
     """Takes games out of every window: those of a worker or machine, of a model, with these ids; all that is given has
     to hold. The shards that have them are forgotten, and made again without them by the next export.
 
-    `since` and `until` are Unix times at which they were played. Raises `DataError` where nothing chooses them.
+    `since` and `until` are Unix times at which they were played. Raises `DataError` where nothing chooses
+    them, or for an id of no game.
     """
     ids = sorted(set(games))
     if not (worker or model or ids):
         raise DataError("which games are taken back? name a worker or machine, a model, or games")
+    if missing := sorted(set(ids) - {row["id"] for row in _of(run, "id", ids)}):
+        raise DataError(f"{run.path} has no game {', '.join(map(str, missing))}")
     chosen = _chosen(run, worker, model, since, until, ids)
     what = {"worker": worker, "model": model, "since": since, "until": until, "games": ranges(ids)}
     told = {name: value for name, value in what.items() if value not in ("", 0, math.inf, [])}

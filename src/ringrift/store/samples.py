@@ -171,7 +171,7 @@ def map_shard(path: Path) -> tuple[mmap.mmap, Samples]:
             )
         arrays: dict[str, Any] = {field.name: members[field.name] for field in fields(Samples)}
         arrays |= {name: np.array(arrays[name]) for name in ("games", "box", "plane_bits")}  # looked at all the time
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, struct.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, struct.error) as error:
         raise CorruptBlob(f"{path} is corrupt ({error}): `ringrift data check --repair` has it made again") from error
     samples = Samples(**arrays | {name: str(arrays[name]) for name in ("config", "encoding_hash")})
     if {len(arrays[name]) for name in PER_SAMPLE} | {len(samples.policy_offsets) - 1} != {len(samples)}:
@@ -389,5 +389,7 @@ def register(run: RunDirectory, config: str, blob: str, games: Sequence[ReadGame
             ).rowcount
             taken = changed != len(marks)
         if taken:
-            raise JobError(f"another process is exporting {config} games of {run.path}: let it finish")
+            raise JobError(
+                f"another process is exporting {config} games of {run.path}, or takes some back: let it finish"
+            )
     return ShardInfo(**dict(shard))

@@ -19,6 +19,7 @@ from ringrift.rules import Record
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.quality import score
 from ringrift.store.run import RunDirectory
+from ringrift.store.schema import content_id, evidence
 
 BATCH = 64  #: games judged in one transaction
 SERVE = "import sys; from ringrift.store.validate import serve; serve(*sys.argv[1:])"
@@ -97,11 +98,27 @@ def serve(path: str, batch: str) -> None:
         store, valid, quarantined = GameStore(run), 0, 0
         for games in _batches(store.iter_waiting(), int(batch)):
             print(valid, quarantined, games[0].id, flush=True)
-            judged = [(game.id, problem(game)) for game in games]
+            judged = [(game.id, game_problem(run, game)) for game in games]
             sound = [game for game, (_, reason) in zip(games, judged, strict=True) if reason is None]
             bad = store.judge(judged, {game.id: score(game.read()) for game in sound})
             valid, quarantined = valid + len(judged) - bad, quarantined + bad
         print(valid, quarantined, 0, flush=True)
+
+
+def game_problem(run: RunDirectory, game: StoredGame) -> str | None:
+    """Why a game that is not quarantined is not sound, its row included; none if it is."""
+    return problem(game) or _row_problem(run, game)
+
+
+def _row_problem(run: RunDirectory, game: StoredGame) -> str | None:
+    record = game.read()
+    columns = "config, plies, winner, reason, content, state, validated_by, evidence"
+    *told, state, judge, proof = run.database.rows(f"SELECT {columns} FROM games WHERE id = ?", [game.id])[0]
+    if told != [record.config, len(record.moves), record.winner, record.reason, content_id(record)]:
+        return f"its row {told} differs from its record"
+    if state == "valid" and proof != evidence(game.record, str(judge), len(record.moves), record.winner, record.reason):
+        return "it is valid without the evidence of a judge: its row was changed by hand"
+    return None
 
 
 def problem(game: StoredGame) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -68,12 +69,12 @@ class WindowSettings:
     """Also train on games of other systems that end before our rules end them; said in the model's metrics."""
 
     def __post_init__(self) -> None:
-        check_fields(self, lambda value: value > 0, "more than 0", "least", "scale", "exponent")
+        check_fields(self, lambda value: value > 0, "more than 0", "least", "scale")
         amounts = ("expand", "quality_power", "half_life_hours", "half_life_games", "stale_hours", "new_samples")
-        check_fields(self, lambda value: value >= 0, "0 or more", *amounts)
+        check_fields(self, lambda value: 0 <= value < math.inf, "0 or more, and finite,", *amounts)
         parts = ("quality_least", "freshness_least", "surprise", "correction")
         check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", *parts)
-        shares = ("worker_share", "generation_share")
+        shares = ("exponent", "worker_share", "generation_share")
         check_fields(self, lambda value: 0 < value <= 1, "more than 0 and at most 1", *shares)
         for text in self.sources:
             _source(text)
