@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ringrift.errors import DataError, RulesError
+from ringrift.errors import CorruptBlob, DataError, RulesError
 from ringrift.evaluation import GateSettings, Hurdle, MatchResult, MatchSettings, decide
 from ringrift.pipeline import stages
 from ringrift.search import GumbelSettings
@@ -184,10 +184,12 @@ def test_damaged_shards_and_checkpoints_are_refused(tmp_path: Path) -> None:
             assert blob is not None
             path = run.fabric.blobs.path(blob)
             good = path.read_bytes()
-            path.write_bytes(good[: len(good) // 2])
-            use = match if blob == initial.onnx else learn
-            with pytest.raises(DataError):
-                use(run)
+            use, half = match if blob == initial.onnx else learn, len(good) // 2
+            flipped = good[:half] + bytes(byte ^ 16 for byte in good[half : half + 64]) + good[half + 64 :]
+            for bad in good[:half], flipped:
+                path.write_bytes(bad)
+                with pytest.raises(CorruptBlob):
+                    use(run)
             path.write_bytes(good)
         learn(run)
 

@@ -88,9 +88,13 @@ def test_promotion_is_fenced_and_looks_at_the_file(models: ModelStore) -> None:
     models.run.fabric.leases.acquire("loop")
     with pytest.raises(LeaseLost):
         models.promote(a, over=None, lease=lease)
-    models.run.fabric.blobs.path(models.show(a).checkpoint).write_bytes(b"damaged")
-    with pytest.raises(CorruptBlob):
-        models.promote(a, over=None)
+    for blob in (str(models.show(a).onnx), models.show(a).checkpoint):
+        path = models.run.fabric.blobs.path(blob)
+        good = path.read_bytes()
+        path.write_bytes(b"damaged")
+        with pytest.raises(CorruptBlob):
+            models.promote(a, over=None)
+        path.write_bytes(good)
     assert models.promoted(CONFIG) is None
 
 

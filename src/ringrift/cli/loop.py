@@ -166,6 +166,8 @@ def gate(
 ) -> None:
     """Let a candidate run its gauntlet, and promote it if it passes; status 1 if it does not.
 
+    What was stated for it before holds, whatever is given now: `gauntlet` in `ringrift models show MODEL`.
+
     \b
     ringrift gate --run runs/square8_2p
     ringrift gate m-20 --games 800 --set gate.early=[0,35] --set 'gate.gates={random=0.85}' --no-promote

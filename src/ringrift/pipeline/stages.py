@@ -191,6 +191,7 @@ def choose_player(
             raise DataError(f"{error} (players without a network: {', '.join(PLAYERS)})") from error
         if info.onnx is None or info.pruned:
             raise DataError(f"{info.id} has no exported network: it was pruned, or never exported; name another model")
+        run.fabric.blobs.check(info.onnx)
         return info.id, run.fabric.blobs.path(info.onnx)
 
     return choose(name, config, search, models if run else None)

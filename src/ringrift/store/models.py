@@ -248,7 +248,8 @@ class ModelStore:
             if found.pruned or found.config != config:
                 why = "its files were pruned" if found.pruned else f"it is a model of {found.config}"
                 raise DataError(f"{model} cannot be promoted for {config}: {why}")
-            self._blobs.check(found.checkpoint)
+            for blob in _blobs(found):
+                self._blobs.check(blob)
             entry = self._registry.get(_key(config))
             current = entry.value["model"] if entry else None
             self._keep(config, entry)
