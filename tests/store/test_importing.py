@@ -334,6 +334,31 @@ def test_a_truncated_database_gives_what_it_has(run: RunDirectory, tmp_path: Pat
     assert not check(run)
 
 
+@pytest.mark.parametrize("pack", [False, True], ids=["plain", "packed"])
+def test_a_database_without_indexes_is_read_piece_by_piece_too(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pack: bool
+) -> None:
+    path = write_database(tmp_path / "games.db", few(3))
+    with sqlite3.connect(path) as connection:
+        for table in ("games", "game_moves", "game_players", "game_initial_state"):
+            connection.executescript(
+                f"CREATE TABLE new AS SELECT * FROM {table}; DROP TABLE {table}; ALTER TABLE new RENAME TO {table}"
+            )
+    connection.close()
+    path, done = packed(path) if pack else path, []
+    before = path.read_bytes()
+    monkeypatch.setattr("ringrift.store.earlier.CHUNK", 1)
+    report = imported(run, path, progress=lambda games, _: done.append(games))
+    assert (report.imported, report.problems, done) == (3, [], [1, 2, 3])
+    assert path.read_bytes() == before
+
+
+def test_a_start_that_cannot_be_read_is_named(run: RunDirectory, tmp_path: Path) -> None:
+    path = write_database(tmp_path / "games.db", few(1))
+    change(path, "UPDATE game_initial_state SET initial_state_json = 'nonsense'")
+    assert "its initial state cannot be read" in reasons(imported(run, path))[0]
+
+
 def test_duplicate_ids_orphans_and_disagreeing_tables(run: RunDirectory, tmp_path: Path) -> None:
     path = write_database(tmp_path / "games.db", few(3))
     with sqlite3.connect(path) as connection:

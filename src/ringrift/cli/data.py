@@ -246,7 +246,7 @@ def data_validate(
         raise typer.Exit(1)
 
 
-@data_app.command("import")
+@data_app.command("import", epilog="ringrift data import old/ games.jsonl --run runs/square8_2p --dry-run")
 def data_import(
     places: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Databases, JSON lines, or directories.")],
     directory: Into = None,
@@ -310,7 +310,7 @@ def print_report(report: "FileReport") -> None:
         typer.echo(f"  not read to its end: {report.error}" if report.games else f"  not read: {report.error}")
 
 
-@data_app.command("merge")
+@data_app.command("merge", epilog="ringrift data merge runs/a runs/b --run runs/both --strict")
 def data_merge(
     directories: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Runs whose games are taken.")],
     into: Into = None,

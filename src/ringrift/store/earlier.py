@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
@@ -108,10 +108,11 @@ class Refused:
 
 
 @contextmanager
-def unpacked(path: Path, into: Path) -> Iterator[Path]:
+def unpacked(path: Path, into: Path, *, indexed: bool = False) -> Iterator[Path]:
     """A file as SQLite can open it without changing it: itself, or a copy in `into`.
 
-    A copy is made of compressed files, and together with the log of a writer that was killed. Raises `DataError`.
+    A copy is made of compressed files, together with the log of a writer that was killed, and, to be `indexed`, where
+    a game could be found only by reading the whole database. Raises `DataError`.
     """
     copy = into / secrets.token_hex(8)
     sides = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
@@ -126,16 +127,32 @@ def unpacked(path: Path, into: Path) -> Iterator[Path]:
             for side in filter(Path.is_file, sides):
                 shutil.copyfile(side, copy.with_name(copy.name + side.name.removeprefix(path.name)))
             sqlite3.connect(copy).execute("PRAGMA journal_mode = DELETE").connection.close()  # takes the log in
-        yield copy if copy.exists() else path
+        ready = copy if copy.exists() else path
+        if indexed and kind_of(ready) == "database":
+            with closing(EarlierDatabase(ready, str(path))) as database:
+                missing = database.missing_indexes()
+            ready = _with_indexes(ready, copy, missing) if missing else ready
+        yield ready
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorruptBlob(f"{path} is a damaged or truncated gzip file ({error}): fetch it again") from error
     except sqlite3.DatabaseError as error:
         raise CorruptBlob(f"{path} is not a sound database ({error}): restore it, or fetch it again") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path} cannot be read, or copied to {into}: {error.strerror or error}") from error
     finally:
         for left in into.glob(f"{copy.name}*"):
             left.unlink()
+
+
+def _with_indexes(database: Path, copy: Path, statements: Sequence[str]) -> Path:
+    """The copy, made where it is not yet there, with indexes; of a damaged database as many as can be made."""
+    if database != copy:
+        shutil.copyfile(database, copy)
+    with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.DatabaseError):
+        connection.execute("PRAGMA synchronous = OFF")
+        for statement in statements:
+            connection.execute(statement)
+    return copy
 
 
 def kind_of(path: Path) -> str | None:
@@ -160,11 +177,13 @@ class EarlierDatabase:
         try:
             self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
             self._connection.execute(f"PRAGMA mmap_size = {1 << 40}")  # saves a copy of every page
-            tables = [row[0] for row in self._rows("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+            kinds = dict(self._rows("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"))
+            tables = list(kinds)
             columns = {table: self._columns(table) for table in tables}
         except sqlite3.Error as error:
             raise CorruptBlob(f"{name} is not a sound database ({error}): restore it, or fetch it again") from error
         self._tables = columns
+        self._kinds = kinds
         self._games = next((table for table in ("games", *tables) if self._is_games(columns.get(table, {}))), "")
         if not self._games:
             raise DataError(
@@ -209,12 +228,22 @@ class EarlierDatabase:
         except sqlite3.DatabaseError as error:
             if not ids:
                 raise CorruptBlob(f"{self.name} is damaged ({error}): restore it, or fetch it again") from error
-        indexed = all(self._indexed(table) for table in self._moves)
+        indexed = all(self._indexed(table, self._key(table)) for table in self._moves)
         size = CHUNK if indexed else max(len(ids), 1)  # without an index each chunk reads the whole table
         return [tuple(ids[at : at + size]) for at in range(0, len(ids), size)]
 
-    def _indexed(self, table: str) -> bool:
-        plan = self._rows(f'EXPLAIN QUERY PLAN SELECT 1 FROM "{table}" WHERE "{self._key(table)}" = 1')
+    def missing_indexes(self) -> list[str]:
+        """Statements that make the indexes without which the rows of a game are found only by reading a table."""
+        read = [t for t, columns in self._tables.items() if t in self._moves or "movenumber" not in columns]
+        keys = {table: self._key(table) for table in read if self._key(table)} | {self._games: self._id}
+        return [
+            f'CREATE INDEX "of games in {table}" ON "{table}" ("{key}")'
+            for table, key in keys.items()
+            if self._kinds[table] == "table" and not self._indexed(table, key)
+        ]
+
+    def _indexed(self, table: str, key: str) -> bool:
+        plan = self._rows(f'EXPLAIN QUERY PLAN SELECT 1 FROM "{table}" WHERE "{key}" = 1')
         return any("SEARCH" in row[3] for row in plan)
 
     def orphans(self) -> int:
@@ -411,9 +440,9 @@ def _read_safely(
 def _recorded(
     id_: str, about: dict[str, Any], seats: list[dict[str, Any]], moves: list[Move] | None, problem: str, name: str
 ) -> Recorded:
-    state = plain_keys(_document(_first(about, "state")) or {})
+    state = plain_keys(_document(_first(about, "state"), "initial state") or {})
     if not moves:
-        moves, problem = _moves(_document(_first(about, "moves"))) if not problem else ([], problem)
+        moves, problem = _moves(_document(_first(about, "moves"), "moves")) if not problem else ([], problem)
     if not moves and not problem:
         raise ValueError("it has no moves")
     config = _config(about, state, seats, name)
@@ -467,14 +496,17 @@ def _number(given: object) -> int:
     return int(given) if isinstance(given, int) or (isinstance(given, str) and given.lstrip("-").isdigit()) else 0
 
 
-def _document(given: object) -> Any:
-    """JSON as a document: as it is, or from text or bytes, packed or not."""
-    if isinstance(given, str) and given[:1] not in "[{":
-        given = base64.b64decode(given, validate=True)
-    if isinstance(given, bytes):
-        given = gzip.decompress(given) if given.startswith(GZIP) else given
-        given = zlib.decompress(given) if given[:1] == b"\x78" else given
-    return from_json(given) if isinstance(given, str | bytes) and given else given
+def _document(given: object, what: str) -> Any:
+    """JSON as a document: as it is, or from text or bytes, packed or not. Raises ValueError naming `what` it is."""
+    try:
+        if isinstance(given, str) and given[:1] not in "[{":
+            given = base64.b64decode(given, validate=True)
+        if isinstance(given, bytes):
+            given = gzip.decompress(given) if given.startswith(GZIP) else given
+            given = zlib.decompress(given) if given[:1] == b"\x78" else given
+        return from_json(given) if isinstance(given, str | bytes) and given else given
+    except (ValueError, zlib.error, EOFError, OSError) as error:
+        raise ValueError(f"its {what} cannot be read: neither JSON nor that packed by gzip or zlib ({error})") from error
 
 
 def _moves(given: Any) -> tuple[list[Move], str]:
@@ -520,7 +552,7 @@ def _config(about: Mapping[str, Any], state: Mapping[str, Any], seats: Sequence[
 
 def _options(about: Mapping[str, Any], state: Mapping[str, Any], config: str) -> Options:
     given = about.get("opts", about.get("options", state.get("rulesoptions", about.get("rulesoptions")))) or {}
-    rules = plain_keys(_document(given))
+    rules = plain_keys(_document(given, "rules options"))
     rings, swap = rules.get("ringsperplayer"), bool(rules.get("swapruleenabled", False))
     lps = rules.get("lpsroundsrequired", state.get("lpsroundsrequired", 3))
     if rings is None:

@@ -135,7 +135,7 @@ def import_files(
             report = FileReport(str(path))
             reports.append(report)
             try:
-                with unpacked(path, into) as source:
+                with unpacked(path, into, indexed=True) as source:
                     work, games, orphans = _work(path, source)
                     found += games
                     if orphans:
