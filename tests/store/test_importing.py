@@ -534,7 +534,7 @@ def test_a_game_that_does_not_replay_is_not_merged(run: RunDirectory, tmp_path: 
 
 
 def test_ls_finds_every_store(run: RunDirectory, tmp_path: Path) -> None:
-    write_database(tmp_path / "deep.db", few(2))
+    write_database(tmp_path / "deep.db", few(2), board_type="BoardType.SQUARE8")
     (tmp_path / "a" / "b").mkdir(parents=True)
     packed(tmp_path / "deep.db").rename(tmp_path / "a" / "b" / "two.db.gz")
     (tmp_path / "broken.db").write_bytes(b"SQLite format 3\0" + b"x" * 100)
@@ -549,6 +549,7 @@ def test_ls_finds_every_store(run: RunDirectory, tmp_path: Path) -> None:
         "records.jsonl": ("json lines", 1),
     }
     assert len({one.plies for name, one in rows.items() if name != "records.jsonl"}) == 1
+    assert {one.config for one in rows.values()} == {CONFIG}
     assert (rows["deep.db"].quality, rows["deep.db"].source) == (0.5, "selfplay")
     assert rows["deep.db"].age_hours is not None and rows["run"].source == "import"
     assert [Path(one.place).name for one in found if isinstance(one, Unreadable)] == ["broken.db"]
@@ -565,6 +566,7 @@ def test_commands(tmp_path: Path) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
     assert tell(0, "import", tmp_path, "--dry-run", "--processes", 1)["files"][0]["imported"] == 3
     assert tell(0, "import", tmp_path, "--run", run, "--processes", 2)["files"][0]["imported"] == 3
+    assert tell(0, "merge", run, "--run", other, "--dry-run")["runs"][0]["merged"] == 3 and not other.exists()
     assert tell(0, "merge", run, "--run", other)["runs"][0]["merged"] == 3
     assert [row["games"] for row in tell(0, "ls", run, other)["rows"]] == [3, 3]
     (tmp_path / "bad.jsonl.gz").write_bytes(b"\x1f\x8b")

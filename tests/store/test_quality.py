@@ -12,6 +12,7 @@ from stored import CONFIG, finished
 from typer.testing import CliRunner
 
 from ringrift.cli import app
+from ringrift.errors import DataError, SettingsError
 from ringrift.pipeline.health import RULES, Measured, Pressure, Snapshot
 from ringrift.rules import Record, SearchStats
 from ringrift.store import GameStore, RunDirectory
@@ -75,6 +76,13 @@ def test_games_get_their_score_when_they_are_judged(tmp_path: Path) -> None:
     assert row["mean"] == pytest.approx(np.mean(list(kept.values())))
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "mean quality" in CliRunner().invoke(app, command[:3]).stdout
+    for more, said in (
+        (["--plot", "q.txt"], ".png or .svg or .pdf is right"),
+        (["--plot", str(tmp_path / "none" / "q.png")], "make it first"),
+        (["--plot", str(picture), "--config", "hex8_4p"], "has no games of hex8_4p"),
+    ):
+        with pytest.raises((DataError, SettingsError), match=said):
+            CliRunner().invoke(app, [*command[:3], *more], catch_exceptions=False)
 
 
 def test_doubles_and_narrow_openings_are_told(tmp_path: Path) -> None:

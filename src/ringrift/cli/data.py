@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, print_json
+from ringrift.cli.options import AnyConfig, Json, picture, print_json
 from ringrift.cli.store import Directory, print_row, print_table
-from ringrift.errors import SettingsError
+from ringrift.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from ringrift.pipeline.stages import Advance
@@ -184,10 +184,13 @@ def data_quality(
     from ringrift.store import GameStore, RunDirectory
     from ringrift.store import quality as q
 
+    file = plot and picture(plot, ".png", ".svg", ".pdf")
     with RunDirectory.open(directory) as run:
         reports = [q.report(run, row.config) for row in GameStore(run).counts(config)]
-    if plot is not None:
-        q.plot(reports, plot)
+    if file and not reports:
+        raise DataError(f"{directory} has no games{f' of {config}' if config else ''} to draw")
+    if file:
+        q.plot(reports, file)
     if json:
         print_json({"rows": [dataclasses.asdict(one) for one in reports]})
         return
@@ -320,6 +323,7 @@ def data_merge(
 ) -> None:
     """Put the games of several runs into one, each once; shards and models stay where they are."""
     from contextlib import ExitStack
+    from tempfile import TemporaryDirectory
 
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
@@ -329,7 +333,13 @@ def data_merge(
         raise SettingsError("which run gets the games? give --run DIR")
     with ExitStack() as stack:
         runs = [stack.enter_context(RunDirectory.open(directory)) for directory in directories]
-        target = stack.enter_context(RunDirectory.open(into) if dry_run else RunDirectory.open_or_create(into))
+        if dry_run and into.exists():
+            opened = RunDirectory.open(into)
+        else:
+            opened = RunDirectory.open_or_create(
+                Path(stack.enter_context(TemporaryDirectory())) / "run" if dry_run else into
+            )
+        target = stack.enter_context(opened)
         advance = stack.enter_context(Bars()(f"merging {len(runs)} runs", 100))
         reports = merge(target, runs, strict=strict, dry_run=dry_run, progress=_percent(advance))
     if json:

@@ -55,6 +55,21 @@ SettingsFile = Annotated[
 ]
 
 
+def picture(out: Path, *endings: str) -> Path:
+    """The file that a picture goes to, before the work for it begins. Raises SettingsError where it cannot."""
+    from importlib.util import find_spec
+
+    from ringrift.errors import SettingsError
+
+    if out.suffix not in endings:
+        raise SettingsError(f"{out} ends in {out.suffix!r}; {' or '.join(endings)} is right")
+    if not out.parent.is_dir():
+        raise SettingsError(f"{out.parent} is no directory for the picture {out.name}: make it first")
+    if find_spec("matplotlib") is None:
+        raise SettingsError("pictures need matplotlib: pip install 'ringrift[track]'")
+    return out
+
+
 def print_json(document: Any) -> None:
     """`document` on standard output as JSON, for programs to read."""
     import json

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Config, Json, Run, directory_of, print_json, settings_of
+from ringrift.cli.options import AnyConfig, Config, Json, Run, directory_of, picture, print_json, settings_of
 from ringrift.cli.store import Model, models_app, one_config, opened, print_table
-from ringrift.errors import SettingsError
 
 if TYPE_CHECKING:
     from ringrift.training.tracking import TrackedRun
@@ -79,8 +78,7 @@ def runs_plot(
     """
     from ringrift.training.tracking import curve, find
 
-    if out.suffix not in (".png", ".svg"):
-        raise SettingsError(f"{out} ends in {out.suffix!r}; .png or .svg is right")
+    picture(out, ".png", ".svg")
     known = _tracked(run, config)
     curves = {one.id: curve(one, figure) for one in (find(known, name) for name in trainings)}
     draw(curves, figure, out)
@@ -91,18 +89,16 @@ def runs_plot(
 
 
 def draw(curves: dict[str, tuple[list[float], list[float]]], figure: str, out: Path) -> None:
-    """Writes the picture. Raises: SettingsError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure as Picture
-    except ImportError as error:
-        raise SettingsError("pictures need matplotlib: pip install 'ringrift[track]'") from error
-    picture = Picture(figsize=(8, 4.5), layout="constrained")
-    axes = picture.add_subplot(xlabel="step", ylabel=figure)
+    """Writes the picture."""
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(8, 4.5), layout="constrained")
+    axes = drawing.add_subplot(xlabel="step", ylabel=figure)
     for name, (steps, values) in curves.items():
         axes.plot(steps, values, label=name, linewidth=1.2)
     axes.legend()
     axes.grid(alpha=0.3)
-    picture.savefig(out)
+    drawing.savefig(out)
 
 
 @models_app.command("card")

@@ -283,7 +283,7 @@ class EarlierDatabase:
             raise CorruptBlob(f"{self.name} is damaged ({error}): restore it, or fetch it again") from error
         return [
             {
-                "config": f"{row[0]}_{row[1]}p",
+                "config": f"{_board(str(row[0]))}_{row[1]}p",
                 "games": row[2],
                 "plies": plies.get(row[:2], 0),
                 "quality": row[3],
@@ -533,7 +533,6 @@ def _config(about: Mapping[str, Any], state: Mapping[str, Any], seats: Sequence[
     board = next(
         (b for b in (_first(about, "board"), state.get("boardtype"), hint and hint[1]) if isinstance(b, str)), ""
     )
-    board = board.lower().rpartition(".")[2]
     counts = (
         about.get("numplayers"),
         _first(about, "seats"),
@@ -542,12 +541,18 @@ def _config(about: Mapping[str, Any], state: Mapping[str, Any], seats: Sequence[
         hint and hint[2],
     )
     count = next((int(c) for c in counts if isinstance(c, int | str) and c and str(c).isdigit()), 0)
-    config = f"{BOARDS.get(board, board)}_{count}p"
+    config = f"{_board(board)}_{count}p"
     try:
         config_info(config)
     except RulesError:
         raise ValueError(f"it is of the board {board!r} and {count} seats, which there is no config of") from None
     return config
+
+
+def _board(given: str) -> str:
+    """`square8` of `BoardType.SQUARE8` or `sq8`."""
+    name = given.lower().rpartition(".")[2]
+    return BOARDS.get(name, name)
 
 
 def _options(about: Mapping[str, Any], state: Mapping[str, Any], config: str) -> Options:

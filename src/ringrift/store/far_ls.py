@@ -77,7 +77,8 @@ def database_rows(path: Path) -> Iterator[dict[str, Any]]:
         }
         for row in connection.execute(EARLIER.format(**parts)):
             about = dict(row)
-            board = BOARDS.get(about.pop("board_type"), row["board_type"])
+            board = str(about.pop("board_type")).lower().rpartition(".")[2]
+            board = BOARDS.get(board, board)
             about.update(config=f"{board}_{about.pop('num_players')}p", source=about["source"] or "")
             about["age_hours"] = hours(about.pop("newest"), path)
             yield dict(about, place=str(path), kind="database")
