@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed.run import get_args_parser
 from windows import window_of
 
 from ringrift.encoding import GLOBALS
@@ -396,6 +398,15 @@ def test_sigkill_ends_at_the_same_checkpoint(window, tmp_path):
     (kept,) = tracked(tmp_path)
     assert [row["step"] for row in kept.rows] == sorted({row["step"] for row in kept.rows})
     assert (kept.about["status"], kept.rows[-1]["step"]) == ("finished", len(whole.curve))
+
+
+def test_the_command_for_two_processes_is_one_that_torchrun_takes():
+    """Its own options that begin as ours do (`--run-path`) are not taken for them."""
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (command,) = re.findall("`torchrun (.+?)`", page)
+    given = get_args_parser().parse_args(command.split())
+    assert (given.module, given.training_script) == (True, "ringrift")
+    assert given.training_script_args == ["train", "--config", "C", "--run", "DIR"]
 
 
 @pytest.mark.slow

@@ -129,7 +129,7 @@ def train(
 
     Example: ringrift train --configs square8_2p,hex8_2p --run runs/loop --set training.schedule=cosine
 
-    Two devices: torchrun --nproc-per-node 2 -m ringrift train --config square8_2p
+    Two devices: torchrun --nproc-per-node 2 -m -- ringrift train --config square8_2p --run runs/loop
     """
     from ringrift.pipeline import stages
     from ringrift.pipeline.display import Bars

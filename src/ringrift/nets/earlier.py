@@ -73,7 +73,9 @@ def read_weights_only(path: Path) -> Any:
                 raise zipfile.BadZipFile(f"{damaged} in it is not what was written")
         return torch.load(path, map_location="cpu", weights_only=True)
     except (*BROKEN, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        lines = [line for line in str(error).splitlines() if line and "weights_only" not in line]  # the advice to run it
+        lines = [
+            line for line in str(error).splitlines() if line and "weights_only" not in line
+        ]  # the advice to run it
         reason = lines[0] if lines else type(error).__name__
         raise CorruptBlob(f"{path} is not a file of weights alone, and nothing of it was run: {reason}") from error
 

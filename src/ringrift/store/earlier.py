@@ -506,7 +506,7 @@ def _document(given: object, what: str) -> Any:
             given = zlib.decompress(given) if given[:1] == b"\x78" else given
         return from_json(given) if isinstance(given, str | bytes) and given else given
     except (ValueError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"its {what} cannot be read: neither JSON nor that packed by gzip or zlib ({error})") from error
+        raise ValueError(f"its {what} cannot be read, as JSON or packed by gzip or zlib ({error})") from error
 
 
 def _moves(given: Any) -> tuple[list[Move], str]:

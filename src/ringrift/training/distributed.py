@@ -1,4 +1,4 @@
-"""Several devices, a process for each: `torchrun --nproc-per-node 2 -m ringrift train …`.
+"""Several devices, a process for each: `torchrun --nproc-per-node 2 -m -- ringrift train …`.
 
 Every process computes its share of each batch; what it knows of the others goes through here. Alone, all of it is a
 no-op.
