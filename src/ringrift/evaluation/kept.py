@@ -1,5 +1,6 @@
 """Matches as they are kept: JSON lines, first what was going to be played (the header), then a line per game.
 
+Each line has a checksum of the rest of it (`crc32`); lines of before there was one are taken without.
 Files can be put one after the other, and a match may stand in several: a pool for ratings is any number of them.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -59,10 +61,19 @@ def as_json(value: object) -> Any:
     return json.loads(json.dumps(value))
 
 
+def line_of(said: Mapping[str, Any]) -> str:
+    """A line of a file."""
+    return json.dumps({**said, "crc32": _checksum(said)}) + "\n"
+
+
+def _checksum(said: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(said, sort_keys=True).encode())
+
+
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a file; a last one without its end was being written by a process that was killed, and is dropped.
 
-    Raises `CorruptBlob` for a line that is no JSON object, `FormatTooNew` for a header of a later version.
+    Raises `CorruptBlob` for a line that is not what was written, `FormatTooNew` for a header of a later version.
     """
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
@@ -71,6 +82,11 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             said = None
         if not isinstance(said, dict) or ("ringrift_match" not in said and "game" not in said):
             raise CorruptBlob(f"{path}, line {number}, is neither the header of a match nor a game of one")
+        if (kept := said.pop("crc32", None)) is not None and kept != _checksum(said):
+            raise CorruptBlob(
+                f"{path}, line {number}, was changed: its checksum does not fit; restore the file, or delete the line"
+                " of a game, which is played again then"
+            )
         if said.get("ringrift_match", 0) > FORMAT:
             raise FormatTooNew(f"{path} has format {said['ringrift_match']}; this version reads up to {FORMAT}")
         yield said
@@ -104,7 +120,7 @@ class MatchFile:
         if self.file:
             path = Path(self.file.name)
             with space_checked(path):
-                self.file.write(json.dumps({"game": work_id, "result": asdict(result)}) + "\n")
+                self.file.write(line_of({"game": work_id, "result": asdict(result)}))
                 fault_point(path, written=False)
                 self.file.flush()
                 fault_point(path, written=True)
@@ -132,6 +148,6 @@ def match_file(path: Path | None, header: Header) -> Iterator[MatchFile]:
                 raise DataError(f"{path} holds another match: {said}; give the same options, or save to another file")
         os.truncate(file.fileno(), path.read_bytes().rfind(b"\n") + 1)
         if not found:
-            file.write(json.dumps(header) + "\n")
+            file.write(line_of(header))
             file.flush()
         yield MatchFile(found[0][1] if found else {}, file)
