@@ -227,8 +227,8 @@ class ModelStore:
             raise DataError(f"nothing to roll back to: {why}")
         before = [entry.previous for entry in history if entry.model == target and entry.action == "promote"]
         previous = before[-1] if before else None
-        why = {**(evidence or {}), "rolled_back_from": current.model}
-        if not self._change(config, target, current.model, previous, "rollback", why, lease):
+        seen = {**(evidence or {}), "rolled_back_from": current.model}
+        if not self._change(config, target, current.model, previous, "rollback", seen, lease):
             raise DataError(f"the promoted model of {config} was changed by another process: look, and try again")
         return target
 
