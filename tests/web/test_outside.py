@@ -132,10 +132,13 @@ def test_a_page_of_this_machine_has_names_of_this_machine(kind: str) -> None:
     async def ask(host: bytes) -> list[dict[str, Any]]:
         scope, sent = {"type": kind, "headers": [(b"host", host)]}, list[dict[str, Any]]()
 
+        async def receive() -> dict[str, Any]:
+            return {"type": f"{kind}.disconnect"}
+
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await Local(app)(scope, anyio.sleep_forever, send)
+        await Local(app)(scope, receive, send)
         return sent
 
     reached = list[Any]()
