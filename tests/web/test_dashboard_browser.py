@@ -1,5 +1,6 @@
 """The page in headless Chromium: whole games by clicks, live updates, keyboard, a narrow screen, accessibility."""
 
+import os
 import random
 import shutil
 import signal
@@ -45,14 +46,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(run: Path) -> Iterator[str]:
-    """Of a page in a process of its own."""
+def server(run: Path) -> Iterator[tuple[str, int]]:
+    """Address and process of a page in a process of its own."""
     command = [sys.executable, "-m", "ringrift", "dashboard", "--run", str(run), "--port", "0", "--pace", "0.02"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        yield process.stdout.readline().split()[-1].rstrip("/")
+        yield process.stdout.readline().split()[-1].rstrip("/"), process.pid
         process.terminate()
         assert process.wait(20) in (0, -signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def address(server: tuple[str, int]) -> str:
+    return server[0]
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +170,19 @@ def test_a_new_game_and_a_position_by_address_and_text(page):
     page.get_by_label("Text of a position").fill("nonsense")
     page.get_by_role("button", name="Set up", exact=True).click()
     page.locator(".q-notification").get_by_text("a position text is").wait_for()
+
+
+def test_a_click_while_nothing_is_heard_of_the_server_is_not_lost(page, server):
+    page.goto("/?config=hex8_2p&seats=p,p")
+    page.locator(".board .sources").first.wait_for()
+    page.wait_for_timeout(500)
+    os.kill(server[1], signal.SIGSTOP)
+    try:
+        page.locator('[data-cell="0,0"]').click()
+        page.wait_for_timeout(8000)
+    finally:
+        os.kill(server[1], signal.SIGCONT)
+    page.get_by_text("How many rings?").wait_for()
 
 
 def test_the_board_by_keyboard(page):

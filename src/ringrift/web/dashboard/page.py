@@ -16,6 +16,7 @@ from ringrift.web.server import address, listen, serve_until_stopped
 from ringrift.web.settings import ServeSettings
 
 HERE = Path(__file__).parent
+PATIENCE = 20.0  #: seconds for which a page that is not heard of, as behind a slow connection, keeps its state
 NO_RUN = "No run was given: start with <code>ringrift dashboard --run DIR</code>."
 PAGES = {"/": "Play", "/games": "Games", "/loop": "Loop"}
 
@@ -74,7 +75,15 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
         served.add_middleware(Local)
     served.add_middleware(Arrived)
     icon = HERE / "icon.svg"
-    ui.run_with(served, title="RingRift", dark=None, language="en-US", favicon=icon, show_welcome_message=False)
+    ui.run_with(
+        served,
+        title="RingRift",
+        dark=None,
+        language="en-US",
+        favicon=icon,
+        show_welcome_message=False,
+        reconnect_timeout=PATIENCE,
+    )
     serve_until_stopped(
         served, ServeSettings(drain=1.0), listening, lambda: ready(f"{address(listening)}/"), websockets=True
     )
