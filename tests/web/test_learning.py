@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
 from asking import Client
@@ -71,13 +73,26 @@ def test_a_candidate_that_was_not_judged_is_judged_first(run: RunDirectory, monk
         line = {"boardType": "square8", "numPlayers": 2, "gameStatus": "completed", **game}
         (run.online(CONFIG) / f"online-{seed}.jsonl").write_text(json.dumps(line))
 
-    def killed(*_: object, **__: object) -> None:
+    seen = list[object]()
+
+    def killed(*given: object, **_: object) -> None:
+        seen.append(given[3])
         raise KeyboardInterrupt
 
+    train = stages.train_stage
+
+    def trained(*given: Any, **named: Any) -> Any:
+        seen.append(named["window"])
+        return train(*given, **named)
+
     with monkeypatch.context() as patch:
+        patch.setattr(stages, "train_stage", trained)
         patch.setattr(stages, "gate_stage", killed)
         with pytest.raises(KeyboardInterrupt):
-            learn_stage(run, CONFIG, PROFILE, RECIPE)
+            learn_stage(run, CONFIG, replace(PROFILE, strict=True), RECIPE)
+    assert seen == [replace(RECIPE.window, sources=("import:online-*=4",)), replace(RECIPE.gate, mature_after=0)]
+    workers = [row["worker"] for row in run.database.rows("SELECT worker FROM games")]
+    assert [fnmatchcase(worker, "import:online-*") for worker in workers] == [True] * 3
     (candidate,) = store.ls(CONFIG, "candidate")
     assert "gate" not in candidate.metrics
     assert learn_stage(run, CONFIG, PROFILE, RECIPE).candidate == candidate.id
