@@ -91,13 +91,14 @@ class Play:
         with ui.element("section").classes("panel").props('aria-label="Seats"'):
             self.table = ui.html()
             ui.html("Probability of winning", tag="div").classes("q-mt-sm soft text-sm")
-            self.chances = ui.html()
+            self.chances = ui.html().classes("chances-box")
             self.source = ui.html().classes("soft text-xs")
         self.overlay = ui.switch("Show whose territory it will be", on_change=self.ask_owners)
         with ui.element("section").classes("panel").props('aria-label="Hints"') as self.hints:
             self.hint_list = ui.column().classes("gap-1 w-full")
         self.hints.set_visibility(False)
-        with ui.expansion("Share or set up a position").classes("panel"):
+        with ui.element("details").classes("panel"):
+            ui.html("Share or set up a position", tag="summary")
             self.text = ui.input("Position as text").props("readonly dense").classes("w-full")
             with ui.row():
                 ui.button("Copy text", on_click=lambda: self.copy(self.text.value)).props("no-caps flat dense")
