@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -198,7 +200,7 @@ def plant_text(path: Path) -> None:
         (plant_end, "the game is not over after its 61 plies of the"),
         (plant_more, "had won by"),
         (plant_type, "a move of the unknown type 'teleport'"),
-        (plant_text, "ply 5: the move is not JSON"),
+        (plant_text, "ply 5: its move cannot be read, as JSON"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
 )
@@ -222,6 +224,16 @@ def test_a_planted_difference_is_quarantined_with_its_reason(
 
 def snake(text: str) -> str:
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in text)
+
+
+#: A move's JSON as other versions may have written it.
+ODD: dict[str, Callable[[str], str | bytes]] = {
+    "indented": lambda text: "\n " + json.dumps(json.loads(text), indent=1),
+    "packed moves": lambda text: gzip.compress(text.encode()),
+    "text in text": json.dumps,
+    "floats": lambda text: re.sub(r'("[xyz]": -?\d+)', r"\1.0", json.dumps(json.loads(text))),
+    "type in its column": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "type"}),
+}
 
 
 def other_shapes(tmp_path: Path, games: list[Game]) -> Iterator[tuple[str, Path]]:
@@ -252,6 +264,17 @@ def other_shapes(tmp_path: Path, games: list[Game]) -> Iterator[tuple[str, Path]
     without = tmp_path / "without.db"  # the moves that only say that nothing can be done were not recorded
     write_database(without, games, moves=lambda game: [m for m in wire_moves(game) if not m["type"].startswith("no_")])
     yield "without forced moves", without
+    for name, write in ODD.items():
+        odd = tmp_path / f"{name}.db"
+        with sqlite3.connect(write_database(odd, games)) as connection:
+            connection.create_function("odd", 1, write)
+            connection.executescript(
+                'CREATE TABLE later ("game id", "Move-Number", "move type", "move json");'
+                "INSERT INTO later SELECT game_id, move_number, move_type, odd(move_json) FROM game_moves;"
+                "DROP TABLE game_moves"
+            )
+        connection.close()
+        yield name, odd
     log = write_database(tmp_path / "log.db", [])  # a writer was killed: the games are in the log beside
     source = sqlite3.connect(log)
     source.execute("PRAGMA journal_mode = WAL")
@@ -569,6 +592,8 @@ def test_commands(tmp_path: Path) -> None:
     assert tell(0, "merge", run, "--run", other, "--dry-run")["runs"][0]["merged"] == 3 and not other.exists()
     assert tell(0, "merge", run, "--run", other)["runs"][0]["merged"] == 3
     assert [row["games"] for row in tell(0, "ls", run, other)["rows"]] == [3, 3]
+    told = tell(2, "ls", run, tmp_path / "nowhere", other)
+    assert [row["games"] for row in told["rows"]] == [3, 3] and "does not exist" in told["unreadable"][0]["reason"]
     (tmp_path / "bad.jsonl.gz").write_bytes(b"\x1f\x8b")
     assert tell(1, "import", tmp_path / "bad.jsonl.gz", tmp_path / "games.db", "--run", run)["files"][1]["known"] == 3
     said = CliRunner().invoke(app, ["data", "import", str(tmp_path / "games.db"), "--run", str(run)]).stdout

@@ -11,7 +11,7 @@ import typer
 
 from ringrift.cli.options import AnyConfig, Json, picture, print_json
 from ringrift.cli.store import Directory, print_row, print_table
-from ringrift.errors import DataError, SettingsError
+from ringrift.errors import DataError, RingRiftError, SettingsError
 
 if TYPE_CHECKING:
     from ringrift.pipeline.stages import Advance
@@ -38,17 +38,25 @@ def data_ls(
     json: Json = False,
 ) -> None:
     """Every store under some places: games, plies, samples, quality and age of each config."""
-    from ringrift.store.discover import Found, find
+    from ringrift.store.discover import Found, Unreadable, find
 
-    found = list(find(places))
+    found: list[Found | Unreadable] = []
+    wrong: list[Unreadable] = []
+    for place in places:
+        try:
+            found += find([place])
+        except RingRiftError as error:  # of this place: the others are told all the same
+            wrong.append(Unreadable(place, str(error)))
     rows = [dataclasses.asdict(one) for one in found if isinstance(one, Found)]
-    unreadable = [dataclasses.asdict(one) for one in found if not isinstance(one, Found)]
+    unreadable = [dataclasses.asdict(one) for one in (*found, *wrong) if isinstance(one, Unreadable)]
     if json:
         print_json({"rows": rows} | ({"unreadable": unreadable} if unreadable else {}))
-    else:
+    elif found or not wrong:
         print_table(rows, "no games yet")
-        for one in unreadable:
-            typer.echo(f"unreadable: {one['reason']}")
+    for one in unreadable:
+        typer.echo(f"unreadable: {one['reason']}", err=True)
+    if wrong:
+        raise typer.Exit(2)
 
 
 @data_app.command("check")

@@ -57,8 +57,8 @@ def plain_keys(given: Mapping[Any, Any]) -> dict[str, Any]:
 
 @lru_cache(4096)
 def plain(name: str) -> str:
-    """The small letters of a name, without underscores."""
-    return name.replace("_", "").lower()
+    """The small letters of a name, without underscores, hyphens and blanks."""
+    return re.sub("[_ -]", "", name).lower()
 
 
 def cell(given: object) -> str:
@@ -72,9 +72,10 @@ def _pair(given: object) -> tuple[int, int]:
         x, y = given.get("x"), given.get("y")
         if type(x) is int and type(y) is int:
             return x, y
-    match given:
-        case [int(x), int(y), *_]:
-            return x, y
+        given = [x, y]
+    match given:  # 3.0 is 3, as JavaScript has it
+        case [int() | float() as x, int() | float() as y, *_] if x % 1 == 0 == y % 1 and bool not in (type(x), type(y)):
+            return int(x), int(y)
         case str() if found := _CELL.match(given):
             return int(found[1]), int(found[2])
     raise InvalidNotation(f"{given!r} is not a cell: it has an x and a y")

@@ -41,6 +41,7 @@ NAMES = {
     "number": ("movenumber", "movenum", "movendx", "moveindex", "ply", "number", "sequence"),
     "move": ("movejson", "movedata", "move", "json", "data"),
     "moves": ("moves", "movesjson", "movehistory", "movehistoryjson", "plies"),
+    "type": ("movetype", "type"),
     "seat": ("player", "playernumber", "seat"),
     "state": ("initialstatejson", "initialstate", "statejson", "state"),
     "winner": ("winner", "winnerplayer", "winnerseat"),
@@ -62,7 +63,7 @@ FINISHED = ("completed", "finished", "over", "gameover")
 BOARDS = {"sq8": "square8", "sq19": "square19", "hex": "hexagonal"}
 CONFIG = re.compile(r"(square8|square19|hex8|hexagonal|sq8|sq19)_([234])p")
 
-#: (the seat that it names or none, the move: JSON, an object, or our text), and whatever else
+#: (the seat that it names or none, the move: JSON, an object, or our text), its type where its row has it, and the rest
 Move = tuple[Any, ...]
 
 
@@ -355,9 +356,9 @@ class EarlierDatabase:
         for table in self._moves:
             key, seat = self._key(table), self._has(table, "seat")
             number, move = self._has(table, "number"), self._has(table, "move")
-            player = f'"{seat}"' if seat else "NULL"
-            columns = f'{player}, "{move}", "{number}", "{key}"'
-            for id_, rows in groupby(self._of(table, key, ids, columns), itemgetter(3)):
+            type_ = self._has(table, "type")
+            told = (f'"{column}"' if column else "NULL" for column in (seat, move, type_, number, key))
+            for id_, rows in groupby(self._of(table, key, ids, ", ".join(told)), itemgetter(4)):
                 found.setdefault(id_, []).extend(rows)
         return found
 
@@ -367,14 +368,14 @@ class EarlierDatabase:
 
 
 def in_order(rows: list[tuple[Any, ...]]) -> tuple[list[Move], str]:
-    """(seat, move, number) rows as moves in order, as far as there is no gap, and what is wrong with the rest."""
-    numbers = [row[2] for row in rows]
+    """(seat, move, type, number) rows as moves in order, as far as there is no gap, and what is wrong with the rest."""
+    numbers = [row[3] for row in rows]
     if rows and (numbers[0] not in (0, 1) or numbers != list(range(numbers[0], numbers[0] + len(rows)))):
         try:
             by_number: dict[int, tuple[Any, ...]] = {}
             for row in rows:
-                if by_number.setdefault(int(row[2]), row)[1] != row[1]:
-                    return [], f"there are two different moves of the number {row[2]}"
+                if by_number.setdefault(int(row[3]), row)[1] != row[1]:
+                    return [], f"there are two different moves of the number {row[3]}"
         except (TypeError, ValueError):
             return [], "a move has no number"
         first = min(by_number)
@@ -383,7 +384,7 @@ def in_order(rows: list[tuple[Any, ...]]) -> tuple[list[Move], str]:
         rows = [by_number[number] for number in range(first, first + len(by_number)) if number in by_number]
         if len(rows) < len(by_number):
             gap = next(n for n in range(first, first + len(by_number) + 1) if n not in by_number)
-            return [row for row in rows if int(row[2]) < gap], f"the move of the number {gap} is missing"
+            return [row for row in rows if int(row[3]) < gap], f"the move of the number {gap} is missing"
     return rows, ""
 
 
@@ -440,9 +441,9 @@ def _read_safely(
 def _recorded(
     id_: str, about: dict[str, Any], seats: list[dict[str, Any]], moves: list[Move] | None, problem: str, name: str
 ) -> Recorded:
-    state = plain_keys(_document(_first(about, "state"), "initial state") or {})
+    state = plain_keys(document(_first(about, "state"), "initial state") or {})
     if not moves:
-        moves, problem = _moves(_document(_first(about, "moves"), "moves")) if not problem else ([], problem)
+        moves, problem = _moves(document(_first(about, "moves"), "moves")) if not problem else ([], problem)
     if not moves and not problem:
         raise ValueError("it has no moves")
     config = _config(about, state, seats, name)
@@ -496,17 +497,18 @@ def _number(given: object) -> int:
     return int(given) if isinstance(given, int) or (isinstance(given, str) and given.lstrip("-").isdigit()) else 0
 
 
-def _document(given: object, what: str) -> Any:
+def document(given: object, what: str) -> Any:
     """JSON as a document: as it is, or from text or bytes, packed or not. Raises ValueError naming `what` it is."""
     try:
-        if isinstance(given, str) and given[:1] not in "[{":
+        if isinstance(given, str) and given.lstrip()[:1] not in '[{"':
             given = base64.b64decode(given, validate=True)
         if isinstance(given, bytes):
             given = gzip.decompress(given) if given.startswith(GZIP) else given
             given = zlib.decompress(given) if given[:1] == b"\x78" else given
-        return from_json(given) if isinstance(given, str | bytes) and given else given
+        read = from_json(given) if isinstance(given, str | bytes) and given else given
     except (ValueError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"its {what} cannot be read, as JSON or packed by gzip or zlib ({error})") from error
+    return document(read, what) if isinstance(read, str) and read.lstrip()[:1] in ("[", "{") else read
 
 
 def _moves(given: Any) -> tuple[list[Move], str]:
@@ -557,7 +559,7 @@ def _board(given: str) -> str:
 
 def _options(about: Mapping[str, Any], state: Mapping[str, Any], config: str) -> Options:
     given = about.get("opts", about.get("options", state.get("rulesoptions", about.get("rulesoptions")))) or {}
-    rules = plain_keys(_document(given, "rules options"))
+    rules = plain_keys(document(given, "rules options"))
     rings, swap = rules.get("ringsperplayer"), bool(rules.get("swapruleenabled", False))
     lps = rules.get("lpsroundsrequired", state.get("lpsroundsrequired", 3))
     if rings is None:

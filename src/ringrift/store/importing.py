@@ -22,8 +22,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
-
 from ringrift._core import push_recorded
 from ringrift.errors import DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
 from ringrift.rules import Game, Record, config_info
@@ -34,6 +32,7 @@ from ringrift.store.earlier import (
     EarlierDatabase,
     Recorded,
     Refused,
+    document,
     kind_of,
     line_chunks,
     read_line,
@@ -389,11 +388,12 @@ class _Replay:
 
     def _meanings(self, index: int) -> list[int]:
         """The playable moves, packed, that a recorded one can mean. Raises RulesError where there is none."""
-        game, (seat, given) = self.game, self.moves[index][:2]
-        try:
-            move = from_json(given) if isinstance(given, str | bytes) and given[:1] in ("{", b"{", '"') else given
-        except ValueError as error:
-            raise InvalidNotation(f"the move is not JSON: {error}") from error
+        game, (seat, move, *more) = self.game, self.moves[index]
+        if isinstance(move, bytes) or (isinstance(move, str) and move.lstrip()[:1] in ("{", '"')):
+            try:
+                move = document(move, "move")
+            except ValueError as error:
+                raise InvalidNotation(str(error)) from error
         if (outcome := game.outcome()) is not None:
             left = len(self.moves) - index
             raise IllegalMove(f"seat {outcome.winner} had won by {outcome.reason}, but {left} more moves follow")
@@ -401,6 +401,8 @@ class _Replay:
             return [game._parse_move(move)]
         if not isinstance(move, Mapping):
             raise InvalidNotation(f"{move!r} is not a move")
+        if more and more[0] and not {"type", "movetype"} & plain_keys(move).keys():
+            move = {**move, "type": more[0]}
         about = plain_keys(move)
         if (kind := str(about.get("type", about.get("movetype")))) in GIVEN_UP:
             raise IllegalMove(f"the game was broken off ({kind})")

@@ -134,8 +134,7 @@ CREATE TABLE games (
     CHECK (state <> 'valid' OR (plies >= 1 AND winner >= 1 AND reason IN (
         'ring_elimination', 'territory_control', 'last_player_standing', 'lps_rounds',
         'early_ring_elimination', 'early_territory_control', 'early_last_player_standing', 'early_lps_rounds'))),
-    CHECK ((state = 'quarantined') = (
-        problem IS NOT NULL AND quarantined_at IS NOT NULL AND coalesce(quarantined_by, '') <> '')),
+    CHECK ((state = 'quarantined') = (problem IS NOT NULL AND quarantined_at IS NOT NULL AND quarantined_by <> '')),
     CHECK (shard IS NULL OR (state = 'valid' AND retraction IS NULL))
 );
 INSERT INTO games
@@ -211,18 +210,26 @@ CREATE TRIGGER games_have_one_way BEFORE UPDATE OF state ON games WHEN OLD.state
 BEGIN
     SELECT RAISE(ABORT, 'a quarantined game stays quarantined until it is restored, and a valid one valid');
 END;
-CREATE TRIGGER games_never_change BEFORE UPDATE OF work_id, config, plies, winner, reason, content, played_by,
+CREATE TRIGGER games_never_change BEFORE UPDATE OF id, work_id, config, plies, winner, reason, content, played_by,
 worker, machine, code_version, model, engines, seed, settings, generation, created, origin, added, record ON games
-BEGIN
-    SELECT RAISE(ABORT, 'a stored game never changes');
-END;
-CREATE TRIGGER games_keep_their_ids BEFORE UPDATE ON games WHEN NEW.id <> OLD.id  -- by the name of rowid, too
 BEGIN
     SELECT RAISE(ABORT, 'a stored game never changes');
 END;
 CREATE TRIGGER games_are_kept BEFORE DELETE ON games WHEN OLD.state <> 'quarantined'
 BEGIN
     SELECT RAISE(ABORT, 'a stored game is never deleted, unless it is quarantined');
+END;
+""",
+    3: """
+DROP TRIGGER IF EXISTS games_keep_their_ids;
+CREATE TRIGGER games_keep_their_ids BEFORE UPDATE ON games WHEN NEW.id <> OLD.id  -- by the name of rowid, too
+BEGIN
+    SELECT RAISE(ABORT, 'a stored game never changes');
+END;
+CREATE TRIGGER games_are_quarantined_by_someone BEFORE UPDATE OF state, quarantined_by ON games
+WHEN NEW.state = 'quarantined' AND NEW.quarantined_by IS NULL  -- which the check of the table lets through
+BEGIN
+    SELECT RAISE(ABORT, 'a quarantined game has a reason, a time and who put it there');
 END;
 """,
 }
