@@ -177,7 +177,7 @@ def start(**fields: Any) -> dict[str, Any]:
 def test_what_may_be_missing_has_its_default() -> None:
     optional = ("moveHistory", "history", "rulesOptions", "lpsRoundsRequired", "lpsTracking", "victoryThreshold")
     state = start(**dict.fromkeys(optional), board__type=None, board__size=None, board__markers=None)
-    state |= {"unknown": [1, {"a": None}], "mustMoveFromStackKey": None}
+    state |= {"unknown": [1, {"a": None}], "mustMoveFromStackKey": None, "gameStatus": None}
     game = read_state(state)
     assert game.options == Options() and game.to_move == 2 and game.scores()[0].markers == 0
 
@@ -192,7 +192,8 @@ UNREADABLE: list[tuple[dict[str, Any], tuple[str | int, ...]]] = [
     ({"board__size": 19}, ("board", "size")),
     ({"board__stacks": None}, ("board", "stacks")),
     ({"board__stacks": {"2,5,1": {"rings": [1]}}}, ("board", "stacks", "2,5,1")),
-    ({"board__stacks": {"2,8": {"rings": [1]}}}, ("board",)),
+    ({"board__stacks": {"2,8": {"rings": [1]}}}, ("board", "stacks", "2,8")),
+    ({"board__markers": {"-1,0": {"player": 1}}}, ("board", "markers", "-1,0")),
     ({"board__stacks": {"2,5": {"rings": [3]}}}, ("board", "stacks", "2,5")),
     ({"board__stacks": {"2,5": {"rings": []}}}, ("board", "stacks", "2,5")),
     ({"board__stacks": {"2,5": {"rings": [True]}}}, ("board", "stacks", "2,5")),
@@ -220,10 +221,10 @@ UNREADABLE: list[tuple[dict[str, Any], tuple[str | int, ...]]] = [
     ({"gameStatus": "completed"}, ("winner",)),
     ({"currentPhase": "capture"}, ("moveHistory",)),
     ({"currentPhase": "chain_capture"}, ("chainCapturePosition",)),
-    ({"currentPhase": "chain_capture", "chainCapturePosition": {"x": 2, "y": HUGE}}, ("board",)),
-    ({"currentPhase": "chain_capture", "chainCapturePosition": {"x": 2, "y": 5}}, ("board",)),
+    ({"currentPhase": "chain_capture", "chainCapturePosition": {"x": 2, "y": HUGE}}, ("chainCapturePosition",)),
+    ({"currentPhase": "chain_capture", "chainCapturePosition": {"x": 2, "y": 5}}, ("chainCapturePosition",)),
     ({"currentPhase": "chain_capture", "chainCapturePosition": "2;5"}, ("chainCapturePosition",)),
-    ({"currentPhase": "movement", "mustMoveFromStackKey": "2,5"}, ("board",)),
+    ({"currentPhase": "movement", "mustMoveFromStackKey": "2,5"}, ("mustMoveFromStackKey",)),
     ({"currentPhase": "movement", "mustMoveFromStackKey": "2,5;x"}, ("mustMoveFromStackKey", "2,5;x")),
     ({"currentPhase": "line_processing", "pendingLineRewardElimination": 1}, ("pendingLineRewardElimination",)),
     ({"moveHistory": [1]}, ("moveHistory", 0)),

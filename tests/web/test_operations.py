@@ -150,6 +150,8 @@ def test_a_busy_port_says_what_to_set() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"port {port} of 127.0.0.1 cannot be served .*set services.port"):
             listen(HOST, port)
+        with pytest.raises(SettingsError, match=r"set serve\.port to a free one$"):  # 0 would be any, not none
+            listen(HOST, port, "serve.port")
 
 
 # -- the event loop only schedules -------------------------------------------------------------------------------------

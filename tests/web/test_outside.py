@@ -430,6 +430,8 @@ def test_the_check_tells_what_would_not_work(tmp_path: Path, monkeypatch: pytest
         busy = replace(settings, port=taken.getsockname()[1])
         assert [one.name for one in findings(busy, None) if not one.ok] == ["port"]
     assert [one.name for one in findings(settings, tmp_path) if not one.ok] == ["run"]
+    monkeypatch.setenv("RINGRIFT_API_KEY", "k")  # which this machine does not need
+    assert "without a key" in next(iter(findings(settings, None))).said
     monkeypatch.delenv("RINGRIFT_API_KEY", raising=False)
     (ill,) = findings(replace(REMOTE, port=0), None)
     assert not ill.ok

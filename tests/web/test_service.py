@@ -1,6 +1,7 @@
 """The AI service: moves, evaluations and choices over HTTP."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,8 @@ from ringrift.web.service import LEVEL_TYPES, Service, create_app
 from ringrift.web.settings import ServeSettings
 
 CONFIG = "square8_2p"
+#: Fields that every move has.
+MOVE = {"id", "type", "player", "to", "timestamp", "thinkTime", "moveNumber"}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,9 @@ def test_every_level_up_to_8_answers_a_legal_move(client: Client, config: str) -
         assert read_move(game, found["move"]) in game.playable_moves()
         assert found["difficulty"] == level and found["ai_type"] == LEVEL_TYPES[level - 1]
         assert -1 <= found["evaluation"] <= 1
+        assert found["move"].keys() >= MOVE and found["move"]["moveNumber"] == 1
+        judged = client.post("/rules/evaluate_move", json={"game_state": state_of(game), "move": found["move"]})
+        assert judged.json()["valid"]
         assert {
             "thinking_time_ms",
             "nn_model_id",
@@ -137,6 +143,7 @@ def test_a_batch_has_a_move_for_each_state(client: Client) -> None:
     found = client.post("/ai/moves_batch", json=body | {"difficulty": 4}).json()
     for index, (game, one) in enumerate(zip(games, found["moves"], strict=True)):
         assert one["game_index"] == index and read_move(game, one["move"]) in game.playable_moves()
+        assert one["move"].keys() >= MOVE
     assert found["games_processed"] == 3 and found["mode"] == "batch" and found["throughput_games_per_sec"] > 0
     assert client.post("/ai/moves_batch", json=body | {"mode": "both"}).status_code == 400
     assert client.post("/ai/moves_batch", json=body | {"player_numbers": [1]}).status_code == 422
@@ -160,6 +167,17 @@ def test_a_batch_has_the_budget_that_is_given(
         answers.clear()
 
 
+def test_what_is_wrong_with_a_batch_is_named_by_its_place(client: Client) -> None:
+    state = state_of(game := middle())
+    for wrong, loc in (
+        ({"player_numbers": [game.to_move, 9]}, ["player_numbers", 1]),
+        ({"game_states": [state, {}]}, ["game_states", 1, "board"]),
+    ):
+        body = {"game_states": [state] * 2, "player_numbers": [game.to_move] * 2} | wrong
+        refused = client.post("/ai/moves_batch", json=body | {"difficulty": 1})
+        assert refused.status_code == 422 and refused.json()["detail"][0]["loc"] == ["body", *loc]
+
+
 def test_a_batch_is_refused_as_one() -> None:
     service = Service(ServeSettings(waiting=1, poll=60.0))
     service.start()
@@ -174,6 +192,14 @@ def test_a_batch_is_refused_as_one() -> None:
         assert refused.json()["detail"][0]["loc"] == ["body", "game_states", 1, "currentPlayer"]
     finally:
         service.stop()
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_said_to_be_json_is_refused_for_that(client: Client, kind: str) -> None:
+    answer = client.post("/ai/move", content=json.dumps(asked(middle())), headers={"Content-Type": kind})
+    (told,) = answer.json()["detail"]
+    assert answer.status_code == 422 and told["loc"] == ["header", "content-type"]
+    assert told["msg"] == "application/json is right"
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def read_config(given: Mapping[str, Any]) -> str:
 
 def is_ended(given: Mapping[str, Any]) -> bool:
     """Whether the game of a `GameState` goes on no more. Raises `WireError`."""
-    status, phase = given.get("gameStatus", "active"), _field(given, str, "currentPhase")
-    if type(status) is not str or status not in (*GOING, *ENDED):
+    status, phase = _field(given, str, "gameStatus", "active"), _field(given, str, "currentPhase")
+    if status not in (*GOING, *ENDED):
         raise WireError(f"unknown status; one of {', '.join((*GOING, *ENDED))} is right", "gameStatus")
     if phase not in PHASES:
         raise WireError(f"unknown phase; one of {', '.join(PHASES)} is right", "currentPhase")
@@ -86,30 +86,36 @@ def _text(given: Mapping[str, Any]) -> str:
     """The position text of a `GameState`."""
     config = read_config(given)
     info = config_info(config)
-    seats, hexagons = info.players, info.is_hex
+    seats, name = info.players, info.board
     board, moves = given["board"], _history(given)
     options = _options(given)
-    stacks: list[str] = []
+    stacks, tops = list[str](), dict[str, int]()
     for key, stack in _field(board, dict, "stacks", at=("board",)).items():
-        at = _key(key, hexagons, "board", "stacks")
+        at = _key(key, name, "board", "stacks")
         rings = _field(stack, list, "rings", at=("board", "stacks", key))
         if not rings or not all(type(ring) is int and 1 <= ring <= seats for ring in rings):
             raise WireError(f"rings are one or more seats, 1 to {seats}, the top one first", "board", "stacks", key)
+        tops[at] = rings[0]
         stacks.append(f"{at}:{''.join(map(str, reversed(rings)))}")
     markers = []
     for key, marker in _field(board, dict, "markers", {}, at=("board",)).items():
         owner = _number(marker, "player", 1, seats, at=("board", "markers", key))
-        markers.append(f"{_key(key, hexagons, 'board', 'markers')}:{owner}")
+        markers.append(f"{_key(key, name, 'board', 'markers')}:{owner}")
     collapsed, territory = [], [0] * seats
     spaces = _field(board, dict, "collapsedSpaces", {}, at=("board",))
     for key in spaces:
         owner = _number(spaces, key, 1, seats, at=("board", "collapsedSpaces"))
-        collapsed.append(f"{_key(key, hexagons, 'board', 'collapsedSpaces')}:{owner}")
+        collapsed.append(f"{_key(key, name, 'board', 'collapsedSpaces')}:{owner}")
         territory[owner - 1] += 1
     players = [_player(player, seat, territory) for seat, player in enumerate(given["players"], 1)]
     owned = "".join(stack.partition(":")[2] for stack in stacks)
     alive = [seat for seat, player in enumerate(players, 1) if player[:2] != "0," or str(seat) in owned]
     head = _head(given, seats, moves)
+    for field, at in ("chainCapturePosition", head[4]), ("mustMoveFromStackKey", head[3]):
+        if at != "-" and str(tops.get(at)) != head[2]:
+            raise WireError(
+                f"at {at} stands no stack of the seat to move", field if given.get(field) else "moveHistory"
+            )
     turn = _turn(given, head, moves, options, alive)
     fields = [*head, "/".join(players), *map(" ".join, (stacks, markers, collapsed))]
     texts = [f"{name}={value}" for name, value in _option_texts(options)]
@@ -300,15 +306,21 @@ def _number(
     return found
 
 
-def _key(key: object, hexagons: bool | None, *at: str | int) -> str:
-    """The cell of a key `x,y` or `x,y,z`, as texts have it."""
+def _key(key: object, board: str | None, *at: str | int) -> str:
+    """The cell of a key `x,y` or `x,y,z`, as texts have it; `board`: on which it has to be."""
     found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    hexagons = board.startswith("hex") if board else None
     if not found or (hexagons is not None and (found[3] is not None) != hexagons):
         shape = {True: "x,y,z", False: "x,y", None: "x,y or x,y,z"}[hexagons]
         raise WireError(f"a cell is written {shape}", *at, *([key[:20]] if isinstance(key, str) else []))
     if found[3] is not None and int(found[1]) + int(found[2]) + int(found[3]):
         raise WireError("the coordinates of a hexagon add up to 0", *at, str(key))
-    return f"{int(found[1])},{int(found[2])}"
+    x, y = int(found[1]), int(found[2])
+    if board is not None:
+        low = -(SIZES[board] // 2) if hexagons else 0
+        if not all(low <= one < low + SIZES[board] for one in ((x, y, -x - y) if hexagons else (x, y))):
+            raise WireError(f"the cell is not on the board {board}", *at, str(key))
+    return f"{x},{y}"
 
 
 def _cell_of(given: Mapping[str, Any], name: str, index: int | None = None) -> str:

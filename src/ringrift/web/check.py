@@ -14,6 +14,7 @@ from ringrift.evaluators.shipped import shipped_configs
 from ringrift.players.ladder import LEVELS
 from ringrift.rules import CONFIGS
 from ringrift.store.run import RunDirectory
+from ringrift.web.limits import is_loopback
 from ringrift.web.server import listen
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import ServeSettings
@@ -47,7 +48,7 @@ def findings(settings: ServeSettings, run: Path | None) -> Iterator[Finding]:
 def _started(settings: ServeSettings, run: RunDirectory | None) -> Iterator[Finding]:
     service = Service(settings, run)
     create_app(service)
-    said = "for this machine alone" if not service.api_key else "with a key"
+    said = "for this machine alone, without a key" if is_loopback(settings.host) else "with a key"
     yield Finding("configuration", True, f"{settings.host} port {settings.port}, {said}")
     try:
         listen(settings.host, settings.port, "serve.port").close()

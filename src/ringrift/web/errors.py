@@ -44,8 +44,13 @@ def add_handlers(app: FastAPI) -> None:
         return JSONResponse({"detail": error.detail}, error.status, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def unfit(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": [_told(one) for one in error.errors()]}, 422)
+    async def unfit(request: Request, error: RequestValidationError) -> JSONResponse:
+        told = [_told(one) for one in error.errors()]
+        if "json" not in request.headers.get("content-type", "").lower():  # then a body is not looked at
+            for one in told:
+                if one["loc"] == ("body",) and one["type"] != "missing":
+                    one |= {"loc": ["header", "content-type"], "msg": "application/json is right"}
+        return JSONResponse({"detail": told}, 422)
 
     @app.exception_handler(RulesError)
     async def unruly(_: Request, error: RulesError) -> JSONResponse:

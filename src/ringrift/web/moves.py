@@ -183,11 +183,10 @@ async def decided(service: Service, body: MoveRequest) -> dict[str, Any]:
         found = await _decide(service, seated, game, seed, level, start)
     finally:
         service.metrics.moved(ai_type, level, game.config, found, time.monotonic() - start)
-    (move,) = write_moves(game, [found.move])
     searched = found.why in ("searched", "deadline", "overload") or found.spent > 0
     model = seated.model
     return said | {
-        "move": move,
+        "move": _move(game, found, state),
         "evaluation": _score(game, found, body.player_number),
         "thinking_time_ms": round(1000 * (time.monotonic() - start)),
         "heuristic_profile_id": None if model else "linear",
@@ -200,6 +199,14 @@ async def decided(service: Service, body: MoveRequest) -> dict[str, Any]:
         "fallback": _fallback(seated, found),
         "why": found.why,
     }
+
+
+def _move(game: Game, found: Answer, state: dict[str, Any]) -> dict[str, Any]:
+    """The move with all that every `Move` has. It depends on the state alone, so the time is that of the last move."""
+    (move,) = write_moves(game, [found.move])
+    number, at = len(state.get("moveHistory") or ()) + 1, state.get("lastMoveAt")
+    when = at if isinstance(at, str) and len(at) <= 40 else "1970-01-01T00:00:00.000Z"
+    return {"id": f"{move['type']}-{number}", **move, "timestamp": when, "thinkTime": 0, "moveNumber": number}
 
 
 def _score(game: Game, found: Answer, player: int) -> float:
@@ -241,15 +248,14 @@ async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, 
 
     async def one(index: int) -> dict[str, Any]:
         state, player = body.game_states[index], body.player_numbers[index]
-        game = game_to_move(state, player, ("game_states", index))
+        game = game_to_move(state, player, index)
         if game is None:
             return {"move": None, "evaluation": 0.0, "game_index": index}
         game_id = str(state.get("id") or "")
         seated = with_budget(service.seat(game.config, level, None, game_id), budget)
         seed = seed_of(None, state.get("rngSeed"), game_id)
         found = await _decide(service, seated, game, seed, level, start, games=len(body.game_states))
-        (move,) = write_moves(game, [found.move])
-        return {"move": move, "evaluation": _score(game, found, player), "game_index": index}
+        return {"move": _move(game, found, state), "evaluation": _score(game, found, player), "game_index": index}
 
     try:
         async with asyncio.TaskGroup() as group:  # when one is refused, so are all, and nothing goes on

@@ -39,20 +39,25 @@ def game_of(state: dict[str, Any], at: tuple[str | int, ...] = ("game_state",)) 
     return _read(read_state, state, at)
 
 
-def game_to_move(state: dict[str, Any], player: int, at: tuple[str | int, ...] = ("game_state",)) -> Game | None:
-    """The game, where this player is to move in it; None where another is, or it is over. Raises as `game_of`."""
-    check_seat(_read(read_config, state, at), player)
+def game_to_move(state: dict[str, Any], player: int, index: int | None = None) -> Game | None:
+    """The game, where this player is to move in it; None where another is, or it is over. Raises as `game_of`.
+
+    `index`: of the state and of its player, where there are many.
+    """
+    many: tuple[int, ...] = () if index is None else (index,)
+    at = ("game_states" if many else "game_state", *many)
+    check_seat(_read(read_config, state, at), player, ("player_numbers" if many else "player_number", *many))
     if _read(is_ended, state, at):
         return None
     game = game_of(state, at)
     return game if game.to_move == player else None
 
 
-def check_seat(config: str, player: int) -> None:
+def check_seat(config: str, player: int, at: tuple[str | int, ...] = ("player_number",)) -> None:
     """Raises `Refused` (422) for a player that does not sit there."""
     seats = config_info(config).players
     if not 1 <= player <= seats:
-        raise misfit(("player_number",), f"1 to {seats} is right: so many players the state has", given=player)
+        raise misfit(at, f"1 to {seats} is right: so many players the state has", given=player)
 
 
 def seed_of(seed: int | None, state_seed: object, game_id: str) -> int:

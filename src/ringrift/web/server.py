@@ -26,7 +26,7 @@ def listen(host: str, port: int, setting: str = "services.port") -> socket.socke
     except OSError as error:
         reason = error.strerror or str(error)
         raise SettingsError(
-            f"port {port} of {host} cannot be served ({reason}): set {setting} to a free one, or to 0 for none"
+            f"port {port} of {host} cannot be served ({reason}): set {setting} to a free one"
         ) from error
 
 
