@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # on a loaded machine
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -26,7 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_example(tmp_path: Path, command: list[str], said: str) -> None:
     name, *arguments = command
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=280
+        [sys.executable, str(EXAMPLES / name), *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=580
     )
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
