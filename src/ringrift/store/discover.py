@@ -46,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that looks like a store and cannot be read."""
+    """A place, or a file there that looks like a store, that cannot be read."""
 
     place: str
     reason: str
