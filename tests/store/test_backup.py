@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -9,12 +10,16 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Any, Self
 
 import httpx
 import pytest
 from random_play import random_game
+from typer.testing import CliRunner
 
+from ringrift.cli import app
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
 from ringrift.fabric.files import TEMPORARY
 from ringrift.rules import Record
@@ -154,12 +159,13 @@ def test_places_and_names_that_do_not_exist(place: BackupStore, tmp_path: Path) 
         BackupStore(str(tmp_path / "file"), made=True)
     (tmp_path / "backups" / "manifests").mkdir(parents=True)
     manifest = tmp_path / "backups" / "manifests" / "20260101T000000.000000Z.json"
-    manifest.write_text('{"format": 99}')
+    manifest.write_text('{"format": 99, "identity": "", "at": 0}')
     with pytest.raises(FormatTooNew):
-        place.ls()
+        place.find("2026")
     manifest.write_text("[]")
     with pytest.raises(CorruptBlob, match="no manifest"):
-        place.ls()
+        place.find("2026")
+    assert place.ls() == []
 
 
 def test_killed_backup_leaves_the_earlier_one_whole(run: RunDirectory, place: BackupStore) -> None:
@@ -285,3 +291,109 @@ def test_missing_file_of_a_model(run: RunDirectory, place: BackupStore) -> None:
     place.backup(run)  # from the backup before
     names = place.find().files
     assert any(blob in name for name in names) and not any(never_copied in name for name in names)
+
+
+def manifest_of(place: BackupStore, name: str = "") -> tuple[Path, dict[str, Any]]:
+    """The file of a backup, and what is in it."""
+    path = Path(place.place) / "manifests" / f"{place.find(name).name}.json"
+    return path, json.loads(path.read_bytes())
+
+
+HOSTILE = (
+    "../out", "/out", "a/../../out", "", ".", "a//b", "a/", "./a", "a/..", "a\\b", "C:out", "a\0b", "a\nb", "\ud800",
+    "x" * 300, "games.db-wal", "FABRIC.DB-journal", ".tmp-x", "blobs/.tmp-x", "locks/1", "Logs/a",
+    "nul", "a/COM1.txt", "Games.db", "run.json/x", "blobs.", "games.db-shm",
+)  # fmt: skip
+
+
+def test_names_that_leave_the_directory_are_refused_by_every_reader(run: RunDirectory, place: BackupStore) -> None:
+    fill(run, 1)
+    good, bad = place.backup(run).manifest, place.backup(run).manifest
+    path, document = manifest_of(place, bad)
+    for name in HOSTILE:
+        path.write_text(json.dumps(document | {"files": document["files"] | {name: document["files"]["run.json"]}}))
+        with pytest.raises(CorruptBlob, match="is no manifest"):
+            place.find(bad)
+        sound, unreadable = place.look()
+        assert [one.name for one in sound] == [place.find().name] == [good]
+        assert list(unreadable) == [bad]
+    assert place.newest(run.identity) == place.find()
+    again = place.backup(run).manifest  # with its own number, and without the damaged one
+    assert place.prune(keep=1, made=again) == [good]
+    assert path.exists()
+    assert place.check(place.find(again)) == []
+
+
+def test_manifests_that_are_none(run: RunDirectory, place: BackupStore) -> None:
+    path, document = manifest_of(place, place.backup(run).manifest)
+    none: dict[str, Any]
+    for none in (
+        {"files": []}, {"files": {"run.json": []}}, {"files": {"run.json": [1, "../../x"]}}, {"at": "x"},
+        {"at": 1e999}, {"identity": 3}, {"format": "1"}, {"format": True}, {"format": 0},
+        {"files": {"run.json": [-1, "0" * 64]}}, {"files": {"a": [0, "0" * 64]}},
+        {"files": {"run.json": [1, "0" * 64, "../../../etc/passwd"]}},
+    ):  # fmt: skip
+        path.write_text(json.dumps(document | none))
+        with pytest.raises(CorruptBlob, match="is no manifest"):
+            place.find(path.stem)
+    for text in (json.dumps(document)[:-1] + ', "format": 1}', "[" * 100_000, "\xff"):
+        path.write_bytes(text.encode("latin-1"))
+        assert list(place.look()[1]) == [path.stem]
+
+
+def test_a_piece_named_ever_again_is_no_bomb(run: RunDirectory, place: BackupStore, tmp_path: Path) -> None:
+    path, document = manifest_of(place, place.backup(run).manifest)
+    document["files"]["games.db"] += document["files"]["games.db"][2:] * 1000
+    path.write_text(json.dumps(document))
+    with pytest.raises(CorruptBlob, match="more than the file"):
+        place.restore(place.find(), tmp_path / "again")
+
+
+def test_files_that_no_backup_can_hold_are_told(run: RunDirectory, place: BackupStore, tmp_path: Path) -> None:
+    (run.path / "my: notes").write_text("x")
+    (run.path / "cards").mkdir()
+    for name in ("A.md", "a.md"):
+        (run.path / "cards" / name).write_text("x")
+    told = place.backup(run).left_out
+    assert [line.partition(": it")[0] for line in told] == ["cards/a.md", "my: notes"]
+    place.restore(place.find(), tmp_path / "again")
+    assert (tmp_path / "again" / "cards" / "A.md").exists()
+
+
+def test_no_clock_makes_a_backup_older_than_those_before(
+    run: RunDirectory, place: BackupStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        year_ = 2030
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(cls.year_, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("ringrift.store.backup.datetime", Clock)
+    (Path(place.place) / "manifests").mkdir(parents=True)
+    earlier = place.backup(run).manifest
+    unnumbered = Path(place.place) / "manifests" / "20990101T000000.000000Z.json"
+    (Path(place.place) / "manifests" / f"{earlier}.json").rename(unnumbered)  # as earlier releases named it
+    made = []
+    for year in (2030, 2028, 2028, 2029):
+        Clock.year_ = year
+        fill(run, 1, first=len(made) + year)
+        made.append(place.backup(run).manifest)
+    assert [one.name for one in place.ls()] == [unnumbered.stem, *made]
+    assert place.find().name == made[-1]
+    assert place.newest(run.identity) == place.find(made[-1])
+    assert place.prune(2) == [unnumbered.stem, *made[:2]]
+    assert place.prune(1, made=made[2]) == []  # whatever else is newer, never the one just made
+    assert all(place.check(one) == [] for one in place.ls())
+
+
+def test_commands_go_on_beside_a_damaged_manifest(run: RunDirectory, place: BackupStore, tmp_path: Path) -> None:
+    _, bad = place.backup(run), place.backup(run).manifest
+    (Path(place.place) / "manifests" / f"{bad}.json").write_text("{")
+    for command, status in (["ls"], 2), (["check"], 1), (["make", str(run.path)], 0):
+        told = CliRunner().invoke(app, ["backup", *command[:1], *command[1:], place.place], catch_exceptions=False)
+        assert (told.exit_code, f"{bad} is no manifest" in told.output) == (status, True)
+    told = CliRunner().invoke(app, ["restore", place.place, str(tmp_path / "again")], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert f"{bad} is no manifest" in told.stderr

@@ -227,7 +227,7 @@ def _backup(at: Work, wanted: BackupTo) -> Event:
     with at.show(f"backup to {wanted.place}", 100) as advance:
         place = BackupStore(wanted.place, made=True)
         made = place.backup(at.run, lambda done, total: advance(100 * done // max(total, 1), ""))
-        place.prune(wanted.keep)
+        place.prune(wanted.keep, made.manifest)
     return BackupFinished(
         job=at.job.id, to=wanted.place, name=made.manifest, files=made.files, size_bytes=made.size_bytes,
         sent_bytes=made.sent_bytes, lost=list(made.lost), seconds=round(made.seconds, 2),

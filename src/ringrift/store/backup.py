@@ -1,30 +1,33 @@
 """Copies of a run elsewhere: in a directory or an object store, each as small as what has changed.
 
-    chunks/<2 hex>/<sha256>     pieces of files, shared by all backups there
-    manifests/<UTC time>.json   one whole backup: every file of the run with the pieces it is made of
+    chunks/<2 hex>/<sha256>              pieces of files, shared by all backups there
+    manifests/<UTC time>-<number>.json   one whole backup: every file of the run with the pieces it is made of
 
-A manifest is written last, so that whatever it names is there. Databases are copied as one consistent snapshot while
-others write; everything else in a run is written once. Cut into pieces of equal length, a database of which few pages
-changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out. Files of models that the run has
-pruned go over from the backup before.
+A manifest is written last, so that whatever it names is there. Its number is one more than any there, so that no clock
+changes which one is the newest; those of before numbers were given are the oldest. Databases are copied as one
+consistent snapshot while others write; everything else in a run is written once. Cut into pieces of equal length, a
+database of which few pages changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out. Files
+of models that the run has pruned go over from the backup before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ringrift.errors import CorruptBlob, DataError, FormatTooNew, unknown
+from ringrift.errors import CorruptBlob, DataError, FormatTooNew, RingRiftError, unknown
 from ringrift.fabric import LocalFabric, sync_directory
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
 from ringrift.store.run import RunDirectory
@@ -37,6 +40,10 @@ CHUNK_BYTES = 1 << 22
 DATABASES = ("fabric.db", "games.db")  #: in this order: what the registry names is in the games' snapshot
 LEFT_OUT = ("logs", "locks")
 MARKER = "run.json"  #: a directory is a run once it has this; restored last
+SHA256 = re.compile(r"[0-9a-f]{64}")
+NUMBERED = re.compile(r".*-([0-9]+)")  #: the name of a backup
+DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  #: not files on some systems
+PART_BYTES = 255  #: of a name between slashes, as file systems take it
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class BackedUp:
     seconds: float
     lost: tuple[str, ...]
     """Files of pruned models whose last copies, in earlier backups, have missing pieces."""
+    left_out: tuple[str, ...]
+    """What was not copied, as no backup can hold such a name, and why."""
 
 
 class BackupStore:
@@ -97,27 +106,46 @@ class BackupStore:
                 from_url(Path(place).resolve().as_uri(), mkdir=made) if self.local else from_url(place)
             )
 
+    def look(self) -> tuple[list[Manifest], dict[str, str]]:
+        """The backups, oldest first; and of each whose manifest cannot be used, by its name, why."""
+        sound, unreadable = [], {}
+        for name in self._names():
+            try:
+                sound.append(self._manifest(name))
+            except RingRiftError as error:
+                unreadable[name] = str(error)
+        return sound, unreadable
+
     def ls(self) -> list[Manifest]:
-        """The backups, oldest first."""
-        names = sorted(path for path in self._list("manifests/") if path.endswith(".json"))
-        return [_manifest(name, self._get(name)) for name in names]
+        """The backups that can be used, oldest first."""
+        return self.look()[0]
 
     def find(self, name: str = "") -> Manifest:
-        """A backup by the beginning of its name; the last one where none is given. Raises `DataError`."""
-        found = [one for one in self.ls() if one.name.startswith(name)]
-        if not found or (name and len(found) > 1):
-            known = [one.name for one in self.ls()]
-            raise DataError(
-                f"{self.place}: {unknown('backup', name, known)}" if known else f"{self.place} has no backup"
-            )
-        return found[-1]
+        """A backup by the beginning of its name; the last one that can be used where none is given.
+
+        Raises `DataError`, and for a name what its manifest is refused for.
+        """
+        known = self._names()
+        if name:
+            found = [one for one in known if one.startswith(name)]
+            if len(found) == 1:
+                return self._manifest(found[0])
+        elif sound := self.ls():
+            return sound[-1]
+        what = unknown("backup", name, known) if name and known else "has no backup that can be used"
+        raise DataError(f"{self.place}: {what}" if name and known else f"{self.place} {what}")
 
     def newest(self, identity: str) -> Manifest | None:
-        """The last backup of that run; no other run's are read, unless they are younger."""
-        for path in sorted(self._list("manifests/"), reverse=True):
-            if path.endswith(".json") and (found := _manifest(path, self._get(path))).identity == identity:
-                return found
-        return None
+        """The last backup of that run."""
+        return next((one for one in reversed(self.ls()) if one.identity == identity), None)
+
+    def _names(self) -> list[str]:
+        """Of all backups, oldest first."""
+        paths = (path for path in self._list("manifests/") if path.endswith(".json"))
+        return sorted((path.removeprefix("manifests/").removesuffix(".json") for path in paths), key=_order)
+
+    def _manifest(self, name: str) -> Manifest:
+        return _read_manifest(name, self._get(f"manifests/{name}.json"))
 
     def copied(self, identity: str) -> set[str]:
         """The blobs that the last backup of that run has, with all their pieces."""
@@ -142,6 +170,8 @@ class BackupStore:
         before = self._blobs(past, there)
         with _snapshots(run) as snapshots:
             sources = snapshots | dict(_files(run.path))
+            left_out = names_refused(sources)
+            sources = {name: source for name, source in sources.items() if name not in left_out}
             named = {name: pruned for name, pruned in _model_files(snapshots["games.db"]) if name not in sources}
             files = {name: before[name] for name in named if name in before}
             for name, pruned in named.items():
@@ -159,7 +189,8 @@ class BackupStore:
                     sent += new
                 done += files[name].size_bytes
                 progress(done, total)
-        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        number = 1 + max((_order(name)[0] for name in self._names()), default=0)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{number}"
         document = {
             "format": FORMAT,
             "identity": run.identity,
@@ -175,7 +206,8 @@ class BackupStore:
                 f"{self.place}: older backups were deleted during this one, and pieces with them: repeat it"
             )
         size_bytes = sum(file.size_bytes for file in files.values())
-        return BackedUp(name, len(files), size_bytes, sent, time.monotonic() - began, lost)
+        refused = tuple(f"{name}: {why}" for name, why in left_out.items())
+        return BackedUp(name, len(files), size_bytes, sent, time.monotonic() - began, lost, refused)
 
     def restore(
         self, manifest: Manifest, path: Path, progress: Callable[[int, int], object] = lambda d, t: None
@@ -213,16 +245,18 @@ class BackupStore:
             progress(done, manifest.size_bytes)
         return found
 
-    def prune(self, keep: int) -> list[str]:
-        """Deletes all but the newest `keep` backups of each run, and the pieces that only they have; their names."""
+    def prune(self, keep: int, made: str = "") -> list[str]:
+        """Deletes all but the newest `keep` backups of each run, never the one just `made`, and the pieces that only
+        they have; their names. No piece is deleted while there is a manifest that cannot be read: it may name it."""
         by_run: dict[str, list[Manifest]] = {}
-        for one in self.ls():
+        sound, unreadable = self.look()
+        for one in sound:
             by_run.setdefault(one.identity, []).append(one)
-        gone = [one for same in by_run.values() for one in same[: -max(1, keep)]]
+        gone = [one for same in by_run.values() for one in same[: -max(1, keep)] if one.name != made]
         for one in gone:
             self._delete(f"manifests/{one.name}.json")
-        kept = {_place(chunk) for one in self.ls() for file in one.files.values() for chunk in file.chunks}
-        if gone:
+        if gone and not unreadable:
+            kept = {_place(chunk) for one in self.ls() for file in one.files.values() for chunk in file.chunks}
             for chunk in set(self._list("chunks/")) - kept:
                 self._delete(chunk)
         return [one.name for one in gone]
@@ -245,19 +279,22 @@ class BackupStore:
 
     def _fetch(self, file: Stored, target: Path | None) -> None:
         """The pieces of a file, compared with their hashes, into a new file."""
-        whole = hashlib.sha256()
-        with (target or Path(os.devnull)).open("wb") as out:
+        whole, size = hashlib.sha256(), 0
+        with Path(os.devnull).open("wb") if target is None else target.open("xb") as out:
             for chunk in file.chunks:
                 if (piece := self._piece(chunk)) is None:
                     raise CorruptBlob(f"{self.place}/{_place(chunk)} is missing: take another backup")
                 if hashlib.sha256(piece).hexdigest() != chunk:
                     raise CorruptBlob(f"{self.place}/{_place(chunk)} is damaged: take another backup")
+                size += len(piece)
+                if size > file.size_bytes:
+                    raise CorruptBlob("its pieces are more than the file that was stored: take another backup")
                 whole.update(piece)
                 out.write(piece)
             if target is not None:
                 out.flush()
                 os.fsync(out.fileno())
-        if whole.hexdigest() != file.sha256:
+        if (size, whole.hexdigest()) != (file.size_bytes, file.sha256):
             raise CorruptBlob("its pieces do not make the file that was stored: take another backup")
         if target is not None:
             sync_directory(target.parent)
@@ -356,12 +393,76 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
             yield str(name), path
 
 
-def _manifest(path: str, content: bytes) -> Manifest:
+def _order(name: str) -> tuple[int, str]:
+    """By which backups are sorted."""
+    numbered = NUMBERED.fullmatch(name)
+    return int(numbered[1]) if numbered else 0, name
+
+
+def names_refused(names: Iterable[str]) -> dict[str, str]:
+    """Of those names of files that no backup may hold, as writing them could leave the directory, spoil another file or
+    fail on some system: why."""
+    found, taken = dict[str, str](), dict[str, str]()
+    for name in sorted(names):
+        folded = name.casefold()
+        before = [taken[part] for part in _ways(folded) if part in taken]
+        if (why := _name_refused(name)) or before:
+            found[name] = why or f"it is the same as {before[0]!r}, or inside it, where capitals do not count"
+        taken[folded] = name
+    return found
+
+
+def _ways(name: str) -> Iterator[str]:
+    """The name and the directories that it is in."""
+    parts = name.split("/")
+    return ("/".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+def _name_refused(name: str) -> str | None:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "it is not a path inside the directory"
+    if not name.isprintable() or "\\" in name or ":" in name:
+        return "it has a character that not every system takes in a name"
+    if any(len(part.encode()) > PART_BYTES or part.endswith((".", " ")) for part in parts):
+        return "it has a part that is too long, or ends in a dot or a space"
+    if any(map(DEVICE.fullmatch, parts)):
+        return "it is a device on some systems"
+    beside = any(name.casefold().startswith(f"{database}-") for database in DATABASES)
+    if parts[0].casefold() in LEFT_OUT or beside or any(part.startswith(TEMPORARY) for part in parts):
+        return "it is of a process, not of the run"
+    return None
+
+
+def _read_manifest(name: str, content: bytes) -> Manifest:
+    """Raises `FormatTooNew`, or `CorruptBlob` for anything but what `backup` writes."""
     try:
-        document = json.loads(content)
-        if document["format"] > FORMAT:
-            raise FormatTooNew(f"{path} has format {document['format']}; this release reads up to {FORMAT}")
-        files = {name: Stored(size, sha256, tuple(rest)) for name, (size, sha256, *rest) in document["files"].items()}
-        return Manifest(Path(path).stem, document["identity"], document["at"], files)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptBlob(f"{path} is no manifest of a backup ({error}): delete it, and use another one") from error
+        document = json.loads(content, object_pairs_hook=_object)
+        format_, identity, at = document["format"], document["identity"], float(document["at"])
+        if type(format_) is int and format_ > FORMAT:
+            raise FormatTooNew(f"{name} has format {format_}; this release reads up to {FORMAT}")
+        if type(format_) is not int or format_ < 1 or not isinstance(identity, str) or not math.isfinite(at):
+            raise ValueError("its format, the run or the time is none")
+        files = {path: _stored(row) for path, row in document["files"].items()}
+        if MARKER not in files:
+            raise ValueError(f"it has no {MARKER}")
+        for path, why in names_refused(files).items():
+            raise ValueError(f"the name {path!r}: {why}")
+        return Manifest(name, identity, at, files)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise CorruptBlob(f"{name} is no manifest of a backup ({said}): delete it, and use another one") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a name twice")
+    return found
+
+
+def _stored(row: list[Any]) -> Stored:
+    size, *hashes = row
+    if type(size) is not int or size < 0 or not all(isinstance(h, str) and SHA256.fullmatch(h) for h in hashes):
+        raise ValueError(f"{row!r:.60} is not a file's size and hashes")
+    return Stored(size, hashes[0], tuple(hashes[1:]))
