@@ -17,9 +17,9 @@ setup: .venv/.ready ## virtual environment and editable install, from constraint
 
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt scikit-build-core nanobind cmake ninja
+	$(BIN)/pip install --quiet --only-binary :all: -c constraints.txt scikit-build-core nanobind cmake ninja
 	@mkdir -p build
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) $(BIN)/pip install --quiet --no-build-isolation -c constraints.txt -e '.[dev]'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) $(BIN)/pip install --quiet --only-binary :all: --no-build-isolation -c constraints.txt -e '.[dev]'
 	touch $@
 
 build: setup ## compile what changed in cpp/

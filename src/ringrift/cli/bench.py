@@ -58,6 +58,8 @@ def rules(
         least = min(row["plies_per_s"] for row in found)
         speed = chess["plies_per_s"]
         typer.echo(f"{chess['engine']}: {speed:,} plies/s; the slowest row is {least / speed:.0f}x that")
+    else:
+        typer.echo("python-chess is not beside it: pip install 'ringrift[bench]'")
     typer.echo(f"Signature: {signature}")
 
 
