@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 import ringrift
-from ringrift.cli import app, doctor, sentence
+from ringrift.cli import app, doctor, main, sentence
 from ringrift.errors import CorruptBlob, unknown
+from ringrift.store import RunDirectory
 
 runner = CliRunner()
 
@@ -42,10 +45,16 @@ def test_bad_input_is_one_sentence_and_status_2(arguments: list[str], said: str)
     assert said in done.stderr
 
 
-def test_a_closed_pipe_is_not_an_error() -> None:
-    command = f"{sys.executable} -m ringrift config reference | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("# Settings\n0\n", "")
+@pytest.mark.parametrize("command", ["config reference", "ladder show", "config show --json"])
+def test_a_closed_pipe_has_the_status_of_its_signal_and_no_words(command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "ringrift", *command.split()],
+        stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_errors_with_a_sentence() -> None:
@@ -54,8 +63,64 @@ def test_errors_with_a_sentence() -> None:
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorname = "SQLITE_FULL"
     assert "no space left" in str(sentence(full))
-    assert sentence(OSError(errno.EIO, "broken")) is None
+    locked = sqlite3.OperationalError("unable to open database file")
+    assert sentence(locked) == "a database cannot be used: unable to open database file"
+    assert sentence(sqlite3.IntegrityError("a fault of the program")) is None
     assert sentence(KeyError("a fault of the program")) is None
+    beside = ExceptionGroup("tasks", [CorruptBlob("one"), ExceptionGroup("more", [CorruptBlob("other")])])
+    assert sentence(beside) == "one; other"
+    assert sentence(ExceptionGroup("tasks", [CorruptBlob("one"), KeyError("a fault of the program")])) is None
+
+
+@pytest.mark.parametrize("number", sorted(errno.errorcode))
+def test_every_error_of_the_file_system_has_a_sentence_with_the_path(number: int) -> None:
+    said = str(sentence(OSError(number, os.strerror(number), "/data/x")))
+    assert "/data/x" in said or (number == errno.ENFILE and "machine" in said)
+    assert "[Errno" not in said
+    assert "{}" not in str(sentence(OSError(number, os.strerror(number))))
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What reads as markup or as an emoji in a name is a part of it; an escape is not sent to the terminal."""
+    run = tmp_path / "[" / "x]:x:"
+    with RunDirectory.create(run):
+        pass
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "check", str(run)])
+    assert ended.value.code == 0
+    assert "[/x]:x:" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "check", str(tmp_path / "\x1b[2J[/x]\nmore")])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "\\x1b[2J[/x]\\nmore" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
+def test_what_the_encoding_of_the_terminal_lacks_is_replaced(encoding: str) -> None:
+    match = ["match", "heuristic", "random", "--games", "2", "--set", "match.play.processes=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ringrift", *match],
+        capture_output=True, check=False, env={"PATH": "/usr/bin", "PYTHONIOENCODING": encoding, "LC_ALL": "C"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"heuristic" in done.stdout
+    assert b"games from" in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full, a disk that is always full")
+@pytest.mark.parametrize("command", ["config reference", "ladder show", "config show --json"])
+def test_an_output_that_is_full(command: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ringrift", *command.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("ringrift: no space left on the device")
+    assert done.stderr.count("\n") == 1
 
 
 def test_unknown_names_get_a_suggestion() -> None:

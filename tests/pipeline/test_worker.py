@@ -338,7 +338,7 @@ def test_a_screen_that_is_gone_ends_nothing(stage: Stage) -> None:
             raise BrokenPipeError
 
         def show(self, run: RunDirectory, configs: Sequence[str]) -> None:
-            raise SystemExit(1)
+            raise BrokenPipeError
 
     with Lasting(Closed()) as screen:
         screen.line("a")

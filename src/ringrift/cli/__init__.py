@@ -28,9 +28,14 @@ and completion load nothing heavy. Bad input is raised as an error of `ringrift.
 """
 
 import errno
+import io
 import os
+import re
+import signal
+import sqlite3
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -59,7 +64,22 @@ from ringrift.cli import (
 )
 from ringrift.errors import RingRiftError
 
+
+class Frame(typer.core.TyperGroup):
+    """Writes out what a command has said before it has a status: a full disk and a closed pipe are told by it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `ringrift … | head`: the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+        return done
+
+
 app = typer.Typer(
+    cls=Frame,
     help="RingRift: exact rules, self-play training and opponents.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -105,27 +125,58 @@ def options(
     """RingRift: exact rules, self-play training and opponents."""
 
 
+#: What the file system refuses, by the number of the error; `{}` is the path.
+REFUSALS = {
+    errno.ENOENT: "{} does not exist",
+    errno.EACCES: "{} may not be used by this user: change its permissions, or give another place",
+    errno.EPERM: "{} may not be used by this user: change its permissions, or give another place",
+    errno.EISDIR: "{} is a directory: give a file",
+    errno.ENOTDIR: "{} has a file where a directory is right: give another place",
+    errno.EEXIST: "{} exists already, as something else: give another place",
+    errno.ENAMETOOLONG: "{} is too long for a name: give a shorter one",
+    errno.ELOOP: "{} is a link that leads back to itself: give another place",
+    errno.EROFS: "{} is on a medium that can only be read: give another place",
+    errno.EMFILE: "too many files are open to open {}: raise the limit (`ulimit -n`)",
+    errno.ENFILE: "too many files are open on this machine to open {}",
+    errno.EIO: "the device failed to read or write {}",
+}
+FULL = "what was stored before is intact: free some space and repeat"
+
+
 def sentence(error: BaseException) -> str | None:
     """What to tell the user instead of a traceback; None for an error that is a fault of the program."""
+    if isinstance(error, BaseExceptionGroup):  # of tasks that ran side by side
+        said = [sentence(one) for one in error.exceptions]
+        return "; ".join(dict.fromkeys(filter(None, said))) if all(said) else None
     if isinstance(error, RingRiftError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" for {error.filename}" if error.filename else ""
-        return f"no space left on the device{where}; what was stored before is intact: free some space and repeat"
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-        return "no space left for the database; what was stored before is intact: free some space and repeat"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = "" if error.filename is None else _shortened(os.fsdecode(error.filename))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space left on the device{where and f' for {where}'}; {FULL}"
+        otherwise = f"{{}}: {(error.strerror or str(error)).lower()}"
+        return REFUSALS.get(error.errno, otherwise).format(where or "a file")
+    if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+            return f"no space left for the database; {FULL}"
+        return f"a database cannot be used: {error}"
     return None
 
 
-def main() -> None:
+def _shortened(path: str) -> str:
+    return path if len(path) <= 300 else f"{path[:100]}…{path[-100:]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; status 0 when done, 1 when the answer is no, 2 for input that cannot be used."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is shown as `?`
+            stream.reconfigure(errors="replace")
     try:
-        app()
-    except BrokenPipeError:  # `ringrift … | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        app(arguments)
     except Exception as error:  # answered with a sentence, or raised again
         if (text := sentence(error)) is None:
             raise
-        typer.echo(f"ringrift: {text}", err=True)
+        one_line = re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
+        typer.echo(f"ringrift: {one_line}", err=True)
         sys.exit(2)

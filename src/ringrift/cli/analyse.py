@@ -148,8 +148,9 @@ def _show_replay(position: Game, told: dict[str, Any]) -> None:
 
 def print_analysis(found: Analysis) -> None:
     """An analysis as a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from ringrift.pipeline.display import wide_console
 
     table = Table(
         "move", "visits", "prior", "policy", *(f"seat {s + 1}" for s in range(len(found.value_by_seat))), "line"
@@ -159,7 +160,7 @@ def print_analysis(found: Analysis) -> None:
         ahead = " ".join(move.text for move in one.line[:LINE]) + (" …" if len(one.line) > LINE else "")
         table.add_row(one.move.text, str(one.visits), f"{one.prior:.3f}", f"{one.policy:.3f}", *values, ahead)
     said = ", ".join(f"seat {seat} {value:.3f}" for seat, value in enumerate(found.value_by_seat, start=1))
-    Console().print(table)
+    wide_console().print(table)
     typer.echo(f"{found.simulations} simulations choose {found.best}; probability of winning: {said}")
     if found.ownership is not None:
         typer.echo("likely territory at the end, by seat:")

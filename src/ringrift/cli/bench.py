@@ -13,15 +13,16 @@ app.add_typer(bench, name="bench")
 
 def print_table(title: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     """Rows as a table; `columns` maps keys to headings."""
-    from rich.console import Console
     from rich.table import Table
+
+    from ringrift.pipeline.display import wide_console
 
     table = Table(title=title)
     for heading in columns.values():
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*(f"{v:,}" if isinstance(v := row.get(k), int | float) else str(v or "-") for k in columns))
-    Console().print(table)
+    wide_console().print(table)
 
 
 @bench.command("rules")

@@ -33,12 +33,12 @@ def benchmark(
     """
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.progress import Progress
 
+    from ringrift.pipeline.display import wide_console
     from ringrift.selfplay.benchmark import benchmark as measure
 
-    with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True), transient=True) as bars:
+    with tempfile.TemporaryDirectory() as folder, Progress(console=wide_console(stderr=True), transient=True) as bars:
         bar = bars.add_task("preparing the network", total=None)
         file = network or _network(config, run, model, arch, Path(folder))
 

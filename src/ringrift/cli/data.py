@@ -216,7 +216,7 @@ def data_quality(
 def data_validate(
     shard: Annotated[
         Path,
-        typer.Argument(metavar="SHARD", help="A shard: a .npz file, as in RUN/blobs.", exists=True, dir_okay=False),
+        typer.Argument(metavar="SHARD", help="A shard: a .npz file, as in RUN/blobs."),
     ],
     detailed: Annotated[bool, typer.Option("--detailed", help="Also ranges of all arrays, and distributions.")] = False,
     games: Annotated[int, typer.Option(min=0, help="Games to make into samples again and compare, in a run.")] = 4,

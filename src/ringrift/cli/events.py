@@ -83,9 +83,9 @@ def events_trace(
 
     Example: ringrift events trace m-0123abcd --run runs/two
     """
-    from rich.console import Console
     from rich.tree import Tree
 
+    from ringrift.pipeline.display import wide_console
     from ringrift.pipeline.trace import trace
 
     with opened(run, config) as directory:
@@ -102,7 +102,7 @@ def events_trace(
         for entry in found.path[max(0, hidden) :]:
             at = at.add(line(entry), style="dim")
         _grow(at, found.tree)
-        Console(soft_wrap=True, highlight=False, markup=False).print(root)
+        wide_console(soft_wrap=True, highlight=False).print(root)
 
 
 @events_app.command("dead")

@@ -42,9 +42,9 @@ def make_evaluator(config: str, network: Path | None = None, batch: int = 0) -> 
     config_info(config)
     suffix = network.suffix if network else ""
     row = next((row for row in EVALUATORS.values() if row.suffix == suffix), None)
-    if row is None:
+    if row is None or (network and not suffix):
         known = [row.suffix for row in EVALUATORS.values() if row.suffix]
-        raise RulesError(unknown("kind of network file", suffix, known))
+        raise RulesError(f"{network}: {unknown('kind of network file', suffix, known)}")
     module, _, name = row.place.partition(":")
     kind = getattr(import_module(module), name)
     evaluator: Evaluator = kind(network, batch=batch) if network else kind(config)

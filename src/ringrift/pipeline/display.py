@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -25,10 +26,21 @@ from ringrift.pipeline.loop import Round
 from ringrift.pipeline.stages import Advance
 
 
-def wide_console(*, stderr: bool) -> Console:
+class PlainConsole(Console):
+    """A console that shows texts as they are: brackets and colons in a name are its own, and no markup."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """The reader of the output is gone: for the command line to answer, as anywhere else."""
+        raise BrokenPipeError
+
+
+def wide_console(*, stderr: bool = False, **options: Any) -> Console:
     """A console that keeps lines whole where they go to a file."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
+    console = PlainConsole(stderr=stderr, **options)
+    return console if console.is_terminal else PlainConsole(stderr=stderr, width=160, **options)
 
 
 class RateColumn(ProgressColumn):
@@ -49,14 +61,14 @@ class Bars:
     @contextmanager
     def __call__(self, title: str, total: int) -> Iterator[Advance]:
         columns = (
-            TextColumn("{task.description:34}"),
+            TextColumn("{task.description:34}", markup=False),
             BarColumn(24),
             MofNCompleteColumn(),
             RateColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[remark]}", style="dim"),
+            TextColumn("{task.fields[remark]}", style="dim", markup=False),
         )
         with Progress(*columns, console=self.console) as progress:
             bar = progress.add_task(title, total=total, remark="")

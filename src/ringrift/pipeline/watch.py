@@ -121,7 +121,7 @@ class Lines:
         self._told = time.monotonic()
 
     def line(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False)
 
     def show(self, run: RunDirectory, configs: Sequence[str]) -> None:
         if time.monotonic() - self._told < MINUTE:
@@ -149,8 +149,9 @@ class JobBars(Lines):
     def __init__(self) -> None:
         super().__init__()
         columns = (
-            TextColumn("{task.description:44}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(), TextColumn("{task.fields[remark]}", style="dim"),
+            TextColumn("{task.description:44}", markup=False), BarColumn(24), MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
+            TextColumn("{task.fields[remark]}", style="dim", markup=False),
         )  # fmt: skip
         self._progress = Progress(*columns, console=self.console)
         self._bars: dict[str, TaskID] = {}
@@ -184,7 +185,7 @@ class Lasting:
         if not self._gone:
             try:
                 show()
-            except (OSError, SystemExit):  # rich leaves with `SystemExit` where the reader of a pipe is gone
+            except OSError:
                 self._gone = True
 
     def line(self, text: str) -> None:

@@ -103,7 +103,7 @@ class BackupStore:
         self.local = "://" not in place
         with self._answered():
             self._store: ObjectStore = (
-                from_url(Path(place).resolve().as_uri(), mkdir=made) if self.local else from_url(place)
+                from_url(Path(os.path.realpath(place)).as_uri(), mkdir=made) if self.local else from_url(place)
             )
 
     def look(self) -> tuple[list[Manifest], dict[str, str]]:
