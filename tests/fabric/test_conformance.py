@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ringrift.errors import CorruptBlob, DataError, JobError, LeaseLost
 from ringrift.fabric import Fabric, Job, JobState, LocalFabric, LogEntry, MemoryFabric
 from ringrift.fabric.job import RETRY_SECONDS
 from ringrift.fabric.shared import BOOT_CLOCK
+from ringrift.fabric.workers import failing
 
 CORES = {"cores": 2.0}
 
@@ -215,6 +216,109 @@ def test_failed_job_waits_then_dies_and_can_be_revived(fabric: Fabric, clock: Vi
     assert revived is not None and (revived.state, revived.attempts) == (JobState.WAITING, 0)
     assert fabric.jobs.retry("a") is None and fabric.jobs.retry("unknown") is None
     assert fabric.jobs.fail(claim(fabric), "hopeless", retry=False).state is JobState.DEAD
+
+
+HEALTHY = ("h1", "h2", "h3", "h4")
+
+
+def work(fabric: Fabric, clock: VirtualClock, seconds: int, broken: Collection[str], kind: str = "play") -> float:
+    """Four healthy workers and broken ones, a second at a time; the healthy ones' share of time with a job.
+
+    Jobs take ten seconds, broken workers fail them after one, ten are open, and nothing is put for five minutes after
+    one has died.
+    """
+    held: dict[str, tuple[Job, float]] = {}
+    busy, number, pause, known = 0, len(fabric.jobs.ls()), 0.0, 0
+    for _ in range(seconds):
+        now = clock.monotonic()
+        for worker, (_job, since) in list(held.items()):
+            if worker in broken and now >= since + 1:
+                fabric.jobs.fail(held.pop(worker)[0], f"{worker} is broken")
+            elif now >= since + 10:
+                fabric.jobs.finish(held.pop(worker)[0], {})
+        dead = len(fabric.jobs.ls(states=[JobState.DEAD]))
+        known, pause = dead, now + 300 if dead > known else pause
+        for _ in range(10 - len(fabric.jobs.ls(states=[JobState.WAITING, JobState.LEASED])) if now >= pause else 0):
+            number += 1
+            fabric.jobs.put([Job(f"{kind}/{number}", kind)])
+        for worker in (*broken, *HEALTHY):
+            if worker not in held and (jobs := fabric.jobs.claim(worker, CORES)):
+                held[worker] = jobs[0], now
+        busy += sum(worker in held for worker in HEALTHY)
+        clock.advance(1)
+    for job, _ in held.values():
+        fabric.jobs.release(job)
+    return busy / (len(HEALTHY) * seconds)
+
+
+@pytest.mark.parametrize("broken", [("b1",), ("b1", "b2", "b3")])
+def test_broken_workers_starve_nobody_and_kill_no_job(
+    fabric: Fabric, clock: VirtualClock, broken: tuple[str, ...]
+) -> None:
+    assert work(fabric, clock, 600, broken) >= 0.95
+    assert fabric.jobs.ls(states=[JobState.DEAD]) == []
+    found = {one.worker: one for one in failing(fabric.registry)}
+    assert found.keys() == set(broken) and all(one.is_set_aside for one in found.values())
+    one = found["b1"]
+    assert one.error == "b1 is broken" and one.failures < 20 and one.until > clock.now()
+    assert fabric.jobs.claim("b1", CORES) == []
+
+
+def test_a_worker_that_was_set_aside_is_tried_with_one_job_and_released(fabric: Fabric, clock: VirtualClock) -> None:
+    work(fabric, clock, 600, ("b",))
+    clock.advance(failing(fabric.registry)[0].until - clock.now())
+    fabric.jobs.put([Job(f"more/{n}", "play") for n in range(9)])
+    taken = fabric.jobs.claim("b", CORES, limit=4)
+    assert len(taken) == 1 and fabric.jobs.claim("b", CORES, limit=4) == []
+    fabric.jobs.finish(taken[0], {})
+    assert failing(fabric.registry) == []
+    assert len(fabric.jobs.claim("b", CORES, limit=4)) == 4
+
+
+def test_a_worker_that_breaks_after_good_work_kills_nothing(fabric: Fabric, clock: VirtualClock) -> None:
+    work(fabric, clock, 30, ())
+    fabric.jobs.put([Job("only/1", "train", priority=99)])
+    fabric.jobs.put([Job(f"play/x{n}", "play") for n in range(4)])
+    for worker in HEALTHY[1:]:
+        fabric.registry.set(f"node/{worker}", {"kinds": ["train"], "capacity": CORES})
+    for _ in range(8):  # nobody else takes it, though they could
+        if jobs := fabric.jobs.claim("h1", CORES, kinds=["train"]):
+            assert fabric.jobs.fail(jobs[0], "broken now", retry=False).state is JobState.WAITING
+        clock.advance(60)
+    job = claim(fabric, "h2", kinds=["train"])
+    assert job.attempts == 2  # its first failure counts: it had been sound until then
+    assert fabric.jobs.finish(job, {}).state is JobState.DONE
+
+
+def test_a_job_that_fails_everywhere_dies_and_its_workers_stay(fabric: Fabric, clock: VirtualClock) -> None:
+    for worker in HEALTHY:
+        fabric.registry.set(f"node/{worker}", {"kinds": ["play"], "capacity": CORES})
+    fabric.jobs.put([Job("poisoned", "play", priority=99)])
+    fabric.jobs.put([Job(f"good/{n}", "play") for n in range(400)])
+    held: dict[str, tuple[Job, float]] = {}
+    for _ in range(100):
+        now = clock.monotonic()
+        for worker, (job, since) in list(held.items()):
+            if job.id == "poisoned" and now >= since + 1:
+                fabric.jobs.fail(held.pop(worker)[0], "it is poisoned")
+            elif now >= since + 10:
+                fabric.jobs.finish(held.pop(worker)[0], {})
+        for worker in HEALTHY:
+            if worker not in held and (jobs := fabric.jobs.claim(worker, CORES)):
+                held[worker] = jobs[0], now
+        clock.advance(1)
+    assert [job.id for job in fabric.jobs.ls(states=[JobState.DEAD])] == ["poisoned"]
+    assert not any(one.is_set_aside for one in failing(fabric.registry))
+
+
+def test_what_every_worker_fails_dies_soon(fabric: Fabric, clock: VirtualClock) -> None:
+    fabric.jobs.put([Job(f"bad/{n}", "play") for n in range(8)])
+    for _ in range(120):
+        for worker in HEALTHY:
+            for job in fabric.jobs.claim(worker, CORES):
+                fabric.jobs.fail(job, "bad settings")
+        clock.advance(1)
+    assert len(fabric.jobs.ls(states=[JobState.DEAD])) == 8
 
 
 def test_released_job_waits_at_once_and_its_attempt_does_not_count(fabric: Fabric) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ringrift.errors import LeaseLost
 from ringrift.fabric import Job, JobState
 from ringrift.pipeline.simulation import FAULTS, INVARIANTS, SINGLE_FAULTS, Plan, Report, Simulation, WitnessedJobs
 
-SMALL = Plan(nodes=6, days=0.1, seed=3, configs=("square8_2p",))
+SMALL = Plan(nodes=6, days=0.1, seed=7, configs=("square8_2p",))
 
 
 class Unfenced(WitnessedJobs):
@@ -54,6 +56,13 @@ def test_no_faults_no_loss_and_the_same_again() -> None:
     assert report.utilisation > 0.89
     assert report.attempts == sum(report.jobs.values())
     assert Simulation(plan).run().to_json() == report.to_json()
+
+
+def test_a_broken_machine_starves_nobody() -> None:
+    plan = Plan(nodes=5, days=0.12, faults=False, seed=1, configs=("square8_2p",))
+    report = Simulation(replace(plan, broken=1)).run()
+    assert report.violations == [] and "dead" not in report.jobs
+    assert report.healthy >= 0.95 * Simulation(plan).run().healthy
 
 
 @pytest.mark.slow

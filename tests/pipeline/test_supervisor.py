@@ -16,6 +16,7 @@ from ringrift.pipeline.events import GamesValidated, SamplesExported
 from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
 from ringrift.pipeline.settings import SupervisionSettings
 from ringrift.pipeline.supervisor import Supervisor, start_order, tick
+from ringrift.pipeline.watch import workers_told
 
 WAIT = 20.0  #: generous: the machine may be busy
 
@@ -299,6 +300,46 @@ def test_dead_jobs_are_told_of_once() -> None:
         clock.advance(supervisor.run_due() or 0.1)
     (entry,) = ctx.bus.log.read(types=["JobDied"])
     assert entry.payload["job"] == "j" and entry.parent == 3 and entry.key == "square8_2p"
+
+
+def test_a_worker_that_is_set_aside_is_told_of_until_it_is_released() -> None:
+    clock = VirtualClock(1000.0)
+    ctx = context(clock)
+    jobs, registry = ctx.run.fabric.jobs, ctx.run.fabric.registry
+    for name in ("good", "bad"):
+        registry.set(f"node/{name}", {"kinds": ["train"], "capacity": {}, "jobs": 0, "load": 0.0})
+    jobs.put([Job(f"j{n}", "train") for n in range(4)])
+    for job in jobs.claim("bad", {}, limit=3):
+        jobs.fail(job, "DataError: no library\n\ntraceback")
+    clock.advance(2)
+    supervisor = Supervisor([], ctx, Profile.WORKER)
+
+    def look() -> list[str]:
+        for _ in range(40):
+            clock.advance(supervisor.run_due() or 0.1)
+        types = ["WorkerSetAside", "WorkerReleased", "AlertRaised", "AlertCleared"]
+        return [
+            f"{entry.type} {entry.payload.get('worker', entry.payload.get('alert'))}"
+            for entry in ctx.bus.log.read(types=types)
+        ]
+
+    assert look() == []
+    for job in jobs.claim("good", {}, limit=3):
+        jobs.finish(job, {})
+    assert sorted(look()) == ["AlertRaised worker-set-aside", "WorkerSetAside bad"]
+    (alert,) = ctx.bus.log.read(types=["AlertRaised"])
+    told = "it failed 3 jobs in a row, of which others finished 3; the last: DataError: no library"
+    assert alert.payload["text"] == f"bad: {told}"
+    assert f"bad: 0 jobs, 0% busy, set aside ({told})" in workers_told(ctx.run)
+    supervisor = Supervisor([], ctx, Profile.WORKER)  # another process goes on where the log ends
+    assert [name for name in look() if "bad" in name] == ["WorkerSetAside bad"]
+    jobs.put([Job("j9", "train")])
+    clock.advance(60)
+    (job,) = jobs.claim("bad", {}, limit=4)
+    jobs.finish(job, {})
+    assert [name for name in look() if "bad" in name] == ["WorkerSetAside bad", "WorkerReleased bad"]
+    assert "AlertCleared worker-set-aside" in look()
+    assert "set aside" not in workers_told(ctx.run)
 
 
 def test_shutdown_within_the_deadline_though_a_tick_hangs() -> None:

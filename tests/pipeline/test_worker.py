@@ -115,6 +115,21 @@ def test_progress_holds_the_lease(stage: Stage) -> None:
     assert job is not None and job.progress["done"] == 99
 
 
+def test_a_broken_worker_waits_and_tells_that_it_is_there(stage: Stage) -> None:
+    other = Crew(stage.fabric, stage.start, clock=stage.clock, name="other", capacity={"cores": 3}, load=lambda: 0.0)
+    assert other.claim() == [] and stage.fabric.registry.get("node/other") is not None
+    for name in "abcd":
+        stage.put("selfplay", name)
+    for job in stage.crew.claim():
+        stage.running[job.id].end = Outcome(None, "DataError: no library", retry=False)
+    stage.settle()
+    assert stage.crew.is_paused and stage.crew.wants() == [] == stage.crew.claim()
+    stage.clock.advance(2)
+    assert not stage.crew.is_paused and len(stage.crew.claim()) == 3
+    stage.crew.close(0)
+    assert stage.fabric.registry.ls("failing/") == []
+
+
 @pytest.mark.parametrize(("how", "then"), [("cancel", JobState.CANCELLED), ("preempt", JobState.WAITING)])
 def test_a_stop_is_passed_on_and_becomes_force(stage: Stage, how: str, then: JobState) -> None:
     id_ = stage.put("match", "m")

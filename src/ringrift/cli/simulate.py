@@ -14,6 +14,7 @@ def simulate(
     nodes: Annotated[int, typer.Option(min=1, help="Machines that do jobs.")] = 40,
     days: Annotated[float, typer.Option(min=0.01, help="Virtual days.")] = 1.0,
     faults: Annotated[bool, typer.Option(help="Let machines, connections, clocks and the loop fail.")] = True,
+    broken: Annotated[int, typer.Option(min=0, help="Machines that fail every job after a second, all the time.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same report.")] = 0,
     json: Json = False,
 ) -> None:
@@ -23,7 +24,7 @@ def simulate(
     """
     from ringrift.pipeline.simulation import Plan, Simulation
 
-    report = Simulation(Plan(nodes, days, faults, seed)).run()
+    report = Simulation(Plan(nodes, days, faults, seed, broken)).run()
     typer.echo(report.to_json() if json else report.text())
     if not report.sound:
         raise typer.Exit(1)

@@ -22,6 +22,7 @@ from ringrift.fabric.protocol import (
     Registry,
     kept_alive,
 )
+from ringrift.fabric.workers import Failing
 
 __all__ = [
     "OPEN",
@@ -30,6 +31,7 @@ __all__ = [
     "Database",
     "Entry",
     "Fabric",
+    "Failing",
     "Job",
     "JobState",
     "Jobs",

@@ -57,7 +57,7 @@ class Job:
 
     state: JobState = JobState.WAITING
     attempts: int = 0
-    """Attempts begun, apart from those given back."""
+    """Attempts begun, apart from those given back and those spent on workers that fail what others finish."""
     fence: int = 0
     """Grows with every claim."""
     holder: str = ""
@@ -125,14 +125,16 @@ def finished(job: Job, result: Mapping[str, object], at: float) -> Job:
     return replace(job, state=JobState.DONE, result=dict(result), finished_at=at, error="", stop="")
 
 
-def failed(job: Job, error: str, now: float, at: float, *, retry: bool = True) -> Job:
-    """Waiting for its next attempt after a back-off, or dead; cancelled where that was wished."""
+def failed(job: Job, error: str, now: float, at: float, *, retry: bool = True, counts: bool = True) -> Job:
+    """Waiting for its next attempt after a back-off, or dead; cancelled where that was wished. An attempt that does not
+    count is as if it had not been."""
     if job.stop == "cancel":
         return replace(job, state=JobState.CANCELLED, error=error, finished_at=at)
-    if not retry or job.attempts >= job.max_attempts:
+    if counts and (not retry or job.attempts >= job.max_attempts):
         return replace(job, state=JobState.DEAD, error=error, finished_at=at, stop="")
     wait = min(RETRY_LIMIT, RETRY_SECONDS * 2.0 ** (job.attempts - 1))
-    return replace(job, state=JobState.WAITING, error=error, due=now + wait, stop="")
+    attempts = job.attempts if counts else job.attempts - 1
+    return replace(job, state=JobState.WAITING, attempts=attempts, error=error, due=now + wait, stop="")
 
 
 def released(job: Job, now: float, at: float) -> Job:
@@ -155,19 +157,22 @@ def stopped(job: Job, how: str, at: float) -> Job | None:
     return replace(job, state=JobState.CANCELLED, finished_at=at) if how == "cancel" else job
 
 
-def reaped(job: Job, now: float, at: float) -> Job | None:
-    """What is left of a leased job whose holder is gone, too slow or stuck; none while it may go on."""
+def is_lost(job: Job, now: float) -> bool:
+    """Whether its lease is over: nobody knows what became of its holder."""
+    return job.expires <= now
+
+
+def overdue(job: Job, now: float) -> str | None:
+    """Why a leased job is to be taken from its holder; none while it may go on."""
     if job.state is not JobState.LEASED:
         return None
-    if job.expires <= now:
-        error = f"{job.holder} was not heard of in time"
-    elif job.claimed + job.time_limit <= now:
-        error = f"{job.holder} took longer than the {job.time_limit:.0f} s of its time limit"
-    elif job.changed + job.stuck_after <= now:
-        error = f"{job.holder} made no progress for {job.stuck_after:.0f} s"
-    else:
-        return None
-    return failed(job, error, now, at)
+    if is_lost(job, now):
+        return f"{job.holder} was not heard of in time"
+    if job.claimed + job.time_limit <= now:
+        return f"{job.holder} took longer than the {job.time_limit:.0f} s of its time limit"
+    if job.changed + job.stuck_after <= now:
+        return f"{job.holder} made no progress for {job.stuck_after:.0f} s"
+    return None
 
 
 def revived(job: Job) -> Job | None:

@@ -25,6 +25,7 @@ from ringrift.fabric.local_jobs import LocalJobs
 from ringrift.fabric.local_log import LocalLog
 from ringrift.fabric.protocol import BlobInfo, Entry, Lease
 from ringrift.fabric.shared import BOOT_CLOCK, Shared, boot_id
+from ringrift.fabric.workers import Workers
 
 CHUNK_BYTES = 1 << 20
 HASH_LENGTH = 64
@@ -52,7 +53,7 @@ class LocalFabric:
         self.leases = LocalLeases(shared, directory / "locks")
         self.registry = LocalRegistry(shared, self.leases)
         self.log = LocalLog(shared)
-        self.jobs = LocalJobs(shared)
+        self.jobs = LocalJobs(shared, Workers(self.registry, clock))
 
     def check(self) -> None:
         self.database.check()

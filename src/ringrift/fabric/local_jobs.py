@@ -13,6 +13,7 @@ from itertools import islice
 from ringrift.fabric import job as jobs
 from ringrift.fabric.job import Job, JobState
 from ringrift.fabric.shared import Shared
+from ringrift.fabric.workers import Workers
 
 PURGE_ROWS = 500  #: deleted in one transaction
 SCHEMA = """
@@ -58,8 +59,8 @@ class LocalJobs:
     which they are claimed, so a claim looks at one job of each lane however many wait.
     """
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared, self._database = shared, shared.database
+    def __init__(self, shared: Shared, workers: Workers) -> None:
+        self._shared, self._database, self._workers = shared, shared.database, workers
         self._seen = 0
 
     def put(self, jobs: Sequence[Job]) -> int:
@@ -82,6 +83,8 @@ class LocalJobs:
         limit: int = 1,
     ) -> list[Job]:
         self._seen = self._version()
+        if not (limit := self._workers.limit(holder, limit, self._leased)):
+            return []
         self._make_ready()
         lanes = [row["lane"] for row in self._database.rows(LANES)]
         lanes = [lane for lane in lanes if not kinds or _parsed(lane)[0] in kinds]
@@ -114,12 +117,13 @@ class LocalJobs:
             now = self.get(job.id)
             if now is not None and now.state is JobState.DONE and now.fence == job.fence:
                 return now
-            return self._keep(connection, jobs.finished(jobs.held(now, job), result, self._shared.clock.now()))
+            held = jobs.held(now, job)
+            self._workers.finished(held)
+            return self._keep(connection, jobs.finished(held, result, self._shared.clock.now()))
 
     def fail(self, job: Job, error: str, *, retry: bool = True) -> Job:
         with self._database.transaction() as connection:
-            clock = self._shared.clock
-            left = jobs.failed(self._held(job), error, clock.monotonic(), clock.now(), retry=retry)
+            left = self._workers.failed(self._held(job), error, self._leased(), retry=retry)
             return self._keep(connection, left)
 
     def release(self, job: Job) -> Job:
@@ -131,13 +135,10 @@ class LocalJobs:
         return self._turn(id_, lambda job: jobs.stopped(job, how, self._shared.clock.now()))
 
     def reap(self) -> list[Job]:
-        clock = self._shared.clock
-
-        def left(job: Job) -> Job | None:
-            return jobs.reaped(job, clock.monotonic(), clock.now())
-
-        stale = [job for job in self.ls(states=[JobState.LEASED], limit=-1) if left(job)]
-        return [taken for job in reversed(stale) if (taken := self._turn(job.id, left))]
+        now = self._shared.clock.monotonic()
+        stale = [job for job in self._leased() if jobs.overdue(job, now)]
+        taken = [self._turn(job.id, lambda job: self._workers.reaped(job, self._leased())) for job in stale]
+        return [job for job in taken if job]
 
     def retry(self, id_: str) -> Job | None:
         return self._turn(id_, jobs.revived)
@@ -185,6 +186,10 @@ class LocalJobs:
 
     def _version(self) -> int:
         return int(self._database.rows("SELECT last FROM jobs_version")[0]["last"])
+
+    def _leased(self) -> list[Job]:
+        """Those put first come first."""
+        return self.ls(states=[JobState.LEASED], limit=-1)[::-1]
 
     def _held(self, job: Job) -> Job:
         return jobs.held(self.get(job.id), job)

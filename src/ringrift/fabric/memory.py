@@ -21,6 +21,7 @@ from ringrift.fabric import job as jobs
 from ringrift.fabric.job import Job, JobState
 from ringrift.fabric.local import LocalBlobs
 from ringrift.fabric.protocol import Entry, Lease, LogEntry
+from ringrift.fabric.workers import Workers
 
 
 class MemoryFabric:
@@ -34,7 +35,7 @@ class MemoryFabric:
         self.leases = MemoryLeases(changed, clock)
         self.registry = MemoryRegistry(changed, clock, self.leases)
         self.log = MemoryLog(changed, clock)
-        self.jobs = (jobs or MemoryJobs)(changed, clock)
+        self.jobs = (jobs or MemoryJobs)(changed, clock, Workers(self.registry, clock))
 
     def check(self) -> None:
         pass  # nothing that could be damaged
@@ -107,8 +108,8 @@ def _wanted(entry: LogEntry, types: Collection[str], key: str | None) -> bool:
 class MemoryJobs:
     """A dictionary in the order of putting."""
 
-    def __init__(self, changed: threading.Condition, clock: Clock) -> None:
-        self._changed, self._clock = changed, clock
+    def __init__(self, changed: threading.Condition, clock: Clock, workers: Workers) -> None:
+        self._changed, self._clock, self._workers = changed, clock, workers
         self._jobs: dict[str, Job] = {}
         self._order: dict[str, int] = {}
         self._numbers = itertools.count()
@@ -137,9 +138,10 @@ class MemoryJobs:
         taken: list[Job] = []
         with self._changed:
             self._seen = self._version
+            limit = self._workers.limit(holder, limit, self._leased)
             waiting = [self._jobs[id_] for id_ in self._open[JobState.WAITING]]
             for job in sorted(waiting, key=lambda job: (-job.priority, self._order[job.id])):
-                if len(taken) == limit:
+                if len(taken) >= limit:
                     break
                 if job.due <= now and (not kinds or job.kind in kinds) and jobs.fits(job.needs, left):
                     taken.append(self._keep(jobs.claimed(job, holder, ttl, now)))
@@ -155,12 +157,13 @@ class MemoryJobs:
             now = self._jobs.get(job.id)
             if now is not None and now.state is JobState.DONE and now.fence == job.fence:
                 return now
-            return self._keep(jobs.finished(self._held(job), result, self._clock.now()))
+            held = self._held(job)
+            self._workers.finished(held)
+            return self._keep(jobs.finished(held, result, self._clock.now()))
 
     def fail(self, job: Job, error: str, *, retry: bool = True) -> Job:
         with self._changed:
-            clock = self._clock
-            return self._keep(jobs.failed(self._held(job), error, clock.monotonic(), clock.now(), retry=retry))
+            return self._keep(self._workers.failed(self._held(job), error, self._leased(), retry=retry))
 
     def release(self, job: Job) -> Job:
         with self._changed:
@@ -174,9 +177,7 @@ class MemoryJobs:
 
     def reap(self) -> list[Job]:
         with self._changed:
-            now, at = self._clock.monotonic(), self._clock.now()
-            leased = [self._jobs[id_] for id_ in self._open[JobState.LEASED]]
-            return [self._keep(left) for job in leased if (left := jobs.reaped(job, now, at))]
+            return [self._keep(left) for job in self._leased() if (left := self._workers.reaped(job, self._leased()))]
 
     def retry(self, id_: str) -> Job | None:
         with self._changed:
@@ -212,6 +213,10 @@ class MemoryJobs:
 
     def wait(self, timeout: float) -> bool:
         return _wait(self._changed, self._clock, timeout, lambda: self._version > self._seen)
+
+    def _leased(self) -> list[Job]:
+        """Those put first come first."""
+        return self.ls(states=[JobState.LEASED], limit=len(self._jobs))[::-1]
 
     def _held(self, job: Job) -> Job:
         return jobs.held(self._jobs.get(job.id), job)

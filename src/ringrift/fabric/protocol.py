@@ -189,7 +189,8 @@ class Jobs(Protocol):
         limit: int = 1,
     ) -> list[Job]:
         """Leases up to `limit` waiting jobs, of these kinds where given, for `ttl` seconds: of the due ones whose needs
-        fit together into `capacity`, those of the highest priority, the oldest first."""
+        fit together into `capacity`, those of the highest priority, the oldest first. A holder that fails what others
+        finish gets none for a while, and then one at a time; see `workers`."""
 
     def extend(self, job: Job, progress: Mapping[str, object] | None = None, ttl: float = 60.0) -> Job:
         """Moves the lease's end to `ttl` seconds from now, and keeps the progress; the job as it is now: its `stop`
@@ -199,7 +200,8 @@ class Jobs(Protocol):
         """Done, with this result. Finishing twice under the same fence is a no-op. Raises `LeaseLost`."""
 
     def fail(self, job: Job, error: str, *, retry: bool = True) -> Job:
-        """Failed: it waits for its next attempt, or is dead where there is none or `retry` is false.
+        """Failed: it waits for its next attempt, or is dead where there is none or `retry` is false. While others could
+        do it, they have their try first, and a holder that failed the one before it as well does not count.
 
         Raises `LeaseLost`.
         """

@@ -177,6 +177,24 @@ class JobDied(Event):
     error: str
 
 
+class WorkerSetAside(Event):
+    """A worker failed jobs that others have finished; it is tried again from time to time, with one job."""
+
+    worker: str
+    failures: int
+    """In a row."""
+    refuted: int
+    """Jobs of these that others have finished."""
+    error: str
+    """Of its last failure."""
+
+
+class WorkerReleased(Event):
+    """A worker that was set aside has finished a job, or it has ended."""
+
+    worker: str
+
+
 class ServiceFailed(Event):
     """A service's tick failed or took too long; it will be tried again."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from ringrift.fabric import JobState
+from ringrift.fabric import JobState, Registry
+from ringrift.fabric.workers import NODE, failing
 from ringrift.pipeline.breakers import BREAKERS
 from ringrift.pipeline.effects import Effect, dead_letters, depth
 from ringrift.pipeline.events import AlertCleared, AlertRaised, Event, PressureChanged
@@ -120,6 +121,8 @@ class Measured:
     rss_bytes: int = 0
     """Memory of this process."""
     breakers: Mapping[str, str] = field(default_factory=dict)
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    """What workers that are set aside have done, by their names."""
     variety: Mapping[str, Variety] = field(default_factory=dict)
     """How much the newest games differ, by config."""
 
@@ -189,8 +192,14 @@ def measure(ctx: Context, effects: Sequence[Effect]) -> Measured:
         disk_full=disk_share(ctx.run.path) >= ctx.services.disk_stop,
         rss_bytes=psutil.Process().memory_info().rss,
         breakers=BREAKERS.states(),
+        set_aside=_set_aside(fabric.registry),
         variety={config: _variety(ctx, config) for config in ctx.configs},
     )
+
+
+def _set_aside(registry: Registry) -> dict[str, str]:
+    alive = {node.key.removeprefix(NODE) for node in registry.ls(NODE)}
+    return {one.worker: one.text for one in failing(registry) if one.is_set_aside and one.worker in alive}
 
 
 def _variety(ctx: Context, config: str) -> Variety:
@@ -285,6 +294,10 @@ def _dead_jobs(snapshot: Snapshot) -> str | None:
     return f"{dead} dead jobs: see `ringrift jobs ls`" if dead else None
 
 
+def _workers(snapshot: Snapshot) -> str | None:
+    return "; ".join(f"{worker}: {told}" for worker, told in snapshot.measured.set_aside.items()) or None
+
+
 def _dead_letters(snapshot: Snapshot) -> str | None:
     dead = snapshot.measured.dead
     return f"dead letters of {', '.join(dead)}: see `ringrift events dead`" if dead else None
@@ -326,6 +339,7 @@ RULES = (
     Rule("service-stalled", "warning", lambda snapshot: _services(snapshot, "stalled")),
     Rule("service-waiting", "warning", _waiting, hold=120.0),
     Rule("job-dead", "warning", _dead_jobs),
+    Rule("worker-set-aside", "warning", _workers),
     Rule("dead-letters", "warning", _dead_letters),
     Rule("disk-full", "critical", _disk),
     Rule("pressure", "critical", _pressure, hold=60.0),

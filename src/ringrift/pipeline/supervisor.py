@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 import anyio
 
 from ringrift.errors import SettingsError, unknown
-from ringrift.fabric import Job, JobState, Registry
+from ringrift.fabric import Job, JobState, LogEntry, Registry
+from ringrift.fabric.workers import failing
 from ringrift.pipeline.effects import EFFECTS, Effect, service_of
 from ringrift.pipeline.events import (
     AlertCleared,
@@ -30,6 +32,8 @@ from ringrift.pipeline.events import (
     ServiceFailed,
     ServiceRecovered,
     ServiceStalled,
+    WorkerReleased,
+    WorkerSetAside,
 )
 from ringrift.pipeline.health import Health, ServiceStatus, Snapshot
 from ringrift.pipeline.logs import bound, log
@@ -44,6 +48,7 @@ REAP_SECONDS, HEALTH_SECONDS = 5.0, 5.0
 LISTEN_SECONDS = 0.5  #: how long one wait for new events may take, and so how late a stop is noticed
 RESTART, RESTART_TTL = "command/restart/", 60.0
 LISTEN_PAUSE_SECONDS = 0.02
+WORKERS_READ = 500  #: events about workers set aside and released that are looked at
 TOLD_SECONDS = 86400.0  #: dead jobs older than this were told of long ago
 
 
@@ -60,11 +65,31 @@ def tick(service: Service, ctx: Context) -> int:
     return done
 
 
+def tell_of_workers(ctx: Context) -> Iterator[Step]:
+    """Says what the log does not have yet of workers that were set aside or released."""
+    told: dict[str, LogEntry] = {}
+    for entry in ctx.bus.log.tail(WORKERS_READ, types=[WorkerSetAside.__name__, WorkerReleased.__name__]):
+        told[str(entry.payload["worker"])] = entry
+    away = {name: entry for name, entry in told.items() if entry.type == WorkerSetAside.__name__}
+    aside = {one.worker: one for one in failing(ctx.run.fabric.registry) if one.is_set_aside}
+    for name in aside.keys() - away.keys():
+        one, last = aside[name], told[name].sequence if name in told else 0
+        said = WorkerSetAside(worker=name, failures=one.failures, refuted=one.refuted, error=one.error)
+        yield Step(
+            f"say that {name} is set aside", one.text, partial(ctx.publish, said, id_=f"WorkerSetAside/{name}/{last}")
+        )
+    for name in away.keys() - aside.keys():
+        since = away[name].sequence
+        back = partial(ctx.publish, WorkerReleased(worker=name), parent=since, id_=f"WorkerReleased/{since}")
+        yield Step(f"say that {name} is released", "it finished a job, or has ended", back)
+
+
 EVERYWHERE = tuple(Profile)
 OWN = (
     Service("status", lambda ctx: (), STATUS_SECONDS, profiles=EVERYWHERE, quiet=True,
             emits=(ServiceFailed, ServiceRecovered, ServiceStalled)),
-    Service("reaper", lambda ctx: (), REAP_SECONDS, profiles=EVERYWHERE, quiet=True, emits=(JobDied,)),
+    Service("reaper", lambda ctx: (), REAP_SECONDS, profiles=EVERYWHERE, quiet=True,
+            emits=(JobDied, WorkerSetAside, WorkerReleased)),
     Service("health", lambda ctx: (), HEALTH_SECONDS, profiles=EVERYWHERE, quiet=True,
             emits=(PressureChanged, AlertRaised, AlertCleared)),
 )  # fmt: skip
@@ -368,7 +393,7 @@ class Supervisor:
         self.restart(key.rpartition("/")[2])
 
     def _reap(self, ctx: Context) -> Iterator[Step]:
-        """Jobs whose holders are gone go to others; of those that died the log is told."""
+        """Jobs whose holders are gone go to others; of those that died, and of workers set aside, the log is told."""
         jobs = ctx.run.fabric.jobs
         yield Step("take back jobs from holders that are gone, too slow or stuck", "somebody has to look", jobs.reap)
         newest = ctx.clock.now() - TOLD_SECONDS
@@ -377,6 +402,8 @@ class Supervisor:
         for name, job in dead.items():
             if name not in self._dead_told and job.finished_at >= newest:
                 yield Step(f"say that {job.id} is dead", job.error, lambda job=job, name=name: self._died(job, name))  # type: ignore[misc]
+
+        yield from tell_of_workers(ctx)
 
     def _died(self, job: Job, name: str) -> None:
         event = JobDied(config=job.config, job=job.id, kind=job.kind, attempts=job.attempts, error=job.error)

@@ -28,6 +28,8 @@ REQUIRED: Mapping[type[Event], str] = {
 RECORDED: Mapping[type[Event], str] = {
     e.LoopStarted: "the root of causes",
     e.LoopStopped: "for `ringrift events`",
+    e.WorkerSetAside: "the alert `worker-set-aside` tells",
+    e.WorkerReleased: "the alert is cleared",
     e.ServiceFailed: "the alert `service-failing` tells",
     e.ServiceRecovered: "the alert is cleared",
     e.ServiceStalled: "the alert `service-stalled` tells",

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ringrift.fabric import Job, JobState, LogEntry
+from ringrift.fabric.workers import NODE, failing
 from ringrift.pipeline.bus import event_of
 from ringrift.pipeline.display import wide_console
 from ringrift.pipeline.events import (
@@ -41,6 +42,8 @@ from ringrift.pipeline.events import (
     ServiceRecovered,
     ServiceStalled,
     TrainingFinished,
+    WorkerReleased,
+    WorkerSetAside,
 )
 from ringrift.pipeline.loop import elos, gain
 from ringrift.pipeline.stages import games_seen
@@ -72,6 +75,8 @@ MILESTONES: dict[type[Event], Callable[..., str]] = {
     ModelRolledBack: lambda e: f"{e.model} rolled back to {e.to}: {e.reason}; {e.retracted:,} games retracted",
     GamesAudited: lambda e: f"{e.searched} games searched again, {len(e.quarantined)} quarantined",
     PlateauReached: lambda e: f"plateau: {e.gain:+.1f} Elo ({e.low:+.1f} to {e.high:+.1f}) per 1,000 games",
+    WorkerSetAside: lambda e: f"worker {e.worker} set aside: it failed {e.refuted} jobs that others did: {e.error}",
+    WorkerReleased: lambda e: f"worker {e.worker} is no longer set aside",
     JobDied: lambda e: f"job {e.job} is dead after {e.attempts} attempts: {first_line(e.error)}",
     ServiceFailed: lambda e: f"service {e.service} failed ({e.failures} in a row): {first_line(e.error)}",
     ServiceRecovered: lambda e: f"service {e.service} works again",
@@ -317,11 +322,13 @@ def services_table(run: RunDirectory) -> Table:
 
 def workers_told(run: RunDirectory) -> str:
     """The workers and how busy they are."""
-    nodes = [
-        f"{node.key.removeprefix('node/').partition(':')[0]}: {node.value['jobs']} jobs, "
-        f"{float(str(node.value['load'])):.0%} busy"
-        for node in run.fabric.registry.ls("node/")
-    ]
+    registry = run.fabric.registry
+    aside = {one.worker: one for one in failing(registry) if one.is_set_aside}
+    nodes = []
+    for node in registry.ls(NODE):
+        name = node.key.removeprefix(NODE)
+        told = f"{name.partition(':')[0]}: {node.value['jobs']} jobs, {float(str(node.value['load'])):.0%} busy"
+        nodes.append(told + (f", set aside ({aside[name].text})" if name in aside else ""))
     return "; ".join(nodes) or "none"
 
 

@@ -24,7 +24,8 @@ from simple_pid import PID
 from ringrift.clock import Clock
 from ringrift.errors import DataError, LeaseLost
 from ringrift.evaluators.machine import memory_bytes, usable_cores
-from ringrift.fabric import Fabric, Job, Jobs, JobState
+from ringrift.fabric import Fabric, Job, Jobs, JobState, workers
+from ringrift.fabric.workers import NODE
 from ringrift.pipeline.jobs import JOB_KINDS, SELFPLAY
 from ringrift.pipeline.settings import WorkerSettings
 from ringrift.store.provenance import process_name
@@ -248,18 +249,24 @@ class Crew:
         """How many of its jobs are self-play."""
         return sum(held.job.kind == SELFPLAY for held in list(self.held.values()))
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it gets no job for now, since it failed too many."""
+        return workers.is_paused(self._fabric.registry, self.name)
+
     def ended(self) -> list[Held]:
         """Jobs whose processes have ended."""
         return [held for held in list(self.held.values()) if held.running.outcome() is not None]
 
     def wants(self) -> list[str]:
         """Kinds that it would claim now."""
-        if self.free["cores"] < 1:
+        if self.free["cores"] < 1 or self.is_paused:
             return []
         return [kind for kind in self.kinds if kind != SELFPLAY or self.playing < self.throttle.allowed]
 
     def claim(self) -> list[Job]:
         """Takes what fits, self-play only as far as the throttle allows, and starts it."""
+        self.tell()
         taken: list[Job] = []
         while kinds := self.wants():
             jobs = self._fabric.jobs.claim(self.name, self.free, kinds=kinds, ttl=self.settings.ttl)
@@ -329,7 +336,7 @@ class Crew:
                 round(self.throttle.load, 3), round(self._clock.now(), 1),
             )  # fmt: skip
             with suppress(DataError):  # it is said again in a few seconds, and the leases must not wait for it
-                self._fabric.registry.set(f"node/{self.name}", dict(vars(node)), ttl=NODE_TTL)
+                self._fabric.registry.set(NODE + self.name, dict(vars(node)), ttl=NODE_TTL)
 
     def close(self, patience: float = GRACE_SECONDS) -> None:
         """Ends the processes and gives the jobs back."""
@@ -349,4 +356,5 @@ class Crew:
                     self._fabric.jobs.release(held.job)
         self.held.clear()
         with suppress(DataError):
-            self._fabric.registry.delete(f"node/{self.name}")
+            self._fabric.registry.delete(NODE + self.name)
+            workers.forget(self._fabric.registry, self.name)

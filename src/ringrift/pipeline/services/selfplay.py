@@ -8,6 +8,7 @@ from math import ceil
 
 from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job
+from ringrift.fabric.workers import NODE
 from ringrift.pipeline import jobs, stages
 from ringrift.pipeline.bus import read
 from ringrift.pipeline.events import (
@@ -64,7 +65,7 @@ def plan(ctx: Context) -> Iterator[Step]:
 
 def cores_of_workers(ctx: Context) -> int:
     """Cores of all workers that are alive; of this machine, while there is none."""
-    nodes = [entry.value["capacity"] for entry in ctx.run.fabric.registry.ls("node/")]
+    nodes = [entry.value["capacity"] for entry in ctx.run.fabric.registry.ls(NODE)]
     return int(sum(node["cores"] for node in nodes if isinstance(node, dict))) or usable_cores()
 
 

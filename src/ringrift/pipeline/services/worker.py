@@ -61,7 +61,7 @@ def _waiting(ctx: Context, crew: Crew) -> list[str]:
 def _idle(ctx: Context) -> float:
     """Kinds of job that wait though nothing is being done."""
     crew = crew_of(ctx)
-    return 0.0 if crew.held else float(len(_waiting(ctx, crew)))
+    return 0.0 if crew.held or crew.is_paused else float(len(_waiting(ctx, crew)))
 
 
 WORKING = (Profile.LAPTOP, Profile.WORKER, Profile.TRAINER)

@@ -32,10 +32,18 @@ from ringrift.pipeline.simulation.invariants import (
     only_the_last_claim_reports,
     results_are_taken_once,
 )
-from ringrift.pipeline.simulation.machines import Computing, Coordinator, JumpingClock, Link, Node, WitnessedJobs
-from ringrift.pipeline.simulation.plan import FAULTS, SINGLE_FAULTS, Fault, Plan, Report
+from ringrift.pipeline.simulation.machines import (
+    FAILS_AFTER,
+    Computing,
+    Coordinator,
+    JumpingClock,
+    Link,
+    Node,
+    WitnessedJobs,
+)
+from ringrift.pipeline.simulation.plan import BROKEN, FAULTS, SINGLE_FAULTS, Fault, Plan, Report
 from ringrift.pipeline.simulation.results import GAME_SECONDS, NUMBERS, RESULTS, record
-from ringrift.pipeline.supervisor import tick
+from ringrift.pipeline.supervisor import tell_of_workers, tick
 from ringrift.pipeline.worker import Crew, Running
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.games import StoredGame
@@ -43,6 +51,7 @@ from ringrift.store.run import LOOP_LEASE
 from ringrift.store.validate import problem
 
 DAY = 86400.0
+FAULT_OF = {fault.name: fault for fault in FAULTS}
 TELL_SECONDS = 18.0  #: between two times that a node says that it is there
 WORK_SECONDS = 36.0  #: between two looks of its worker
 DECIDE_SECONDS = 120.0  #: between two ticks of the services
@@ -57,6 +66,11 @@ RECIPE = Recipe(
     regression=RegressionSettings(checks=0),
     loop=LoopSettings(minutes=0, games=300, first_engine="", batch_seconds=600.0),
 )
+
+
+def utilisation(nodes: Sequence[Node]) -> float:
+    """Share of the core-seconds that they were alive."""
+    return round(sum(node.useful for node in nodes) / max(1.0, sum(node.up for node in nodes)), 4)
 
 
 class Simulation:
@@ -75,7 +89,7 @@ class Simulation:
         self.spoilt: set[str] = set()
         """Models that were trained where results are wrong."""
         self.faults: Counter[str] = Counter()
-        self.useful, self.late = 0.0, 0
+        self.late = 0
         self.checked: Counter[str] = Counter()
         self.violations: dict[str, None] = {}
         self.unseen: list[str] = []
@@ -117,6 +131,8 @@ class Simulation:
                 self._every(DECIDE_SECONDS, partial(self._decide, coordinator))
             self._every(REAP_SECONDS, self._reap)
             self._every(CHECK_SECONDS, self._check)
+            for node in self.nodes[: self.plan.broken]:
+                self._strike(FAULT_OF[BROKEN], node, end - start)
             if self.plan.faults:
                 self._plan_faults(start, end)
             self._until(end)
@@ -169,6 +185,8 @@ class Simulation:
             self._at(self.clock.monotonic() + seconds, lambda: setattr(coordinator, "hangs", False))
             return
         node.wrong[fault.name] += 1
+        if fault.name == BROKEN:
+            self._hurry(node)
         if fault.name == "death":
             node.crew = None  # as after kill -9: nothing is given back
         self._at(self.clock.monotonic() + seconds, partial(self._recover, fault, node))
@@ -177,6 +195,12 @@ class Simulation:
         node.wrong[fault.name] -= 1
         if fault.name == "death" and not node.is_struck("death"):
             self._boot(node)
+
+    def _hurry(self, node: Node) -> None:
+        """A broken node looks for its next job as soon as it has failed the last."""
+        if node.is_struck(BROKEN):
+            self._look(node)
+            self._at(self.clock.monotonic() + FAILS_AFTER, partial(self._hurry, node))
 
     def _boot(self, node: Node) -> None:
         link = Link(self.fabric, lambda: node.is_struck("partition"))
@@ -205,7 +229,7 @@ class Simulation:
                 if settled is None:
                     self.late += 1
                 elif settled.state is JobState.DONE and isinstance(running, Computing) and told and told.result:
-                    self.useful += running.seconds
+                    node.useful += running.seconds
                     self.unseen.append(settled.id)
             crew.claim()
             crew.hold()
@@ -234,6 +258,8 @@ class Simulation:
             pass  # another one is the loop; this one stands by
 
     def _reap(self) -> None:
+        for step in tell_of_workers(self.coordinators[0].ctx):
+            step.do()
         for job in self.fabric.jobs.reap():
             if job.state is JobState.DEAD:
                 died = JobDied(config=job.config, job=job.id, kind=job.kind, attempts=job.attempts, error=job.error)
@@ -299,7 +325,8 @@ class Simulation:
             models=len(candidates),
             promoted=len(passed),
             rejected=sum("gate" in model.metrics for model in candidates) - len(passed),
-            utilisation=round(self.useful / max(1.0, sum(node.up for node in self.nodes)), 4),
+            utilisation=utilisation(self.nodes),
+            healthy=utilisation(self.nodes[self.plan.broken :]),
             lost=violated(lost),
             doubled=violated(doubled),
             invariants=dict(sorted(self.checked.items())),

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ringrift.fabric import OPEN
+from ringrift.fabric import OPEN, JobState
 from ringrift.pipeline import jobs
 from ringrift.pipeline.events import (
     JobDied,
 )
+from ringrift.pipeline.simulation.machines import FAILED
 from ringrift.pipeline.simulation.results import NUMBERS
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ def one_loop_at_a_time(at: Simulation) -> Looked:
         yield None if before <= after else f"a loop with lease {after} acted after one with {before}"
 
 
+def no_job_dies_of_a_broken_machine(at: Simulation) -> Looked:
+    """What one machine fails, others finish."""
+    for job in at.fabric.jobs.ls(states=[JobState.DEAD]):
+        yield f"{job.id} died of it, and others could have done it" if job.error == FAILED else None
+    yield None
+
+
 def nothing_left_over(at: Simulation) -> Looked:
     """Once nothing fails any more, every open job ends."""
     left = at.fabric.jobs.ls(states=OPEN)
@@ -116,4 +124,5 @@ INVARIANTS = (
     promotions_follow_each_other,
     events_are_in_order,
     one_loop_at_a_time,
+    no_job_dies_of_a_broken_machine,
 )

@@ -14,10 +14,14 @@ from ringrift.fabric import Blobs, Fabric, Job, Jobs, Leases, Log, Registry
 from ringrift.fabric.memory import MemoryJobs
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.service import Context
+from ringrift.pipeline.simulation.plan import BROKEN
 from ringrift.pipeline.worker import Crew, Outcome
 
 if TYPE_CHECKING:
     from ringrift.pipeline.simulation.days import Simulation
+
+
+FAILS_AFTER, FAILED = 1.0, "DataError: this machine is broken"  #: seconds until a broken node's jobs fail, and how
 
 
 class JumpingClock(VirtualClock):
@@ -123,6 +127,8 @@ class Node:
     crew: Crew | None = None
     up: float = 0.0
     """Core-seconds that it was alive."""
+    useful: float = 0.0
+    """Core-seconds of its work that counted."""
     looked: float = 0.0
 
     def is_struck(self, fault: str) -> bool:
@@ -136,7 +142,7 @@ class Computing:
         self._simulation, self._node, self._job, self._link = simulation, node, job, link
         self._outcome: Outcome | None = None
         self._left = self.seconds = simulation.seconds(job)
-        self._looked = simulation.clock.monotonic()
+        self._looked = self._begun = simulation.clock.monotonic()
 
     @property
     def progress(self) -> Mapping[str, object]:
@@ -145,6 +151,8 @@ class Computing:
 
     def outcome(self) -> Outcome | None:
         self._work()
+        if self._outcome is None and self._node.is_struck(BROKEN) and self._looked - self._begun >= FAILS_AFTER:
+            self._outcome = Outcome(None, FAILED)
         if self._outcome is None and self._left <= 0:
             with suppress(NodeUnreachable):  # it has its results, and will report them late
                 event = self._simulation.result(self._job, self._node)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+BROKEN = "failing jobs"  #: the fault of a node that fails every job after a second
 SHOWN = 20  #: violations that the text names
 
 
@@ -17,6 +18,8 @@ class Plan:
     days: float = 1.0
     faults: bool = True
     seed: int = 0
+    broken: int = 0
+    """Nodes that fail every job from beginning to end."""
     configs: tuple[str, ...] = ("square8_2p", "hex8_2p")
 
 
@@ -37,6 +40,7 @@ FAULTS = (
     Fault("slowness", 1.0, (600.0, 4 * 3600.0)),
     Fault("wrong results", 0.3, (1800.0, 2 * 3600.0)),
     Fault("heartbeat without work", 0.5, (600.0, 2 * 3600.0)),
+    Fault(BROKEN, 0.3, (600.0, 4 * 3600.0)),
 )
 SINGLE_FAULTS = (Fault("loop hangs", 6.0, (60.0, 1800.0)), Fault("date jumps", 4.0, (0.0, 0.0)))
 """Of which there is one of a kind, however many nodes."""
@@ -60,7 +64,9 @@ class Report:
     promoted: int
     rejected: int
     utilisation: float
-    """Core-seconds of work that counted, of those that nodes were alive."""
+    """Core-seconds of work that counted, of those that nodes were alive …"""
+    healthy: float
+    """… and the same of the nodes that were not broken from the beginning."""
     lost: int
     """Jobs forgotten, left over, or done without their results."""
     doubled: int
@@ -85,7 +91,7 @@ class Report:
             "jobs": f"{listed(self.jobs)}; {self.attempts:,} claims, {self.late:,} late reports refused",
             "games": f"{self.games:,}, {self.quarantined:,} quarantined",
             "models": f"{self.models:,}, {self.promoted:,} promoted, {self.rejected:,} rejected",
-            "utilisation": f"{self.utilisation:.1%}",
+            "utilisation": f"{self.utilisation:.1%}, of unbroken nodes {self.healthy:.1%}",
             "lost work": f"{self.lost}",
             "doubled effects": f"{self.doubled}",
             "checked": listed(self.invariants),
