@@ -6,8 +6,9 @@ A value comes from the last of these that names it:
 2. the settings file (TOML): `--settings FILE`, else `$RINGRIFT_SETTINGS`, else `ringrift.toml` where it exists
 3. the environment: `RINGRIFT_TRAINING__STEPS=500` is `training.steps = 500`
 4. `--set training.steps=500`
+5. an option of the command that is for it: `--steps 500`
 
-Within each of the three, `config.hex8_2p.training.steps` holds for that config alone and goes before the general value.
+Within each of 2 to 4, `config.hex8_2p.training.steps` holds for that config alone and goes before the general value.
 Unknown keys are refused. Values are converted and checked by the field's type and by the struct's `__post_init__`.
 """
 
@@ -15,6 +16,8 @@ import ast
 import dataclasses
 import inspect
 import os
+import re
+import reprlib
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -98,13 +101,14 @@ def load(
     *,
     file: Path | None = None,
     assign: Iterable[str] | None = None,
+    options: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """The settings in force, for `config` if one is named.
 
     Raises SettingsError for a file that cannot be read, an unknown key, and a value of the wrong type or out of range.
     """
-    return _build(resolve(config, file=file, assign=assign, environ=environ))
+    return _build(resolve(config, file=file, assign=assign, options=options, environ=environ))
 
 
 def resolve(
@@ -112,12 +116,14 @@ def resolve(
     *,
     file: Path | None = None,
     assign: Iterable[str] | None = None,
+    options: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Setting]:
     """Every setting with its value and origin, in the order of the reference. Raises as `load`."""
     known = leaves()
     found = {key: Setting(key, leaf.default, "default") for key, leaf in known.items()}
-    for given in (_from_file(file, environ), _from_environment(environ), _from_assignments(assign or ())):
+    sources = _from_file(file, environ), _from_environment(environ), _from_assignments(assign or ())
+    for given in (*sources, _from_options(options or {})):
         special: list[Setting] = []
         for one in given:
             of_config, key = _split(one)
@@ -212,8 +218,11 @@ def _build(resolved: Iterable[Setting]) -> Settings:
         try:
             return struct(**arguments)
         except ValueError as error:
-            given = {one.source for one in values.values() if one.key.startswith(prefix)} - {"default"}
-            raise SettingsError(f"{prefix.rstrip('.')} ({', '.join(sorted(given))}): {error}") from error
+            given = {one.key.removeprefix(prefix): one.source for one in values.values() if one.key.startswith(prefix)}
+            given = {name: source for name, source in given.items() if source != "default"}
+            said = set(re.findall(r"\w+", str(error)))
+            blamed = {source for name, source in given.items() if name in said} or set(given.values())
+            raise SettingsError(f"{prefix.rstrip('.')} ({', '.join(sorted(blamed))}): {error}") from error
 
     settings = make(Settings, "")
     assert isinstance(settings, Settings)
@@ -230,20 +239,22 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> list[Setting]:
         return []
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return list(_flattened(tree, "", str(path)))
+    except RecursionError as error:
+        raise SettingsError(f"settings file {path} is nested deeper than any setting") from error
     except OSError as error:
         raise SettingsError(f"settings file {path}: {error.strerror or error}") from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
 
-    def flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
-        for name, value in tree.items():
-            key = prefix + name
-            if isinstance(value, dict) and _general(key) not in leaves():
-                yield from flatten(value, key + ".")
-            else:
-                yield Setting(key, value, str(path))
 
-    return list(flatten(tree, ""))
+def _flattened(tree: Mapping[str, Any], prefix: str, source: str) -> Iterator[Setting]:
+    for name, value in tree.items():
+        key = prefix + name
+        if isinstance(value, dict) and _general(key) not in leaves():
+            yield from _flattened(value, key + ".", source)
+        else:
+            yield Setting(key, value, source)
 
 
 def _from_environment(environ: Mapping[str, str]) -> list[Setting]:
@@ -263,6 +274,12 @@ def _from_assignments(assign: Iterable[str]) -> list[Setting]:
             raise SettingsError(f"--set {text}: a value is given as KEY=VALUE")
         given.append(Setting(key.strip(), value.strip(), "--set"))
     return given
+
+
+def _from_options(options: Mapping[str, Any]) -> list[Setting]:
+    """What options of a command give, by key: `match.timeout` by `--timeout`, `loop.first_games` by `--games`."""
+    names = {key: key.rpartition(".")[2].removeprefix("first_").replace("_", "-") for key in options}
+    return [Setting(key, value, f"--{names[key]}") for key, value in options.items() if value is not None]
 
 
 def _general(key: str) -> str:
@@ -290,8 +307,8 @@ def _split(one: Setting) -> tuple[str | None, str]:
 def _convert(known: Mapping[str, Leaf], key: str, one: Setting) -> Any:
     """The given value in the field's type; a text may be written as TOML would write it."""
     readings = [one.value]
-    if isinstance(one.value, str) and one.source.startswith(("$", "--set")):
-        with suppress(tomllib.TOMLDecodeError):
+    if isinstance(one.value, str) and one.source.startswith(("$", "--")):
+        with suppress(ValueError, RecursionError):  # no TOML, a number of absurd length, or nested without end
             readings.insert(0, tomllib.loads(f"value = {one.value}")["value"])
     for reading in readings:
         try:
@@ -299,7 +316,9 @@ def _convert(known: Mapping[str, Leaf], key: str, one: Setting) -> Any:
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
     wanted = known[key].type_text
-    raise SettingsError(f"{one.source}: {one.key} = {one.value!r} is not {wanted}: {problem[:1].lower()}{problem[1:]}")
+    raise SettingsError(
+        f"{one.source}: {one.key} = {reprlib.repr(one.value)} is not {wanted}: {problem[:1].lower()}{problem[1:]}"
+    )
 
 
 def _text(value: Any) -> str:

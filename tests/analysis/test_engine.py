@@ -61,6 +61,18 @@ GARBAGE = [
     ({"id": 1, "config": "square8_2p", "visits": 3}, "unknown key 'visits'"),
     ({"id": 1, "position": "nonsense"}, "a position text is"),
     ({"id": [], "config": "square8_2p"}, "id is"),
+    ('{"id": 1, "config": "square8_2p", "simulations": ' + "9" * 5000 + "}", "right is int"),
+    ('{"id": 1, "config": "square8_2p", "seconds": 1' + "0" * 5000 + "}", "is no time"),
+    ('{"id": 1, "config": ' + "[" * 100_000, "recursion"),
+    ('{"id": 1, "config": "square8_2p"', "Expecting"),
+    ('{"id": 1, "config": "square8_2p", "position": "\\ud800"}', "either a config"),
+    ({"id": 1, "position": "\ud800"}, "no text of a game has"),
+    ({"id": 1, "config": "\ud800"}, "unknown config"),
+    ({"id": 1, "config": "square8_2p", "moves": ["\udfff"]}, "no text of a game has"),
+    ({"id": 1, "config": "square8_2p", "seconds": float("nan")}, "is no time"),
+    ({"id": 1, "config": "square8_2p", "seconds": 1e308}, "up to 86400"),
+    ({"id": 1, "config": "square8_2p", "top": 10**18 * 1000}, "right is int"),
+    ({"id": 1, "config": ["x" * 100_000]}, "..."),
     ({"id": 1, "action": "dance"}, "unknown action"),
     ({"id": 1, "action": ["version"]}, "unknown action"),
 ]
@@ -70,6 +82,8 @@ GARBAGE = [
 def test_garbage_is_answered_and_does_not_stop_it(line: object, said: str) -> None:
     (error, fine) = answers([line, {"id": "x", "config": "square8_2p"}])
     assert said in error["error"]
+    assert len(error["error"]) < 2000
+    assert error["id"] == (1 if '"id": 1' in (line if isinstance(line, str) else json.dumps(line)) else None)
     assert fine["id"] == "x"
     assert fine["moves"]
 
@@ -141,3 +155,29 @@ def test_a_missing_network_is_an_answer() -> None:
 
     told = answers([{"id": 1, "config": "square8_2p"}], Engine(nothing, SETTINGS))
     assert told == [{"id": 1, "error": "no model of square8_2p"}]
+
+
+def test_what_goes_wrong_with_some_queries_is_the_answer_to_them() -> None:
+    def evaluators(config: str) -> HashEvaluator:
+        if config == "hex8_2p":
+            raise OSError(2, "No such file", "gone.onnx")
+        if config == "hex8_3p":
+            raise MemoryError
+        return HashEvaluator(config)
+
+    lines = [{"id": name, "config": name} for name in ("hex8_2p", "hex8_3p", "square8_2p")]
+    told = {one["id"]: one for one in answers(lines, Engine(evaluators, SETTINGS))}
+    assert "gone.onnx" in told["hex8_2p"]["error"]
+    assert "memory" in told["hex8_3p"]["error"]
+    assert told["square8_2p"]["moves"]
+
+
+def test_a_reader_that_fails_ends_it_in_order() -> None:
+    def lines() -> Iterator[str]:
+        yield json.dumps({"id": 1, "config": "square8_2p"})
+        raise OSError(5, "Input/output error")
+
+    told: list[str] = []
+    with pytest.raises(OSError, match="Input/output"):
+        Engine(HashEvaluator, SETTINGS).run(lines(), told.append)
+    assert json.loads(told[0])["moves"]

@@ -127,6 +127,26 @@ def said_by(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[objec
     return ended.value.code, *capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("jobs ls --run {}/run --limit 1000000000000000000000000000000", "a number that was given is too large"),
+        ("events ls --run {}/run --limit 1000000000000000000000000000000", "a number that was given is too large"),
+        ("match random heuristic --sprt 0,1e6", "--sprt"),
+        ("match random heuristic --sprt 0,inf", "--sprt"),
+        ("match random heuristic --sprt abc", "--sprt abc: two differences in Elo are right"),
+        ("match random heuristic --timeout 0", "match (--timeout): timeout is 0.0; more than 0 is right"),
+        ("selfplay --config square8_2p --engine gumbl", "selfplay (--engine): unknown engine 'gumbl'; did you mean"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_as_it_was_typed(
+    line: str, said: str, sound: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = said_by(line.format(sound).split(), capsys)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert said in err
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_a_path_that_cannot_be_used_is_one_sentence(
     name: str, sound: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -55,6 +55,12 @@ def test_the_environment_may_name_the_file(file: Path) -> None:
         (["loop.rounds=2.5"], {}, "--set: loop.rounds = '2.5' is not int"),
         (["places.data"], {}, "a value is given as KEY=VALUE"),
         (["config.hex9_2p.places.data=x"], {}, "unknown config 'hex9_2p'; did you mean"),
+        (["match.games=" + "9" * 5000], {}, "--set: match.games = '9999"),
+        (["match.games=" + "[" * 5000], {}, "--set: match.games = '[[[["),
+        (["match.sprt=[0,1e6]"], {}, "match (--set): sprt is 0,1e+06; two differences in Elo from -2000 to 2000"),
+        (["gate.early=[0,inf]"], {}, "gate (--set): early is 0,inf; two differences"),
+        (["match.timeout=0"], {"RINGRIFT_MATCH__GAMES": "7"}, "match (--set): timeout is 0.0; more than 0 is right"),
+        (["match.seconds=0.1"], {"RINGRIFT_MATCH__TIMEOUT": "0"}, "match ($RINGRIFT_MATCH__TIMEOUT): timeout is 0.0"),
         (["places.data=3"], {"RINGRIFT_PLACE__DATA": "x"}, "$RINGRIFT_PLACE__DATA: unknown key 'place.data'"),
     ],
 )
@@ -64,7 +70,27 @@ def test_what_cannot_be_used_is_refused(assign: list[str], environ: dict[str, st
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [b"[places\n", b"\xff\xfe", b"[config.hex8_2p.plces]\ndata = 1\n", b"places = 3\n"])
+def test_an_option_is_named_as_it_is_typed() -> None:
+    with pytest.raises(SettingsError, match=r"^match \(--timeout\): timeout is 0.0; more than 0 is right$"):
+        load(assign=["match.games=7"], options={"match.timeout": 0.0, "match.seconds": None}, environ={})
+    with pytest.raises(SettingsError, match=r"^loop \(--games\): "):
+        load(options={"loop.first_games": 0, "loop.seed": 1}, environ={})
+    assert load(options={"loop.promote": False, "match.sprt": (0.0, 20.0)}, environ={}).match.sprt == (0.0, 20.0)
+    assert load(assign=["config.hex8_2p.match.games=5"], options={"match.games": 6}, environ={}).match.games == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x = " + b"[" * 100_000,
+        b"x." * 5000 + b"x = 1\n",
+        b"[match]\ngames = " + b"9" * 5000,
+        b"[places\n",
+        b"\xff\xfe",
+        b"[config.hex8_2p.plces]\ndata = 1\n",
+        b"places = 3\n",
+    ],
+)
 def test_an_unusable_file_is_refused(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "bad.toml"
     path.write_bytes(text)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import queue
+import re
+import reprlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +21,9 @@ from ringrift.evaluators import Evaluator
 from ringrift.players import Limit
 from ringrift.rules import Game
 
+LONGEST_SECONDS = 86_400.0  #: that a query may ask for
+#: An id as it stands in a line that cannot be read whole.
+WRITTEN_ID = re.compile(r'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d{1,18}\b)')
 #: Keys of a query and the type of each.
 KEYS: dict[str, tuple[type, ...]] = {
     "id": (str, int),
@@ -51,7 +56,9 @@ class Query:
             if key not in KEYS:
                 raise RulesError(unknown("key", key, KEYS))
             if type(value) not in KEYS[key]:
-                raise RulesError(f"{key} is {value!r}; right is {' or '.join(kind.__name__ for kind in KEYS[key])}")
+                raise RulesError(
+                    f"{key} is {reprlib.repr(value)}; right is {' or '.join(kind.__name__ for kind in KEYS[key])}"
+                )
         if "id" not in given:
             raise RulesError("a query needs an id, to be told apart by")
         if ("config" in given) == ("position" in given):
@@ -59,7 +66,7 @@ class Query:
         game = Game.parse(given["position"]) if "position" in given else Game(given["config"])
         for move in given.get("moves", []):
             if type(move) is not str:
-                raise RulesError(f"moves has {move!r}; right are move texts")
+                raise RulesError(f"moves has {reprlib.repr(move)}; right are move texts")
             game.push(move)
         if game.is_over:
             raise RulesError("the game is over: there is nothing to analyse")
@@ -68,6 +75,8 @@ class Query:
         limit = Limit(given.get("simulations"), given.get("seconds"))
         if limit.simulations is not None and limit.simulations > 1_000_000:
             raise RulesError(f"simulations is {limit.simulations}; 1 to 1000000 is right")
+        if limit.seconds is not None and limit.seconds > LONGEST_SECONDS:
+            raise RulesError(f"seconds is {limit.seconds}; up to {LONGEST_SECONDS:.0f} is right")
         return cls(given["id"], game, limit, top, given.get("priority", 0))
 
 
@@ -88,10 +97,17 @@ class Engine:
     def run(self, lines: Iterable[str], write: Callable[[str], object]) -> None:
         """Answers every line with one line, in whatever order they get ready; returns when `lines` are all answered."""
         arriving: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        failed: list[OSError | ValueError] = []
 
         def read() -> None:
-            for line in lines:
-                arriving.put(line)
+            try:
+                for line in lines:
+                    arriving.put(line)
+            except (
+                OSError,
+                ValueError,
+            ) as error:  # a device or text that cannot be read: the end, once all is answered
+                failed.append(error)
             arriving.put(None)
 
         threading.Thread(target=read, daemon=True).start()
@@ -108,20 +124,22 @@ class Engine:
                     self._take(line, tell)
             if self._waiting:
                 self._answer(self._next(), tell)
+        if failed:
+            raise failed[0]
 
     def _take(self, line: str, tell: Callable[[dict[str, Any]], None]) -> None:
         """Queues a query, or answers a line that is none."""
         given: Any = None
         try:
-            given = json.loads(line)
+            given = json.loads(line, parse_int=_whole)
             if not isinstance(given, dict):
                 raise RulesError("a query is a JSON object, with an id and a config or position")
             if "action" in given:
                 tell(self._act(given))
             else:
                 self._waiting.append(Query.parse(given))
-        except (RingRiftError, json.JSONDecodeError, RecursionError) as error:
-            known = given.get("id") if isinstance(given, dict) else None
+        except (RingRiftError, ValueError, RecursionError) as error:
+            known = given.get("id") if isinstance(given, dict) else written_id(line) if given is None else None
             tell({"id": known if isinstance(known, str | int) else None, "error": str(error)})
 
     def _act(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +151,7 @@ class Engine:
             left = [query for query in self._waiting if query.id != given.get("id")]
             self._waiting, ended = left, len(self._waiting) - len(left)
             return head | {"terminated": ended}
-        raise RulesError(unknown("action", str(given["action"]), ("version", "terminate")))
+        raise RulesError(unknown("action", reprlib.repr(given["action"]), ("version", "terminate")))
 
     def _next(self) -> list[Query]:
         """The queries that are searched next, taken out of the queue: the most urgent one and what fits beside it."""
@@ -153,11 +171,26 @@ class Engine:
             games = [query.game for query in queries]
             together = limit if limit.seconds is None else replace(limit, seconds=limit.seconds * len(games))
             found = analyse(games, self._known[config], self.settings, together)
-        except RingRiftError as error:
+        except (RingRiftError, OSError, MemoryError) as error:  # of these queries: the others are answered
             for query in queries:
-                tell({"id": query.id, "error": str(error)})
+                tell({"id": query.id, "error": str(error) or "there is not enough memory"})
             return
         for query, analysis in zip(queries, found, strict=True):
             told = analysis.to_dict()
             told["moves"] = told["moves"][: query.top or None]
             tell({"id": query.id} | told)
+
+
+def _whole(text: str) -> int | float:
+    """A whole number of JSON; one of absurd length as the float that it is near, which no key takes."""
+    return int(text) if len(text) < 20 else float(text)
+
+
+def written_id(line: str) -> str | int | None:
+    """The id that is written in a line that is no JSON; None where there is none, or half of one."""
+    found = WRITTEN_ID.search(line)
+    try:
+        known: str | int | None = json.loads(found[1]) if found else None
+    except ValueError:
+        return None
+    return known

@@ -156,6 +156,8 @@ def sentence(error: BaseException) -> str | None:
             return f"no space left on the device{where and f' for {where}'}; {FULL}"
         otherwise = f"{{}}: {(error.strerror or str(error)).lower()}"
         return REFUSALS.get(error.errno, otherwise).format(where or "a file")
+    if isinstance(error, OverflowError):  # of what a database or the core can take
+        return f"a number that was given is too large: {str(error)[:1].lower()}{str(error)[1:]}"
     if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             return f"no space left for the database; {FULL}"

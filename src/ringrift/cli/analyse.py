@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ Model = Annotated[
     str | None, typer.Option(help="best, initial or a model id, found in --run; default: best where there is a run.")
 ]
 Ply = Annotated[int | None, typer.Option(min=0, help="Ply of the record, from 0; default: its end.")]
-Simulations = Annotated[int, typer.Option(min=1, help="Of the search.")]
+Simulations = Annotated[int, typer.Option(min=1, max=1_000_000, help="Of the search.")]
 LINE = 8  #: plies of a line that the table shows
 
 
@@ -60,6 +61,8 @@ def analyse(
     settings = AnalysisSettings(GumbelSettings(simulations=simulations, gumbel_scale=0.0), 0 if engine else top)
     with ExitStack() as stack:
         if engine:
+            if isinstance(sys.stdin, io.TextIOWrapper):
+                sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # JSON, whatever the terminal has
             evaluators = _evaluators(stack, run, model, network)
             Engine(evaluators, settings, together).run(iter(sys.stdin.readline, ""), _write)
             return

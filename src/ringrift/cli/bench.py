@@ -96,7 +96,7 @@ def nets(
 @bench.command("search")
 def search(
     config: AnyConfig = None,
-    simulations: Annotated[int, typer.Option(min=1, help="Simulations of each search.")] = 64,
+    simulations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Simulations of each search.")] = 64,
     games: Annotated[int, typer.Option(min=1, help="Searches at a time.")] = 64,
     batch: Annotated[int, typer.Option(min=1, max=2048, help="Positions at a time.")] = 256,
     puct: Annotated[bool, typer.Option(help="PUCT in place of Gumbel.")] = False,

@@ -19,7 +19,7 @@ def benchmark(
     model: Annotated[str, typer.Option(help="With --run: best, initial or a model id.")] = "best",
     network: Annotated[Path | None, typer.Option(metavar="FILE", help="Exported network or checkpoint.")] = None,
     arch: Annotated[str, typer.Option(help="Without --run and --network: initial weights of it.")] = "tiny",
-    simulations: Annotated[int, typer.Option(min=1, help="Of each search.")] = 16,
+    simulations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Of each search.")] = 16,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of measuring, in all.")] = 12.0,
     json: Json = False,
 ) -> None:

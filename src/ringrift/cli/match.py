@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ringrift.cli.options import Assign, Config, Json, Run, SettingsFile, directory_of, print_json, settings_of
+from ringrift.errors import SettingsError
 
 app = typer.Typer()
 
@@ -59,7 +60,7 @@ def match(
 
     given = settings_of(config, settings, assign, **{
         "match.games": games, "match.search.simulations": simulations, "match.seconds": seconds,
-        "match.timeout": timeout, "match.sprt": sprt and f"[{sprt}]", "loop.seed": seed,
+        "match.timeout": timeout, "match.sprt": sprt and hypotheses(sprt), "loop.seed": seed,
     })  # fmt: skip
     bars = Bars()
     with ExitStack() as stack:
@@ -74,6 +75,16 @@ def match(
         print_json(result.to_dict())
     else:
         typer.echo("\n".join(match_lines(result)))
+
+
+def hypotheses(given: str) -> tuple[float, float]:
+    """The two of `--sprt`. Raises SettingsError for a text of another form."""
+    try:
+        low, high = map(float, given.split(","))
+    except ValueError:
+        said = "two differences in Elo are right, the smaller one first: 0,20"
+        raise SettingsError(f"--sprt {given}: {said}") from None
+    return low, high
 
 
 @app.command()

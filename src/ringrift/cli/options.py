@@ -82,9 +82,7 @@ def settings_of(config: str, file: Path | None, assign: list[str] | None, **give
     """The settings in force; what an option gives goes before all else."""
     from ringrift.settings import load
 
-    texts = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
-    options = [f"{key}={value}" for key, value in texts.items() if value is not None]
-    return load(config, file=file, assign=[*(assign or []), *options])
+    return load(config, file=file, assign=assign, options=given)
 
 
 def directory_of(run: Path | None, config: str, settings: "Settings") -> Path:

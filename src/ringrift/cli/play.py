@@ -35,7 +35,7 @@ def play(
     against: Annotated[str, typer.Option(help="A player, shipped, best, initial or a model id.")] = "heuristic",
     seat: Annotated[int, typer.Option(min=1, max=4, help="Your seat.")] = 1,
     run: Run = None,
-    seed: Annotated[int | None, typer.Option(help="Of the opponent's choices.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the opponent's choices.")] = None,
     position: Annotated[str | None, typer.Option("--from", metavar="TEXT", help="Position text to begin with.")] = None,
 ) -> None:
     """Play against the machine in the terminal."""

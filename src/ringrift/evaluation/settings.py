@@ -10,6 +10,16 @@ from ringrift.selfplay import PlaySettings
 
 #: What a chance of error may be.
 ERRORS = "more than 0 and below 0.5"
+LARGEST_ELO = 2000.0  #: that a hypothesis may name: one point in 100,000
+
+
+def check_hypotheses(name: str, pair: tuple[float, float]) -> None:
+    """Raises ValueError unless the pair can be the two hypotheses of a sequential test."""
+    if not -LARGEST_ELO <= pair[0] < pair[1] <= LARGEST_ELO:
+        raise ValueError(
+            f"{name} is {pair[0]:g},{pair[1]:g}; two differences in Elo from {-LARGEST_ELO:g} to {LARGEST_ELO:g} are"
+            " right, the smaller one first: 0,20"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,13 @@ class MatchSettings:
         check_fields(self, lambda value: value >= 1, "1 or more", "games")
         check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha", "beta")
         check_fields(self, lambda value: 0.5 <= value < 1, "0.5 to below 1", "confidence")
+        check_fields(self, lambda value: value > 0, "more than 0", "timeout")
         if not 0 <= self.seconds < self.timeout:
             raise ValueError(
                 f"seconds is {self.seconds}; 0 or more and less than the timeout, {self.timeout:g}, is right"
             )
-        if self.sprt and not self.sprt[0] < self.sprt[1]:
-            raise ValueError(f"sprt is {self.sprt}; two differences in Elo are right, the smaller one first: 0 and 20")
+        if self.sprt is not None:
+            check_hypotheses("sprt", self.sprt)
         if not 1 <= self.opening_plies_min <= self.opening_plies_max:
             raise ValueError("opening_plies_min and opening_plies_max are a range from 1 up: 4 and 8, for instance")
 
@@ -98,8 +109,8 @@ class GateSettings:
         check_fields(self, lambda value: value > 0, "more than 0", "margin", "worse")
         check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "voids")
         check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha", "beta")
-        if not self.early[0] < self.early[1] or not self.mature[0] < self.mature[1]:
-            raise ValueError("early and mature are two differences in Elo, the smaller one first: 0 and 20")
+        check_hypotheses("early", self.early)
+        check_hypotheses("mature", self.mature)
 
 
 @dataclass(frozen=True)
