@@ -82,9 +82,9 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # only on the way to an error
 
     names = list(known)
-    near = get_close_matches(given, names, n=1, cutoff=0.5)
+    near = get_close_matches(given[:60], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {given!r}; {hint}known: {', '.join(names)}"
+    return f"unknown {what} {given[:60]!r}; {hint}known: {', '.join(names)}"
 
 
 def check_fields(settings: object, right: Callable[[float], bool], said: str, *names: str) -> None:

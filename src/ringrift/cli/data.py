@@ -264,12 +264,16 @@ def data_import(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that play games again; default: one a core.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Import nothing where a single game or file is unsound.")
+    ] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Take in games of the earlier service: each is played again, and quarantined where it differs.
 
-    Status 1 where a file could not be read. Repeat it after a stop: what is there is not added again.
+    Status 1 where a file could not be read, or nothing of it kept. Repeat it after a stop: what is there is not added
+    again.
     """
     from contextlib import ExitStack
 
@@ -288,8 +292,9 @@ def data_import(
             store = GameStore(stack.enter_context(opened))
         advance = stack.enter_context(Bars()(f"importing {len(files)} files", 100))
         reports = import_files(
-            files, store, processes=processes or usable_cores(), dry_run=dry_run, progress=_percent(advance)
-        )
+            files, store, processes=processes or usable_cores(), dry_run=dry_run, strict=strict,
+            progress=_percent(advance),
+        )  # fmt: skip
     if json:
         print_json({"files": [dataclasses.asdict(report) for report in reports], "dry_run": dry_run})
     else:
@@ -297,7 +302,7 @@ def data_import(
             print_report(report)
         done = sum(report.imported for report in reports)
         typer.echo(f"{done} new games {'would be ' if dry_run else ''}imported from {len(reports)} files")
-    if any(report.error for report in reports):
+    if any(report.unread for report in reports) or all(report.passed_over for report in reports):
         raise typer.Exit(1)
 
 
@@ -308,6 +313,9 @@ def _percent(advance: "Advance") -> Callable[[int, int], None]:
 
 def print_report(report: "FileReport") -> None:
     """What came of one file, in a few lines."""
+    if report.passed_over:
+        typer.echo(f"{report.path}: passed over: {report.passed_over}")
+        return
     typer.echo(
         f"{report.path}: {report.games} games, {report.plies} plies: {report.imported} new ({report.early} of them"
         f" ended within a turn), {report.known} known, {report.quarantined} quarantined ({report.unfinished} of them"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from urllib.parse import urlsplit
 
 from ringrift.errors import DataError, NodeUnreachable, RingRiftError
 from ringrift.store import far_ls
-from ringrift.store.earlier import EarlierDatabase, Refused, kind_of, line_chunks, read_line, unix_time, unpacked
+from ringrift.store.earlier import EarlierDatabase, Refused, game_chunks, kind_of, read_game, unix_time, unpacked
 from ringrift.store.games import GameStore
 from ringrift.store.importing import is_source
 from ringrift.store.remote import SCHEME, ask
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import SCHEMA
+from ringrift.store.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _run(path: Path) -> Iterator[Found]:
 
 def _file(path: Path) -> Iterator[Found]:
     kind = str(kind_of(path))
-    with tempfile.TemporaryDirectory(prefix="ringrift-ls-") as into, unpacked(path, Path(into)) as source:
+    with scratch() as into, unpacked(path, into) as source:
         if kind == "database":
             database = EarlierDatabase(source, str(path))
             rows = database.summary()
@@ -162,9 +162,9 @@ def _file(path: Path) -> Iterator[Found]:
 def _lines(path: Path, name: str) -> list[dict[str, Any]]:
     """Games and plies of each config of a file of JSON lines."""
     rows: dict[str, dict[str, Any]] = {}
-    for chunk in line_chunks(path):
-        for number, line in chunk:
-            game = read_line(number, line, name)
+    for chunk in game_chunks(path):
+        for place, text in chunk:
+            game = read_game(place, text, name)
             if not isinstance(game, Refused):
                 row = rows.setdefault(game.config, {"config": game.config, "games": 0, "plies": 0, "source": ""})
                 row["games"] += 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
+import json
 import re
 import secrets
 import shutil
@@ -21,17 +23,35 @@ from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic_core import from_json
 
 from ringrift.errors import CorruptBlob, DataError, RulesError
 from ringrift.rules import Game, Options, Record, config_info
 from ringrift.rules.interop import plain, plain_keys
+from ringrift.texts import encoding, shown
 
 SQLITE = b"SQLite format 3\0"
 GZIP = b"\x1f\x8b"
 CHUNK = 128  #: games read at once
+MOST_PACKED, LEAST_UNPACKED = 200, 1 << 26  #: a file unpacks to at most so many times its size, and so many bytes
+PIECE = 1 << 20  #: letters of a file that are read at once
+#: Letters of one game's JSON: the longest recorded one, with all legal moves at each ply, has 3.4 million.
+LONGEST_GAME = 1 << 25
+#: Tables that store their rows: a view or a virtual table can be endless.
+TABLES = (
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' AND name NOT LIKE '%\"%'"
+    " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+)
+MOST_TABLES = 256  #: the earlier service's have 15
+STEPS = 10_000  #: of SQLite's machine, after which they are counted
+#: A table is read in 10 to 50 steps a row, of 10 bytes or more, a few times over; 100 million steps take a second.
+LEAST_STEPS, STEPS_A_BYTE = 200_000_000, 100
+ROW = 4  #: bytes that a row has at least
+SHORT = 200  #: letters that are kept of a name or a word
+TOO_LONG = "\0"  #: in place of the text of a longer one
+UNFINISHED, BROKEN = -1, -2
 MILLISECONDS = 1e11  #: no time in seconds is beyond: it would be in the year 5138
 #: Names of one thing in different versions, small letters only; the first one that is there counts.
 NAMES = {
@@ -108,6 +128,33 @@ class Refused:
     reason: str
 
 
+class Unpacking(io.RawIOBase):
+    """What a file packed by gzip holds, of bounded size. Reading raises `CorruptBlob` where it is larger.
+
+    Recorded games and databases shrink to a 8th to a 50th; a file of zeros to a 1000th.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, gzip.open(path)  # noqa: SIM115
+        self._left = LEAST_UNPACKED + MOST_PACKED * path.stat().st_size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._file.readinto(buffer)
+        self._left -= read
+        if self._left < 0:
+            raise CorruptBlob(
+                f"{self._path} unpacks to more than {MOST_PACKED} times its size, which no file of games does"
+            )
+        return int(read)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 @contextmanager
 def unpacked(path: Path, into: Path, *, indexed: bool = False) -> Iterator[Path]:
     """A file as SQLite can open it without changing it: itself, or a copy in `into`.
@@ -121,8 +168,8 @@ def unpacked(path: Path, into: Path, *, indexed: bool = False) -> Iterator[Path]
         with path.open("rb") as file:
             packed = file.read(2) == GZIP
         if packed:
-            with gzip.open(path) as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            with Unpacking(path) as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target, PIECE)
         elif any(side.is_file() and side.stat().st_size for side in sides):
             shutil.copyfile(path, copy)
             for side in filter(Path.is_file, sides):
@@ -150,7 +197,10 @@ def _with_indexes(database: Path, copy: Path, statements: Sequence[str]) -> Path
     if database != copy:
         shutil.copyfile(database, copy)
     with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.DatabaseError):
+        guard(connection, copy.stat().st_size)
         connection.execute("PRAGMA synchronous = OFF")
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {2 * pages + 100}")  # an index is smaller than its table
         for statement in statements:
             connection.execute(statement)
     return copy
@@ -159,15 +209,56 @@ def _with_indexes(database: Path, copy: Path, statements: Sequence[str]) -> Path
 def kind_of(path: Path) -> str | None:
     """`database`, `json lines`, or none of them, by what a file begins with; a packed one is looked into."""
     try:
-        with path.open("rb") as file:
-            packed = file.read(2) == GZIP
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            begin = stream.read(4096)
+        begin = _beginning(path)
     except (OSError, EOFError, zlib.error):
         return None
     if begin.startswith(SQLITE):
         return "database"
-    return "json lines" if begin.lstrip().startswith(b"{") and b'"' in begin else None
+    text = begin.decode(encoding(begin), errors="replace").lstrip("\ufeff \t\r\n")
+    return "json lines" if text.startswith("{") or re.match(r"\[\s*[\[{]", text) else None
+
+
+def why_not(path: Path) -> str:
+    """What is to be said of a file that holds no games."""
+    try:
+        begin = _beginning(path)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}"
+    except (EOFError, zlib.error) as error:
+        return f"{path} is a damaged or truncated gzip file ({error}): fetch it again"
+    return f"{path} is {'neither an SQLite database nor JSON' if begin.strip() else 'empty'}"
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        return bytes(stream.read(4096))
+
+
+@dataclass
+class Work:
+    """How much a database may still ask for."""
+
+    left: int
+    """steps of SQLite's machine, over all queries"""
+    most_bytes: int
+    """in the rows of one query: what is stored is in the file"""
+
+    def step(self) -> int:
+        """Counts; 1 to stop."""
+        self.left -= STEPS
+        return self.left < 0
+
+
+def guard(connection: sqlite3.Connection, size: int) -> Work:
+    """Lets a connection to a file of others do no more than reading its tables takes: no functions that its schema
+    names, values no longer than a game, and steps in proportion to its size in bytes."""
+    work = Work(LEAST_STEPS + STEPS_A_BYTE * size, (1 << 20) + 2 * size)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_GAME)
+    connection.set_progress_handler(work.step, STEPS)
+    return work
 
 
 class EarlierDatabase:
@@ -177,19 +268,21 @@ class EarlierDatabase:
         self.name = name
         try:
             self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+            self._work = guard(self._connection, path.stat().st_size)
             self._connection.execute(f"PRAGMA mmap_size = {1 << 40}")  # saves a copy of every page
-            kinds = dict(self._rows("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"))
-            tables = list(kinds)
+            tables = [row[0] for row in self._rows(TABLES)]
+            if len(tables) > MOST_TABLES:
+                raise DataError(f"{name} has more than {MOST_TABLES} tables, which no database of games has")
             columns = {table: self._columns(table) for table in tables}
         except sqlite3.Error as error:
             raise CorruptBlob(f"{name} is not a sound database ({error}): restore it, or fetch it again") from error
         self._tables = columns
-        self._kinds = kinds
         self._games = next((table for table in ("games", *tables) if self._is_games(columns.get(table, {}))), "")
         if not self._games:
+            some = ", ".join(sorted(tables)[:8])[:SHORT]
             raise DataError(
-                f"{name} holds no games: none of its tables {sorted(tables)} has a column of the board and one of the"
-                " game's id"
+                f"{name} holds no games: none of its {len(tables)} tables ({some}) has a column of the board and"
+                " one of the game's id; views are not read"
             )
         self._id = self._has(self._games, "id")
         self._moves = [
@@ -199,8 +292,9 @@ class EarlierDatabase:
         ]
 
     def _columns(self, table: str) -> dict[str, str]:
+        """The names of the stored columns by their plain names; columns that are computed are not among them."""
         found = self._rows(f'PRAGMA table_info("{table}")')
-        return {plain(row[1]): row[1] for row in found}
+        return {plain(row[1]): row[1] for row in found if '"' not in row[1]}
 
     @staticmethod
     def _is_games(columns: Mapping[str, str]) -> bool:
@@ -219,13 +313,23 @@ class EarlierDatabase:
         return self._tables.get(table, {}).get("gameid", "")
 
     def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query, parameters).fetchall()
+        """The rows. Raises sqlite3.Error, and `CorruptBlob` where they are more than the file can hold."""
+        found, left = [], self._work.most_bytes
+        for row in self._connection.execute(query, parameters):
+            left -= ROW + sum(len(value) for value in row if isinstance(value, str | bytes))
+            if left < 0:
+                raise CorruptBlob(f"{self.name} gives more rows than a file of its size can hold: it is damaged")
+            found.append(row)
+        return found
 
     def chunks(self) -> list[tuple[Any, ...]]:
         """The ids of all games, as many together as are read at once. Raises `CorruptBlob` where there are none."""
         ids: list[Any] = []
         try:
-            ids += (row[0] for row in self._connection.execute(f'SELECT DISTINCT "{self._id}" FROM "{self._games}"'))
+            for row in self._connection.execute(f'SELECT DISTINCT "{self._id}" FROM "{self._games}"'):
+                ids.append(row[0])
+                if len(ids) * ROW > self._work.most_bytes:
+                    raise CorruptBlob(f"{self.name} names more games than a file of its size can hold: it is damaged")
         except sqlite3.DatabaseError as error:
             if not ids:
                 raise CorruptBlob(f"{self.name} is damaged ({error}): restore it, or fetch it again") from error
@@ -240,7 +344,7 @@ class EarlierDatabase:
         return [
             f'CREATE INDEX "of games in {table}" ON "{table}" ("{key}")'
             for table, key in keys.items()
-            if self._kinds[table] == "table" and not self._indexed(table, key)
+            if not self._indexed(table, key)
         ]
 
     def _indexed(self, table: str, key: str) -> bool:
@@ -299,6 +403,9 @@ class EarlierDatabase:
         try:
             yield from self._read(ids)
         except sqlite3.DatabaseError as error:
+            if self._work.left < 0:
+                said = f"{self.name} takes more work than a file of its size can need: it is damaged"
+                raise CorruptBlob(said) from error
             if len(ids) == 1:
                 yield Refused(str(ids[0]), f"the file is damaged there ({error})")
             else:
@@ -331,9 +438,11 @@ class EarlierDatabase:
     def _about(self, table: str, ids: Sequence[Any]) -> list[dict[str, Any]]:
         """The rows of those games, without what is null, by plain names."""
         key = self._id if table == self._games else self._key(table)
-        return [plain_keys(dict(zip(self._tables[table], row, strict=True))) for row in self._of(table, key, ids)]
+        columns = self._tables[table]
+        chosen = ", ".join(f'"{name}"' for name in columns.values())
+        return [plain_keys(dict(zip(columns, row, strict=True))) for row in self._of(table, key, ids, chosen)]
 
-    def _of(self, table: str, key: str, ids: Sequence[Any], columns: str = "*") -> list[tuple[Any, ...]]:
+    def _of(self, table: str, key: str, ids: Sequence[Any], columns: str) -> list[tuple[Any, ...]]:
         marks = ", ".join("?" * min(len(ids), 900))
         found: list[tuple[Any, ...]] = []
         for at in range(0, len(ids), 900):
@@ -374,45 +483,126 @@ def in_order(rows: list[tuple[Any, ...]]) -> tuple[list[Move], str]:
         try:
             by_number: dict[int, tuple[Any, ...]] = {}
             for row in rows:
-                if by_number.setdefault(int(row[3]), row)[1] != row[1]:
+                if by_number.setdefault(int(str(row[3])[:SHORT]), row)[1] != row[1]:
                     return [], f"there are two different moves of the number {row[3]}"
-        except (TypeError, ValueError):
+        except ValueError:
             return [], "a move has no number"
         first = min(by_number)
+        rows = [(*row[:3], number, *row[4:]) for number, row in by_number.items()]
         if first not in (0, 1):
             return [], f"its moves begin with the number {first}: the earlier ones are missing"
         rows = [by_number[number] for number in range(first, first + len(by_number)) if number in by_number]
         if len(rows) < len(by_number):
             gap = next(n for n in range(first, first + len(by_number) + 1) if n not in by_number)
-            return [row for row in rows if int(row[3]) < gap], f"the move of the number {gap} is missing"
+            return [by_number[n] for n in range(first, gap)], f"the move of the number {gap} is missing"
     return rows, ""
 
 
-def line_chunks(path: Path) -> Iterator[list[tuple[int, str]]]:
-    """The lines of a file of JSON lines, numbered from 1, as many together as are read at once."""
-    with path.open("rb") as begin:
-        packed = begin.read(2) == GZIP
-    with gzip.open(path, "rt", errors="replace") if packed else path.open(errors="replace") as file:
-        lines = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
-        try:
-            while some := list(islice(lines, CHUNK)):
-                yield some
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise CorruptBlob(f"{path} is a damaged or truncated gzip file ({error}): fetch it again") from error
+def game_chunks(path: Path) -> Iterator[list[tuple[str, str]]]:
+    """The games of a file of JSON with their places in it, as many together as are read at once.
 
-
-def read_line(number: int, line: str, name: str) -> Recorded | Refused | Record:
-    """A game of JSON lines: a body of the service's replay store, a recorded game of the rules, or a record of ours."""
-    where = f"line {number}"
+    The file holds one game a line, or games that are written over several lines, or lists of games. Raises
+    `CorruptBlob` for a file that cannot be read to its end.
+    """
+    begin = _beginning(path)
     try:
-        document = from_json(line)
+        with open_text(path, encoding(begin)) as file:
+            games = _games_in(file)
+            while some := list(islice(games, CHUNK)):
+                yield some
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorruptBlob(f"{path} is a damaged or truncated gzip file ({error}): fetch it again") from error
+
+
+def open_text(path: Path, encoded: str) -> TextIO:
+    """A file as text, unpacked where it is packed."""
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+    if not packed:
+        return path.open(encoding=encoded, errors="replace")
+    return io.TextIOWrapper(Unpacking(path), encoding=encoded, errors="replace")  # type: ignore[type-var]
+
+
+#: What stands between games: lists of them are read as if they stood alone.
+_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
+_NEXT = re.compile(r"\n(?=[\[{])")
+_DECODER = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=len)  # only where a document ends matters
+
+
+def _games_in(file: TextIO) -> Iterator[tuple[str, str]]:
+    """(place, JSON) of each game; what is none, a line or up to the next that begins with a bracket, comes as it is."""
+    text, at, line, same = "", 0, 1, 0
+    ended = False
+
+    def more() -> None:
+        nonlocal text, at, ended
+        new = file.read(PIECE)
+        text, at, ended = text[at:] + new, 0, not new
+
+    while True:
+        if len(text) - at < PIECE and not ended:
+            more()
+        begin = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+        passed, between, at = text.count("\n", at, begin), text[at:begin], begin
+        line, same = line + passed, 0 if passed else same
+        listed = "[" in between or "," in between
+        if at == len(text):
+            if ended:
+                return
+            continue
+        same += 1
+        place = f"line {line}" if same == 1 else f"line {line}, game {same}"
+        end = text.find("\n", at)
+        whole = text[at:end].rstrip(" \t\r,]") if end >= 0 else ""
+        if not (listed or same > 1) and whole.endswith("}") and whole.count("{") == whole.count("}"):
+            at += len(whole)
+            yield place, whole
+            continue
+        while True:  # to the end of the document, which may be further on in the file
+            end = _document_end(text, at)
+            if end != UNFINISHED or ended or len(text) - at > LONGEST_GAME:
+                break
+            more()
+        if end < 0:  # no document: what follows on its line, or, of one that began, up to one that begins a line
+            too_long = end == UNFINISHED and not ended
+            broken = text[at : at + 4096]
+            while True:
+                found = _NEXT.search(text, at) if broken.startswith("{") else re.compile("\n").search(text, at)
+                if found or ended:
+                    end = found.start() if found else len(text)
+                    break
+                line, at = line + text.count("\n", at), len(text)
+                more()
+            yield place, TOO_LONG if too_long else broken
+        else:
+            yield place, text[at:end]
+        line, at = line + text.count("\n", at, end), end
+
+
+def _document_end(text: str, at: int) -> int:
+    """Where the document that begins there ends; `UNFINISHED`, or `BROKEN`."""
+    try:
+        return _DECODER.raw_decode(text, at)[1]
+    except json.JSONDecodeError as error:
+        cut = error.pos > len(text) - 64 or error.msg.startswith("Unterminated string")
+        return UNFINISHED if cut else BROKEN
+    except (RecursionError, ValueError):
+        return BROKEN
+
+
+def read_game(where: str, text: str, name: str) -> Recorded | Refused | Record:
+    """A game of JSON: a body of the service's replay store, a recorded game of the rules, or a record of ours."""
+    if text == TOO_LONG:
+        return Refused(where, f"it is longer than {LONGEST_GAME >> 20} MB, which no game is")
+    try:
+        document = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         return Refused(where, f"not JSON: {error}")
     if not isinstance(document, dict):
         return Refused(where, "not a JSON object")
     if {"format", "config", "final_hash"} <= set(document):
         try:
-            return Record.from_json(line)
+            return Record.from_json(text)
         except DataError as error:
             return Refused(where, str(error))
     about = plain_keys(document)
@@ -434,14 +624,17 @@ def _read_safely(
 ) -> Recorded | Refused:
     try:
         return _recorded(id_, about, seats, moves, problem, name)
-    except (ValueError, TypeError, KeyError, AttributeError, zlib.error, EOFError, OSError) as error:
-        return Refused(id_, str(error) or repr(error))
+    except ValueError as error:
+        return Refused(id_, str(error))
 
 
 def _recorded(
     id_: str, about: dict[str, Any], seats: list[dict[str, Any]], moves: list[Move] | None, problem: str, name: str
 ) -> Recorded:
-    state = plain_keys(document(_first(about, "state"), "initial state") or {})
+    told = document(_first(about, "state"), "initial state")
+    if told and not isinstance(told, dict):
+        raise ValueError(f"its initial state is {shown(told)}; an object is right")
+    state = plain_keys(told or {})
     if not moves:
         moves, problem = _moves(document(_first(about, "moves"), "moves")) if not problem else ([], problem)
     if not moves and not problem:
@@ -449,9 +642,9 @@ def _recorded(
     config = _config(about, state, seats, name)
     options = _options(about, state, config)
     start = _start(about, state, config, options)
-    winner = _first(about, "winner")
+    winner, end = _first(about, "winner"), _first(about, "end")
     status = re.sub(r"[^a-z]", "", str(_first(about, "status") or "").lower().rpartition(".")[2])
-    ordered = sorted(seats, key=lambda one: int(one.get("playernumber", 0)))
+    ordered = sorted(seats, key=lambda one: _number(one.get("playernumber")))
     kept = {key: _first(about, key, ABOUT) for key in ABOUT}
     return Recorded(
         id=id_,
@@ -462,13 +655,14 @@ def _recorded(
         problem=problem,
         finished=status in FINISHED or (not status and winner is not None),
         winner=max(_number(winner), 0),
-        end=str(_first(about, "end") or "") if not isinstance(_first(about, "end"), dict) else "",
+        end=str(end)[:SHORT] if isinstance(end, str | int) else "",
         count=_number(_first(about, "count")),
         finals=tuple(
-            (p.get("finaleliminatedrings"), p.get("finalterritoryspaces"), p.get("finalringsinhand")) for p in ordered
+            (_counter(p, "finaleliminatedrings"), _counter(p, "finalterritoryspaces"), _counter(p, "finalringsinhand"))
+            for p in ordered
         ),
-        players=tuple(_player(one) for one in ordered),
-        seed=_number(_first(about, "seed")),
+        players=tuple(_player(one)[:SHORT] for one in ordered),
+        seed=seed if (seed := _number(_first(about, "seed"))) < 1 << 63 else 0,
         about={key: value for key, value in kept.items() if isinstance(value, str | int | float)},
     )
 
@@ -494,7 +688,17 @@ def unix_time(given: object) -> float | None:
 
 def _number(given: object) -> int:
     """A whole number; 0 for anything else."""
-    return int(given) if isinstance(given, int) or (isinstance(given, str) and given.lstrip("-").isdigit()) else 0
+    if isinstance(given, str) and len(given) < 20 and re.fullmatch(r"-?[0-9]+", given):
+        given = int(given)
+    if isinstance(given, float) and given == given and abs(given) < 1 << 53 and given % 1 == 0:
+        given = int(given)
+    return given if isinstance(given, int) and abs(given) < 1 << 64 else 0
+
+
+def _counter(seat: Mapping[str, Any], name: str) -> int | None:
+    """A counter of a seat; None where it does not tell one."""
+    given = seat.get(name)
+    return _number(given) if isinstance(given, int | float) or (isinstance(given, str) and given.isdecimal()) else None
 
 
 def document(given: object, what: str) -> Any:
@@ -503,12 +707,21 @@ def document(given: object, what: str) -> Any:
         if isinstance(given, str) and given.lstrip()[:1] not in '[{"':
             given = base64.b64decode(given, validate=True)
         if isinstance(given, bytes):
-            given = gzip.decompress(given) if given.startswith(GZIP) else given
-            given = zlib.decompress(given) if given[:1] == b"\x78" else given
-        read = from_json(given) if isinstance(given, str | bytes) and given else given
+            given = _inflated(given) if given.startswith(GZIP) else given
+            given = _inflated(given) if given[:1] == b"\x78" else given
+        read = from_json(given, allow_inf_nan=False) if isinstance(given, str | bytes) and given else given
     except (ValueError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"its {what} cannot be read, as JSON or packed by gzip or zlib ({error})") from error
     return document(read, what) if isinstance(read, str) and read.lstrip()[:1] in ("[", "{") else read
+
+
+def _inflated(packed: bytes) -> bytes:
+    """What gzip or zlib packed. Raises zlib.error, and ValueError where it is longer than a game."""
+    unpacker = zlib.decompressobj(wbits=47)
+    found = unpacker.decompress(packed, LONGEST_GAME)
+    if not unpacker.eof:
+        raise ValueError("it is truncated" if len(found) < LONGEST_GAME else "it is longer than any game")
+    return found
 
 
 def _moves(given: Any) -> tuple[list[Move], str]:
@@ -517,7 +730,8 @@ def _moves(given: Any) -> tuple[list[Move], str]:
     if not isinstance(given, list):
         return [], ""
     if given and isinstance(given[0], dict) and "m" in given[0]:  # plies of a recorded game of the rules
-        return [(None, f"{ply['m']}@{ply['x']}" if "x" in ply else ply["m"]) for ply in given], ""
+        plies = [ply if isinstance(ply, dict) else {} for ply in given]
+        return [(None, f"{ply['m']}@{ply['x']}" if "x" in ply else ply.get("m")) for ply in plies], ""
     found: list[Move] = []
     for one in given:
         inner = one.get("move") if isinstance(one, dict) else None
@@ -538,16 +752,17 @@ def _config(about: Mapping[str, Any], state: Mapping[str, Any], seats: Sequence[
     counts = (
         about.get("numplayers"),
         _first(about, "seats"),
-        len(state.get("players", ())),
+        len(_list(state, "players")),
         len(seats),
         hint and hint[2],
     )
-    count = next((int(c) for c in counts if isinstance(c, int | str) and c and str(c).isdigit()), 0)
+    count = next((n for given in counts if (n := _number(given)) > 0), 0)
     config = f"{_board(board)}_{count}p"
     try:
         config_info(config)
     except RulesError:
-        raise ValueError(f"it is of the board {board!r} and {count} seats, which there is no config of") from None
+        said = f"it is of the board {shown(board)} and {shown(count)} seats, which there is no config of"
+        raise ValueError(said) from None
     return config
 
 
@@ -559,11 +774,13 @@ def _board(given: str) -> str:
 
 def _options(about: Mapping[str, Any], state: Mapping[str, Any], config: str) -> Options:
     given = about.get("opts", about.get("options", state.get("rulesoptions", about.get("rulesoptions")))) or {}
-    rules = plain_keys(document(given, "rules options"))
+    if not isinstance(given := document(given, "rules options"), dict):
+        raise ValueError(f"its rules options are {shown(given)}; an object is right")
+    rules = plain_keys(given)
     rings, swap = rules.get("ringsperplayer"), bool(rules.get("swapruleenabled", False))
     lps = rules.get("lpsroundsrequired", state.get("lpsroundsrequired", 3))
     if rings is None:
-        hands = {player.get("ringsInHand") for player in state.get("players", ()) if isinstance(player, dict)}
+        hands = {_counter(player, "ringsInHand") for player in _list(state, "players") if isinstance(player, dict)}
         rings = hands.pop() if len(hands) == 1 and not _occupied(state) else None
     return Options(swap, None if rings == config_info(config).rings_per_player else rings, lps)
 
@@ -576,6 +793,11 @@ def _start(about: Mapping[str, Any], state: Mapping[str, Any], config: str, opti
     if _occupied(state):
         raise ValueError("it begins with a position that was set up, which is not imported")
     return ""
+
+
+def _list(about: Mapping[str, Any], name: str) -> list[Any]:
+    found = about.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _occupied(state: Mapping[str, Any]) -> bool:

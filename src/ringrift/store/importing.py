@@ -9,13 +9,13 @@ import that was killed is simply repeated.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from multiprocessing import get_context
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ringrift._core import push_recorded
-from ringrift.errors import DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
+from ringrift.errors import CorruptBlob, DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
 from ringrift.rules import Game, Record, config_info
 from ringrift.rules.interop import PLAIN, plain_keys, told, wire_meanings, wire_texts
 from ringrift.rules.record import EARLY, early_outcome
@@ -33,15 +33,18 @@ from ringrift.store.earlier import (
     Recorded,
     Refused,
     document,
+    game_chunks,
     kind_of,
-    line_chunks,
-    read_line,
+    read_game,
     unix_time,
     unpacked,
+    why_not,
 )
 from ringrift.store.games import GameRow, GameStore
 from ringrift.store.provenance import Provenance
 from ringrift.store.schema import content_id
+from ringrift.store.scratch import scratch
+from ringrift.texts import shown
 
 AHEAD = 3  #: chunks in work or waiting, for each process
 TRIES = 256  #: ways tried through a game that does not say which stacks paid for its slides
@@ -99,6 +102,13 @@ class FileReport:
     """of the quarantined and refused ones"""
     error: str = ""
     """why the file was not read, or not to its end"""
+    passed_over: str = ""
+    """why it was not looked into"""
+
+    @property
+    def unread(self) -> bool:
+        """It was to be read, and nothing could be kept of it, or not all of it was there."""
+        return bool(self.error) or (not self.passed_over and self.refused == self.games)
 
 
 class Judged(NamedTuple):
@@ -112,25 +122,34 @@ class Judged(NamedTuple):
 
 
 def import_files(
-    paths: Sequence[Path],
+    paths: Sequence[Path | FileReport],
     store: GameStore | None,
     *,
     processes: int = 1,
     dry_run: bool = False,
+    strict: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[FileReport]:
-    """Imports databases and files of JSON lines; a report of each.
+    """Imports databases and files of JSON; a report of each, in their order, with those that are given.
 
-    Without a store, or with `dry_run`, everything is read and judged, and nothing stored. `progress` gets the games
-    done and those found so far.
+    Without a store, or with `dry_run`, everything is read and judged, and nothing stored. With `strict` nothing at all
+    is stored where a file cannot be read or a game is not valid. `progress` gets the games done and those found so far.
+
+    Raises `DataError` with `strict` for the first such file or game.
     """
+    if strict and not dry_run:
+        import_files(paths, store, processes=processes, dry_run=True, strict=True, progress=progress)
     reports, seen, done, found = [], set[str](), 0, 0
     with ExitStack() as stack:
-        into = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-import-")))
+        into = stack.enter_context(scratch())
         pool = None
         if processes > 1:
             pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
         for path in paths:
+            if isinstance(path, FileReport):
+                reports.append(path)
+                _refuse(path, strict=strict)
+                continue
             report = FileReport(str(path))
             reports.append(report)
             try:
@@ -150,28 +169,58 @@ def import_files(
                 report.error = str(error)
             except BrokenProcessPool as error:
                 raise DataError(f"{path}: a process that read it ended; what was imported stays: repeat it") from error
+            _refuse(report, strict=strict)
     return reports
 
 
-def sources(places: Iterable[Path]) -> list[Path]:
-    """The files that are meant: each one named, and in directories every database and file of JSON lines."""
-    found = []
+def _refuse(report: FileReport, *, strict: bool) -> None:
+    """Raises `DataError`, where that is asked for, for a file that was not read whole or has a game that is unsound."""
+    if strict and report.error:
+        raise DataError(f"{report.error}; nothing was imported")
+    if strict and report.problems:
+        one = report.problems[0]
+        raise DataError(f"{report.path}, {one.game or 'moves'}: {one.reason}; nothing was imported")
+
+
+def sources(places: Iterable[Path]) -> list[Path | FileReport]:
+    """The files that are meant: each one named, and those in directories; a report of what is passed over there."""
+    found: list[Path | FileReport] = []
     for place in places:
         if place.is_dir():
-            found += [path for path in sorted(place.rglob("*")) if path.is_file() and is_source(path)]
-        elif place.is_file():
+            found += _inside(place)
+        elif place.exists():
             found.append(place)
         else:
             raise DataError(f"{place} does not exist: give databases (.db, .db.gz), JSON lines, or directories of them")
     return found
 
 
+def _inside(place: Path) -> Iterator[Path | FileReport]:
+    wrong: list[OSError] = []
+    for directory, inner, files in os.walk(place, onerror=wrong.append):
+        inner.sort()
+        for name in sorted(files):
+            path = Path(directory, name)
+            if is_source(path) or kind_of(path) == "database":
+                yield path
+            elif is_named(path) or not path.is_file():
+                said = why_not(path) if path.is_file() else f"{path} is no file"
+                yield FileReport(str(path), error=said)
+            else:
+                yield FileReport(str(path), passed_over="neither its name nor its beginning is one of a file of games")
+    for error in wrong:
+        yield FileReport(str(error.filename), error=f"{error.filename} cannot be read: {error.strerror}")
+
+
 def is_source(path: Path) -> bool:
     """True for a file that can hold games of the earlier service."""
+    return is_named(path) and kind_of(path) is not None
+
+
+def is_named(path: Path) -> bool:
+    """True for the name of a file of games."""
     names = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    return (
-        bool(names) and names[-1] in (".db", ".sqlite", ".sqlite3", ".jsonl", ".ndjson") and kind_of(path) is not None
-    )
+    return bool(names) and names[-1] in (".db", ".sqlite", ".sqlite3", ".jsonl", ".ndjson", ".json")
 
 
 def _work(path: Path, source: Path) -> tuple[Iterator[Callable[[], list[Judged]]], int, int]:
@@ -185,9 +234,11 @@ def _work(path: Path, source: Path) -> tuple[Iterator[Callable[[], list[Judged]]
             pieces = (partial(_judge_rows, source, str(path), token, chunk) for chunk in chunks)
             return iter(pieces), sum(map(len, chunks)), orphans
         case "json lines":
-            counted = sum(map(len, line_chunks(source)))
-            return (partial(_judge_lines, str(path), chunk) for chunk in line_chunks(source)), counted, 0
-    raise DataError(f"{path} is neither an SQLite database nor JSON lines")
+            counted = 0
+            with suppress(CorruptBlob):  # what there is to its damage is read
+                counted = sum(map(len, game_chunks(source)))
+            return (partial(_judge_texts, str(path), chunk) for chunk in game_chunks(source)), counted, 0
+    raise DataError(why_not(path))
 
 
 def _carried_out(
@@ -250,9 +301,9 @@ def _judge_rows(source: Path, name: str, token: str, ids: Sequence[Any]) -> list
     return [judge(game, file) for game in _opened(source, name, token).games(ids)]
 
 
-def _judge_lines(name: str, lines: Sequence[tuple[int, str]]) -> list[Judged]:
+def _judge_texts(name: str, games: Sequence[tuple[str, str]]) -> list[Judged]:
     file = Path(name).name
-    return [judge(read_line(number, line, name), file) for number, line in lines]
+    return [judge(read_game(place, text, name), file) for place, text in games]
 
 
 def judge(game: Recorded | Refused | Record, file: str) -> Judged:
@@ -400,7 +451,7 @@ class _Replay:
         if isinstance(move, str):
             return [game._parse_move(move)]
         if not isinstance(move, Mapping):
-            raise InvalidNotation(f"{move!r} is not a move")
+            raise InvalidNotation(f"{shown(move)} is not a move")
         if more and more[0] and not {"type", "movetype"} & plain_keys(move).keys():
             move = {**move, "type": more[0]}
         about = plain_keys(move)
@@ -408,7 +459,7 @@ class _Replay:
             raise IllegalMove(f"the game was broken off ({kind})")
         for one in (seat, about.get("player")):
             if one is not None and str(one) != str(game.to_move):
-                raise IllegalMove(f"{told(move)} is of seat {one}, but seat {game.to_move} is to move")
+                raise IllegalMove(f"{told(move)} is of seat {shown(one)}, but seat {game.to_move} is to move")
         if len(texts := wire_texts(move)) == 1:
             try:
                 return [game._parse_move(texts[0])]
