@@ -10,6 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ringrift.cli import app, main
+from ringrift.errors import DataError
+from ringrift.pipeline.by_hand import context
+from ringrift.pipeline.services import gate
 from ringrift.store import ModelStore, RunDirectory
 
 CONFIG = "square8_2p"
@@ -43,6 +46,44 @@ def test_models_commands(directory: Path) -> None:
     assert first in tell("models", "rollback", "--run", directory)
     assert json.loads(tell("models", "show", "best", "--run", directory, "--json"))["id"] == first
     assert "0 models pruned" in tell("models", "prune", "--run", directory, "--keep", 0)
+
+
+def test_what_is_changed_by_hand_is_told_once(directory: Path) -> None:
+    _initial, first, second = (
+        row["id"] for row in json.loads(tell("models", "ls", "--run", directory, "--json"))["rows"]
+    )
+    for model in (first, second, second):
+        tell("models", "promote", model, "--run", directory)
+    tell("models", "rollback", "--run", directory)
+    tell("models", "promote", second, "--run", directory)
+    with RunDirectory.open(directory) as run:
+        told = [(entry.type, entry.payload["model"]) for entry in run.fabric.log.read()]
+        assert told == [
+            ("ModelPromoted", first), ("ModelPromoted", second), ("ModelRolledBack", second), ("ModelPromoted", second),
+        ]  # fmt: skip
+        assert {entry.key for entry in run.fabric.log.read()} == {CONFIG}
+        assert run.fabric.log.read()[2].payload["to"] == first
+        ctx = context(run)
+        for done in ModelStore(run).history(CONFIG):  # as the gate does for a candidate that it has not judged
+            if done.action == "promote":
+                gate.tell_promoted(ctx, done)
+        assert run.fabric.log.last() == 4
+    assert "m-" in tell("events", "trace", first, "--run", directory)
+
+
+def test_an_id_needs_no_config_where_it_is_the_only_one(directory: Path) -> None:
+    with RunDirectory.open(directory) as run:
+        models, blob = ModelStore(run), run.fabric.blobs.put(b"other", ".safetensors")
+        other = models.register("hex8_2p", blob, None, {}, role="candidate")
+        mine = models.ls(CONFIG)[-1].id
+    assert f"{mine} is promoted for {CONFIG}" in tell("models", "promote", mine[:9], "--run", directory)
+    assert f"{other} is promoted for hex8_2p" in tell("models", "promote", other, "--run", directory)
+    assert json.loads(tell("models", "show", other, "--run", directory, "--json"))["config"] == "hex8_2p"
+    for name, said in (("m-", "give more of the id"), ("best", "give --config"), ("m-nobody", "unknown model")):
+        with pytest.raises(DataError, match=said):
+            CliRunner().invoke(
+                app, ["models", "promote", name, "--run", str(directory)], catch_exceptions=False, standalone_mode=False
+            )
 
 
 def test_an_empty_run_has_nothing_to_show(tmp_path: Path) -> None:

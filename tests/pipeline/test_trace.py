@@ -84,6 +84,36 @@ def test_a_model_its_causes_and_what_came_of_it() -> None:
     assert found.tree.asked and found.tree.led_to[0].asked
 
 
+def test_what_was_done_for_all_configs_leads_back_to_the_model_s_own() -> None:
+    ctx = context(VirtualClock())
+    told, other = story(ctx), "hex8_2p"
+    say, root = ctx.publish, told["loop"]
+
+    def played(config: str, number: int) -> int:
+        batch = {"job": f"selfplay/{config}/{number}", "batch": f"{config}/batch-{number}"}
+        return say(SelfplayFinished(config=config, player="p", games=3, plies=9, seconds=1, **batch), parent=root)
+
+    own = played(other, 1)
+    valid = say(GamesValidated(job="ingest/2", valid=6, quarantined=0), parent=played(C, 9))
+    played(other, 2)  # it came too late
+    exports = [
+        say(SamplesExported(config=config, job=f"export/{config}/2", games=3, samples=9, shards=1), parent=valid)
+        for config in (C, other)
+    ]
+    trained = say(
+        TrainingFinished(
+            config=other, job=f"train/{other}/1", model="m-7", trained_from="m-6", steps=4, samples=9, loss_before=2,
+            loss_after=1,
+        ),
+        parent=exports[1],
+    )  # fmt: skip
+    (found,) = trace(ctx.run.fabric, "m-7")
+    assert numbers(found) == [root, own, valid, exports[1]]
+    (found,) = trace(ctx.run.fabric, f"{C}/batch-9")
+    assert below(found.tree) == [found.tree.what.sequence, valid, exports[0]]  # type: ignore[union-attr]
+    assert trained not in below(found.tree)
+
+
 @pytest.mark.parametrize("name", [f"{C}/batch-1/0002", f"{C}/batch-1", f"selfplay/{C}/1"])
 def test_a_game_by_its_batch(name: str) -> None:
     ctx = context(VirtualClock())

@@ -105,9 +105,12 @@ def data_audit(
     json: Json = False,
 ) -> None:
     """Search a share of the games since the last audit again, from their seeds; status 1 where any is quarantined."""
+    import secrets
     import time
 
+    from ringrift.pipeline.by_hand import context
     from ringrift.pipeline.display import Bars
+    from ringrift.pipeline.events import GamesAudited
     from ringrift.pipeline.stages import audit_stage
     from ringrift.store import GameStore, RunDirectory
     from ringrift.store.audit import AuditSettings
@@ -115,6 +118,10 @@ def data_audit(
     with RunDirectory.open(directory) as run:
         configs, settings = [row.config for row in GameStore(run).counts(config)], AuditSettings(share, recheck)
         done = {name: audit_stage(run, name, settings, time.time(), show=Bars()) for name in configs}
+        for name, one in done.items():
+            context(run).publish(
+                GamesAudited(config=name, job="", **dataclasses.asdict(one)), id_=secrets.token_hex(16)
+            )
     if json:
         print_json({name: dataclasses.asdict(one) for name, one in done.items()})
     for name, one in done.items() if not json else ():

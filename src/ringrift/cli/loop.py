@@ -173,6 +173,7 @@ def gate(
     ringrift gate m-20 --games 800 --set gate.early=[0,35] --set 'gate.gates={random=0.85}' --no-promote
     """
     from ringrift.pipeline import stages
+    from ringrift.pipeline.by_hand import tell_verdict
     from ringrift.pipeline.display import Bars
     from ringrift.store import ModelStore, RunDirectory
 
@@ -183,6 +184,7 @@ def gate(
         verdict = stages.gate_stage(
             opened, config, model.id, given.gate, given.match, seed=given.loop.seed, promote=promote, show=Bars()
         )
+        tell_verdict(opened, model.id)
     if json:
         print_json({"model": model.id, "promoted": verdict.passes and promote, **verdict.to_dict()})
     else:
@@ -209,6 +211,7 @@ def learn(
 
     Example: ringrift learn --config square8_2p --run runs/square8_2p --profile conservative
     """
+    from ringrift.pipeline.by_hand import tell_verdict
     from ringrift.pipeline.display import Bars
     from ringrift.pipeline.online import PROFILES, learn_stage
     from ringrift.store import RunDirectory
@@ -218,6 +221,8 @@ def learn(
     given = settings_of(config, settings, assign, **{"loop.seed": seed})
     with RunDirectory.open(directory_of(run, config, given)) as opened:
         done = learn_stage(opened, config, PROFILES[profile], given, seed=given.loop.seed, show=Bars())
+        if done.candidate:
+            tell_verdict(opened, done.candidate)
     if json:
         print_json(dataclasses.asdict(done))
         return

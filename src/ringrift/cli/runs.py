@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ringrift.cli.options import AnyConfig, Config, Json, Run, directory_of, picture, print_json, settings_of
-from ringrift.cli.store import Model, models_app, one_config, opened, print_table
+from ringrift.cli.store import Model, meant, models_app, opened, print_table
 
 if TYPE_CHECKING:
     from ringrift.training.tracking import TrackedRun
@@ -109,7 +109,7 @@ def models_card(model: Model, run: Run = None, config: AnyConfig = None, json: J
 
     with opened(run, config) as directory:
         models = ModelStore(directory)
-        path = write_card(directory, models.resolve(one_config(models, config), model).id)
+        path = write_card(directory, meant(models, config, model).id)
         text = path.read_text()
     if json:
         print_json({"file": str(path), "text": text})

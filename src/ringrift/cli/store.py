@@ -38,7 +38,7 @@ def models_show(model: Model, run: Run = None, config: AnyConfig = None, json: J
     """One model: settings, parents, metrics, files, and its promotions."""
     with opened(run, config) as directory:
         models = _store(directory)
-        found = models.resolve(one_config(models, config), model)
+        found = meant(models, config, model)
         history = [entry for entry in models.history(found.config) if entry.model == found.id]
         row = described(models, found) | {"promotions": [dataclasses.asdict(entry) for entry in history]}
     print_row(row, json=json)
@@ -80,17 +80,12 @@ def models_milestones(run: Run = None, config: AnyConfig = None, json: Json = Fa
 @models_app.command("promote")
 def models_promote(model: Model, run: Run = None, config: AnyConfig = None) -> None:
     """Make a model the one that plays, whatever its score."""
-    from ringrift.pipeline.cards import write_card
+    from ringrift.pipeline.by_hand import promote
 
     with opened(run, config) as directory:
-        models = _store(directory)
-        found = models.resolve(one_config(models, config), model)
-        over = models.promoted(found.config)
-        if not models.promote(found.id, over=over, evidence={"by": "hand"}):
-            raise DataError(f"the promoted model of {found.config} was changed meanwhile: look, and try again")
-        for one in filter(None, {found.id, over}):
-            write_card(directory, one)
-    typer.echo(f"{found.id} is promoted for {found.config}")
+        found = meant(_store(directory), config, model)
+        changed = promote(directory, found)
+    typer.echo(f"{found.id} is promoted for {found.config}" + ("" if changed else ", and was before"))
 
 
 @models_app.command("rollback")
@@ -100,15 +95,13 @@ def models_rollback(
     to: Annotated[str | None, typer.Option(metavar="MODEL", help="Go back to this one.")] = None,
 ) -> None:
     """Go back to the model that the promoted one had replaced."""
-    from ringrift.pipeline.cards import write_card
+    from ringrift.pipeline.by_hand import roll_back
 
     with opened(run, config) as directory:
         models = _store(directory)
-        chosen = one_config(models, config)
-        before = models.promoted(chosen)
-        now = models.rollback(chosen, models.resolve(chosen, to).id if to else None)
-        for one in filter(None, (before, now)):
-            write_card(directory, one)
+        target = meant(models, config, to) if to else None
+        chosen = target.config if target else one_config(models, config)
+        now = roll_back(directory, chosen, target.id if target else None)
     typer.echo(f"{now} is promoted for {chosen}")
 
 
@@ -120,9 +113,16 @@ def models_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
 ) -> None:
     """Delete the files of old models; never initial or promoted ones, earlier promoted ones, or their parents."""
+    from ringrift.pipeline.by_hand import context
+    from ringrift.pipeline.events import CleanedUp
+
     with opened(run, config) as directory:
         models = _store(directory)
-        gone = models.prune(one_config(models, config), keep, dry_run=dry_run)
+        chosen = one_config(models, config)
+        gone = models.prune(chosen, keep, dry_run=dry_run)
+        if gone and not dry_run:
+            told = CleanedUp(config=chosen, blobs=0, models=len(gone), jobs=0, events=0, freed_bytes=0)
+            context(directory).publish(told, id_=f"pruned/{gone[-1].id}/{len(gone)}")
     for model in gone:
         typer.echo(model.id)
     typer.echo(f"{len(gone)} models {'would be ' if dry_run else ''}pruned")
@@ -144,6 +144,18 @@ def one_config(models: "ModelStore", config: str | None) -> str:
     if config is None and len(configs) != 1:
         raise DataError(f"{models.run.path} has models of {len(configs)} configs {configs}: give --config CONFIG")
     return config or configs[0]
+
+
+def meant(models: "ModelStore", config: str | None, name: str) -> "ModelInfo":
+    """The model of that name: `best` and `initial` need a config where the run has several, an id does not."""
+    several = len({model.config for model in models.ls()}) > 1
+    if config is not None or not several or name in ("", "best", "initial"):
+        return models.resolve(one_config(models, config), name)
+    found = [model for model in models.ls() if model.id.startswith(name) or model.id[2:].startswith(name)]
+    if len(configs := {model.config for model in found}) > 1:
+        among = ", ".join(f"{model.id} of {model.config}" for model in found)
+        raise DataError(f"{name!r} means {len(found)} models of {models.run.path}: {among}; give more of the id")
+    return models.resolve(configs.pop(), name) if configs else models.show(name)
 
 
 def described(models: "ModelStore", model: "ModelInfo") -> dict[str, Any]:

@@ -260,7 +260,7 @@ class BackupFinished(Event):
 
 
 class CleanedUp(Event):
-    """The janitor deleted what nobody needs."""
+    """What nobody needs was deleted."""
 
     blobs: int
     models: int

@@ -14,7 +14,10 @@ from ringrift.pipeline.events import EVENTS, Event
 from ringrift.pipeline.jobs import JOB_KINDS
 from ringrift.pipeline.service import Service
 
-OUTSIDE: Mapping[str, tuple[type[Event], ...]] = {"loop": (e.LoopStarted, e.LoopStopped)}
+OUTSIDE: Mapping[str, tuple[type[Event], ...]] = {
+    "loop": (e.LoopStarted, e.LoopStopped),
+    "by hand": (e.ModelPromoted, e.ModelRejected, e.ModelRolledBack, e.GamesAudited, e.CleanedUp),
+}
 """Emitters that are neither services nor jobs."""
 REQUIRED: Mapping[type[Event], str] = {
     e.SelfplayFinished: "ingest",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ringrift.errors import DataError
 from ringrift.fabric import OPEN, Fabric, Job, JobState, Log, LogEntry
+from ringrift.pipeline.events import SelfplayFinished
 
 PAGE = 1000
 DEPTH = 40  #: levels that are followed downwards
@@ -47,12 +49,17 @@ def trace(fabric: Fabric, name: str) -> list[Trace]:
     Raises `DataError` where there is nothing, neither an event nor an open or dead job.
     """
     parents: dict[int | str, int | None] = {}
+    about: dict[int | str, str] = {}
+    batches: defaultdict[str, list[int]] = defaultdict(list)
     children: defaultdict[int | None, list[int | str]] = defaultdict(list)
     asked: set[int | str] = set()
     jobs = {job.id: job for job in fabric.jobs.ls(states=[*OPEN, JobState.DEAD])}
     for entry in entries(fabric.log):
         parents[entry.sequence] = entry.parent
         children[entry.parent].append(entry.sequence)
+        about[entry.sequence] = entry.key
+        if entry.type == SelfplayFinished.__name__:
+            batches[entry.key].append(entry.sequence)
         if _is_about(entry, name):
             asked.add(entry.sequence)
         if isinstance(job := entry.payload.get("job"), str):
@@ -60,22 +67,36 @@ def trace(fabric: Fabric, name: str) -> list[Trace]:
     for job in jobs.values():
         parents[job.id] = job.parent
         children[job.parent].append(job.id)
+        about[job.id] = job.config
         if job.id == name:
             asked.add(job.id)
     if not asked:
         raise DataError(f"nothing is known of {name!r}: give an event's number, or the id of a job, a model or a game")
 
     def above(node: int | str) -> list[int]:
-        """The numbers of what led to it, the nearest first; up to where the log was purged."""
+        """The numbers of what led to it, the nearest first; up to where the log was purged.
+
+        What is done for all configs at once has one cause, which may be about another config: then the last batch of
+        its own before that stands in its place.
+        """
         path: list[int] = []
+        config = about[node]
         while (parent := parents[node]) is not None and parent in parents:
+            if config and about[parent] not in ("", config):
+                own = batches[config][: bisect_left(batches[config], parent if isinstance(node, str) else node)]
+                if not own:
+                    node = parent
+                    continue
+                parent = own[-1]
             path.append(node := parent)
         return path
 
-    def down(node: int | str, depth: int) -> Cause:
+    def down(node: int | str, config: str, depth: int) -> Cause:
         led = children[node] if isinstance(node, int) else []
+        led = [one for one in led if not config or about[one] in ("", config)]
         shown = led if depth else []
-        return Cause(read(node), node in asked, tuple(down(one, depth - 1) for one in shown), len(led) - len(shown))
+        below = tuple(down(one, config, depth - 1) for one in shown)
+        return Cause(read(node), node in asked, below, len(led) - len(shown))
 
     def read(node: int | str) -> LogEntry | Job:
         return fabric.log.read(node - 1, 1)[0] if isinstance(node, int) else jobs[node]
@@ -85,7 +106,7 @@ def trace(fabric: Fabric, name: str) -> list[Trace]:
         path = above(node)
         if asked.isdisjoint(path):
             led = tuple(fabric.log.read(sequence - 1, 1)[0] for sequence in reversed(path))
-            traces.append(Trace(led, down(node, DEPTH)))
+            traces.append(Trace(led, down(node, about[node], DEPTH)))
     return traces
 
 

@@ -37,24 +37,30 @@ def plan(ctx: Context) -> Iterator[Step]:
 def _decide(ctx: Context, now: Standing, model: ModelInfo, verdict: Verdict) -> None:
     if verdict.passes and now.loop.promote:
         stages.promote_candidate(ctx.run, now.config, model.id, verdict, lease=ctx.lease)
-        over = verdict.over or ""
-        _publish(ctx, ModelPromoted(config=now.config, model=model.id, over=over, reason=verdict.reason))
+        tell_promoted(ctx, ModelStore(ctx.run).history(now.config)[-1])
     else:
-        _publish(ctx, ModelRejected(config=now.config, model=model.id, reason=verdict.reason))
+        rejected = ModelRejected(config=now.config, model=model.id, reason=verdict.reason)
+        publish(ctx, rejected, f"verdict/{model.id}")
     stages.note_verdict(ctx.run, model.id, verdict.passes, verdict.reason)
 
 
 def _note_promoted(ctx: Context, done: Promotion) -> None:
+    tell_promoted(ctx, done)
+    stages.note_verdict(ctx.run, done.model, True, str(done.evidence.get("reason", "by hand")))
+
+
+def tell_promoted(ctx: Context, done: Promotion) -> None:
+    """Once for each promotion, whoever tells it."""
     reason = str(done.evidence.get("reason", "by hand"))
-    _publish(ctx, ModelPromoted(config=done.config, model=done.model, over=done.previous or "", reason=reason))
-    stages.note_verdict(ctx.run, done.model, True, reason)
+    event = ModelPromoted(config=done.config, model=done.model, over=done.previous or "", reason=reason)
+    publish(ctx, event, f"promotion/{done.config}/{done.revision}")
 
 
-def _publish(ctx: Context, event: ModelPromoted | ModelRejected) -> None:
-    """Once for each candidate, whatever interrupts it; caused by the candidate's last match."""
+def publish(ctx: Context, event: ModelPromoted | ModelRejected, id_: str) -> None:
+    """Once for each id, whatever interrupts it; caused by the candidate's last match."""
     matches = ctx.bus.log.tail(20, types=[MatchFinished.__name__], key=event.config)
     causes = [entry.sequence for entry in matches if read(entry, MatchFinished).event.a == event.model]
-    ctx.publish(event, parent=max(causes, default=None), id_=f"verdict/{event.model}")
+    ctx.publish(event, parent=max(causes, default=None), id_=id_)
 
 
 SERVICE = Service("gate", plan, every=10.0, on=(MatchFinished, JobDied), emits=(ModelPromoted, ModelRejected))

@@ -18,7 +18,7 @@ def plan(ctx: Context) -> Iterator[Step]:
         ready, waiting = now.fresh + now.flow.valid, now.flow.waiting
         if waiting >= MANY or (waiting and ready < now.wanted <= ready + waiting):
             job = jobs.make_job(
-                jobs.INGEST, str(now.flow.newest), jobs.WaitingGames(), parent=cause(ctx, SelfplayFinished)
+                jobs.INGEST, str(now.flow.newest), jobs.WaitingGames(), parent=cause(ctx, SelfplayFinished, now.config)
             )
             yield Step(
                 f"replay the games that nobody has replayed yet, up to game {now.flow.newest}",

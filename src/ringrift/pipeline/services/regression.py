@@ -38,7 +38,7 @@ def plan(ctx: Context) -> Iterator[Step]:
         rollbacks = {one.evidence["rolled_back_from"]: one for one in history if one.action == "rollback"}
         if untold := [one for one in rollbacks.values() if not _noted(store, one)]:
             what = f"say that {untold[0].evidence['rolled_back_from']} was rolled back for {config}"
-            yield Step(what, "it was, and nobody has been told", partial(_note, ctx, untold[0]))
+            yield Step(what, "it was, and nobody has been told", partial(note, ctx, untold[0]))
             continue
         for back in rollbacks.values():
             bad = str(back.evidence["rolled_back_from"])
@@ -128,10 +128,10 @@ def _tell(ctx: Context, model: ModelInfo, finding: Finding) -> None:
 def _roll_back(ctx: Context, config: str, finding: Finding) -> None:
     store = ModelStore(ctx.run)
     store.rollback(config, evidence={"reason": finding.reason, "regression": finding.to_dict()}, lease=ctx.lease)
-    _note(ctx, store.history(config)[-1])
+    note(ctx, store.history(config)[-1])
 
 
-def _note(ctx: Context, entry: Promotion) -> None:
+def note(ctx: Context, entry: Promotion) -> None:
     """What follows from a rollback: the games of the model are marked, where it was found wanting, and it is told."""
     model, reason = str(entry.evidence["rolled_back_from"]), str(entry.evidence.get("reason", "by hand"))
     automatic, games = "regression" in entry.evidence, 0
