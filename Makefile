@@ -13,16 +13,16 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.ready ## virtual environment and editable install, from constraints.txt
-
-.venv/.ready: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --only-binary :all: -c constraints.txt scikit-build-core nanobind cmake ninja
+setup: ## virtual environment and editable install, from constraints.txt; TRAIN=no: all but training, without torch
 	@mkdir -p build
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(LOCK) $(BIN)/pip install --quiet --only-binary :all: --no-build-isolation -c constraints.txt -e '.[dev]'
-	touch $@
+	@$(LOCK) tools/setup $(PYTHON) $(or $(TRAIN),yes)
 
-build: setup ## compile what changed in cpp/
+# The other verbs leave out torch where the set-up did.
+.venv/.ready: pyproject.toml constraints.txt
+	@mkdir -p build
+	@$(LOCK) tools/setup $(PYTHON) $(TRAIN)
+
+build: .venv/.ready ## compile what changed in cpp/
 	@mkdir -p build
 	@$(LOCK) $(BIN)/cmake --build build/editable/*/
 
@@ -44,7 +44,7 @@ test-long: build ## soaks and long fuzz runs, by hand
 check: build ## format, lint, types, layers
 	@tools/check $(BIN)
 
-format: setup ## write the format that `check` asks for
+format: .venv/.ready ## write the format that `check` asks for
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files -co --exclude-standard 'cpp/*.h' 'cpp/*.cpp')

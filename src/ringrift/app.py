@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -71,7 +72,10 @@ class Loop:
 
     def run(self) -> LoopResult:
         """Runs the services until an end is reached or somebody says so. Raises `JobError` naming the holder where
-        another process has the loop of this run, `LeaseLost` where one takes it over, and `SettingsError`."""
+        another process has the loop of this run, `LeaseLost` where one takes it over, `SettingsError`, and
+        `ModuleNotFoundError` where jobs are to be done here and torch, which trainings need, is not installed."""
+        if self.profile in WORKING and find_spec("torch") is None:
+            raise ModuleNotFoundError("trainings need torch", name="torch")
         decides = self.profile in DECIDING
         with ExitStack() as stack:
             opening = RunDirectory.open_or_create if decides else RunDirectory.open

@@ -45,6 +45,19 @@ def test_bad_input_is_one_sentence_and_status_2(arguments: list[str], said: str)
     assert said in done.stderr
 
 
+def test_a_package_of_an_extra_that_is_missing_is_named_with_it(tmp_path: Path) -> None:
+    said = "torch.nn is not installed: pip install 'ringrift[train]'; in a checkout: make setup"
+    assert sentence(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")) == said
+    assert "'ringrift[data]'" in str(sentence(ModuleNotFoundError(name="asyncssh")))
+    assert sentence(ModuleNotFoundError(name="numpy")) is None
+    code = "import sys; sys.modules['torch'] = None; from ringrift.cli import main; main()"
+    command = [sys.executable, "-c", code, "loop", "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.partition(":")[0]) == (2, "ringrift"), done.stderr
+    assert "torch is not installed: pip install 'ringrift[train]'" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("command", ["config reference", "ladder show", "config show --json"])
 def test_a_closed_pipe_has_the_status_of_its_signal_and_no_words(command: str) -> None:
     reader, writer = os.pipe()

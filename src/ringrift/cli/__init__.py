@@ -143,6 +143,15 @@ REFUSALS = {
 FULL = "what was stored before is intact: free some space and repeat"
 
 
+def extra_of(module: str) -> str | None:
+    """The extra of this package that brings a module; None for one that comes with no extra."""
+    from importlib.metadata import requires
+
+    name = re.escape(module.partition(".")[0].replace("_", "-"))
+    found = (re.match(rf"{name}\b.*extra == ['\"]([\w-]+)", need) for need in requires("ringrift") or ())
+    return next((match[1] for match in found if match and match[1] != "dev"), None)
+
+
 def sentence(error: BaseException) -> str | None:
     """What to tell the user instead of a traceback; None for an error that is a fault of the program."""
     if isinstance(error, BaseExceptionGroup):  # of tasks that ran side by side
@@ -150,6 +159,8 @@ def sentence(error: BaseException) -> str | None:
         return "; ".join(dict.fromkeys(filter(None, said))) if all(said) else None
     if isinstance(error, RingRiftError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
+        return f"{error.name} is not installed: pip install 'ringrift[{extra}]'; in a checkout: make setup"
     if isinstance(error, OSError) and error.errno is not None:
         where = "" if error.filename is None else _shortened(os.fsdecode(error.filename))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

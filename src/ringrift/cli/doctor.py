@@ -24,7 +24,7 @@ PACKAGES = {
     "torch": "training: pip install 'ringrift[train]'",
     "safetensors": "checkpoints: pip install 'ringrift[train]'",
     "onnx": "export of networks: pip install 'ringrift[train]'",
-    "onnxruntime": "playing with networks: pip install 'ringrift[serve]'",
+    "onnxruntime": "playing with networks: pip install onnxruntime",
     "pettingzoo": "the PettingZoo environment: pip install 'ringrift[research]'",
 }
 #: Ports that the services of this project listen on by default.

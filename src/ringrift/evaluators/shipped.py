@@ -23,7 +23,7 @@ def shipped_network(config: str) -> tuple[str, Path]:
     """
     path = NETWORKS / f"{config}.onnx"
     if find_spec("onnxruntime") is None:
-        raise DataError("networks need onnxruntime: pip install 'ringrift[serve]'")
+        raise DataError("networks need onnxruntime: pip install onnxruntime")
     if not path.is_file():
         known = ", ".join(shipped_configs()) or "no config"
         raise DataError(f"no network of {config} comes with the package, which has those of {known}: train one")
