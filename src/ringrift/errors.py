@@ -81,7 +81,7 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not in a table: `unknown player 'gumbl'; did you mean 'gumbel'? known: …`."""
     from difflib import get_close_matches  # only on the way to an error
 
-    names = list(known)
+    names = list(map(str, known))
     near = get_close_matches(given[:60], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {what} {given[:60]!r}; {hint}known: {', '.join(names)}"

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ringrift.cli import app, main
+from ringrift.evaluators.shipped import shipped_network
 from ringrift.players import choose
+from ringrift.players.ladder import choose_level
 from ringrift.rules import Game, Record
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, Task, play
@@ -123,6 +126,15 @@ def test_ladder_measure_goes_on(tmp_path: Path) -> None:
         (["analyse", "--record", "{}/none"], "No such file"),
         (["analyse", "--from", "x"], "a position text is"),
         (["analyse", "--model", "best"], "give --run"),
+        (["analyse", "--model", "bset"], "unknown player 'bset'; did you mean 'best'?"),
+        (["play", "--against", "heuristc"], "unknown player 'heuristc'; did you mean 'heuristic'?"),
+        (["play", "--against", "gumbl:best"], "unknown player 'gumbl'; did you mean 'gumbel'?"),
+        (["play", "--against", "random", "--level", "3"], "give --against or --level, not both"),
+        (["match", "mixed:random,heuristc", "random"], "unknown player 'heuristc'; did you mean 'heuristic'?"),
+        (["match", "heuristc", "random", "--run", "{}/run"], "unknown player 'heuristc'; did you mean 'heuristic'?"),
+        (["train", "--from", "tinny", "--run", "{}/run"], "unknown architecture 'tinny'; did you mean 'tiny'?"),
+        (["events", "dead", "--effect", "webhok", "--run", "{}/run"], "unknown effect 'webhok'; did you mean"),
+        (["loop", "--profile", "laptp"], "unknown profile 'laptp'; did you mean 'laptop'?"),
         (["analyse", "--network", "{}/net.onnx"], "net.onnx"),
         (["replay", "{}/g", "--ply", "100000"], "ply is 0 to"),
         (["replay", "{}/run"], "is a run: name one of its games"),
@@ -148,10 +160,44 @@ def test_bad_input_is_one_sentence(
     assert len(told.splitlines()) == 1
 
 
+def test_the_network_that_comes_with_the_package_is_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def analysed(*arguments: object) -> tuple[str, dict[str, object]]:
+        told = CliRunner().invoke(app, ["analyse", "--simulations", "4", "--json", *map(str, arguments)])
+        assert told.exit_code == 0, told.output
+        return told.stderr, {**json.loads(told.stdout)}
+
+    said, by_default = analysed("--config", CONFIG)
+    model, path = shipped_network(CONFIG)
+    assert said == f"{CONFIG} is evaluated by {model}, the network that comes with the package\n"
+    assert analysed("--config", CONFIG, "--network", path) == ("", by_default)
+    assert analysed("--config", CONFIG, "--model", "shipped") == ("", by_default)
+    without = analysed("--config", CONFIG, "--model", "heuristic")[1]
+    assert without != by_default
+    monkeypatch.setattr("ringrift.evaluators.shipped.NETWORKS", tmp_path)
+    said, found = analysed("--config", CONFIG)
+    assert f"{CONFIG} is evaluated without a network: no network of {CONFIG} comes with the package" in said
+    assert found == without
+
+
+@pytest.mark.parametrize(
+    ("level", "said"), [(1, "random plays level 1"), (3, "which comes with the package, plays level 3")]
+)
+def test_play_at_a_level_of_the_service(level: int, said: str) -> None:
+    told = tell("play", "--level", level, "--seed", 1, given="P0,0*1\n1\nq\n")
+    assert said in told
+    game, player, rng = Game(CONFIG), choose_level(CONFIG, level).choice.make(), np.random.default_rng(1)
+    game.push("P0,0*1")
+    while game.to_move == 1:
+        game.push(game.playable_moves()[0])
+    assert f"seat 2 plays {player.decide([game], rng)[0].move}" in told
+
+
 def test_the_worked_example() -> None:
     """What docs/analysis.md shows is what the engine says, line by line, as a process that ends by itself."""
     queries, answers = re.findall(r"```json\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[:2]
-    command = [sys.executable, "-m", "ringrift", "analyse", "--engine", "--simulations", "8"]
+    command = [sys.executable, "-m", "ringrift", "analyse", "--engine", "--model", "heuristic", "--simulations", "8"]
     done = subprocess.run(command, input=queries, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
     told = {json.dumps(json.loads(line), sort_keys=True) for line in done.stdout.splitlines()}

@@ -16,6 +16,7 @@ from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.samples import ExportSettings
 from ringrift.training import TrainSettings
+from ringrift.training.tracking import TrackedRun, curve
 
 HERE = SelfplaySettings(engine="heuristic", play=PlaySettings(processes=1))
 SET = [f"--set=training.{one}" for one in ("architecture=nano", "batch_size=32", "held_out=0.3", "check_every=10")]
@@ -109,3 +110,14 @@ def test_start_from_another_config_and_from_a_file(directory: Path, tmp_path: Pa
 def test_bad_input(directory: Path, arguments: list[str], said: str) -> None:
     with pytest.raises((DataError, SettingsError), match=said):
         tell(*arguments, "--run", directory)
+
+
+def test_a_figure_that_was_never_logged_says_what_is_missing() -> None:
+    ran = TrackedRun("t-1", {}, [{"step": 1.0, "at": 0.0, "loss": 2.0}])
+    assert curve(ran, "loss") == ([1.0], [2.0])
+    with pytest.raises(DataError, match=r"t-1 has no losses on games held out.*training\.held_out=0\.05.*loss$"):
+        curve(ran, "held_out")
+    with pytest.raises(DataError, match="unknown figure 'los'; did you mean 'loss'"):
+        curve(ran, "los")
+    with pytest.raises(DataError, match="t-1 has logged no step yet"):
+        curve(TrackedRun("t-1", {}, []), "loss")

@@ -32,7 +32,6 @@ import io
 import os
 import re
 import signal
-import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -140,6 +139,8 @@ REFUSALS = {
     errno.ENFILE: "too many files are open on this machine to open {}",
     errno.EIO: "the device failed to read or write {}",
 }
+#: Of sqlite3, which the frame does not load: its other errors are faults of the program.
+DATABASE_ERRORS = (("sqlite3", "OperationalError"), ("sqlite3", "DatabaseError"))
 FULL = "what was stored before is intact: free some space and repeat"
 
 
@@ -169,7 +170,7 @@ def sentence(error: BaseException) -> str | None:
         return REFUSALS.get(error.errno, otherwise).format(where or "a file")
     if isinstance(error, OverflowError):  # of what a database or the core can take
         return f"a number that was given is too large: {str(error)[:1].lower()}{str(error)[1:]}"
-    if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
+    if (type(error).__module__, type(error).__name__) in DATABASE_ERRORS:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             return f"no space left for the database; {FULL}"
         return f"a database cannot be used: {error}"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Model = Annotated[
-    str | None, typer.Option(help="best, initial or a model id, found in --run; default: best where there is a run.")
+    str | None,
+    typer.Option(help="best, initial or a model id of --run; shipped; heuristic. Default: best or shipped."),
 ]
 Ply = Annotated[int | None, typer.Option(min=0, help="Ply of the record, from 0; default: its end.")]
 Simulations = Annotated[int, typer.Option(min=1, max=1_000_000, help="Of the search.")]
@@ -48,9 +49,11 @@ def analyse(
 ) -> None:
     """Best lines, visits and each seat's probability of winning, by a search over a network.
 
-    Without a network, the search only counts on its simulations.
+    By default it is the network that comes with the package; --model heuristic: the hand-written evaluation.
 
-    Example: ringrift analyse --config square8_2p --run runs/square8_2p --simulations 400
+    \b
+    ringrift analyse --config square8_2p --simulations 400
+    ringrift analyse --config square8_2p --run runs/square8_2p
     """
     from ringrift.analysis import AnalysisSettings, Engine
     from ringrift.analysis import analyse as look
@@ -115,7 +118,7 @@ def replay(
                             "policy": {move: round(share, 4) for share, move in best[:10]}}  # fmt: skip
     if search:
         with ExitStack() as stack:
-            model = found.players[position.to_move - 1] if not position.is_over else None
+            model = found.players[position.to_move - 1] if not position.is_over else "heuristic"
             run = record if record.is_dir() and network is None else None
             again = rerun(found, at, _evaluators(stack, run, model, network)(found.config))
         told["again"] = {
@@ -204,12 +207,16 @@ def _at(record: Record, ply: int | None) -> Game:
 
 
 def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: Path | None) -> Any:
-    """Gives the evaluator of a config: a network file, a run's model, or without either the hand-written evaluation."""
-    from ringrift.errors import SettingsError
+    """Gives the evaluator of a config: a network file, a run's model, or the network that comes with the package.
+
+    Where none comes for the config, it is the hand-written evaluation; which of these two it is, is told on standard
+    error. A model that is a player without a network asks for the hand-written one.
+    """
+    from ringrift.errors import DataError, SettingsError
     from ringrift.evaluators import HeuristicEvaluator
     from ringrift.pipeline.stages import choose_player
     from ringrift.players import PLAYERS, PlayerChoice, needs_run
-    from ringrift.players.table import EVALUATORS
+    from ringrift.players.table import EVALUATORS, SHIPPED
     from ringrift.store import RunDirectory
 
     opened = stack.enter_context(RunDirectory.open(run)) if run else None
@@ -217,12 +224,20 @@ def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: 
     def evaluator(config: str) -> Evaluator:
         if network:
             return EVALUATORS["network"](PlayerChoice(str(network), config, "gumbel", network=network))
-        if opened and model not in PLAYERS:
-            return EVALUATORS["network"](choose_player(opened, config, model or "best"))
-        if model and model not in PLAYERS and not needs_run(model):
-            return EVALUATORS["network"](choose_player(None, config, model))
-        if model and model not in PLAYERS:
-            raise SettingsError(f"{model} is found in a run: give --run, or its network with --network")
-        return HeuristicEvaluator(config)
+        if model in PLAYERS:
+            return HeuristicEvaluator(config)
+        name = model or ("best" if opened else SHIPPED)
+        if opened is None and needs_run(name):
+            raise SettingsError(f"{name} is found in a run: give --run, or its network with --network")
+        try:
+            choice = choose_player(opened, config, name)
+        except DataError as error:
+            if model or opened:
+                raise
+            typer.echo(f"{config} is evaluated without a network: {error}", err=True)
+            return HeuristicEvaluator(config)
+        if not (model or opened):
+            typer.echo(f"{config} is evaluated by {choice.name}, the network that comes with the package", err=True)
+        return EVALUATORS["network"](choice)
 
     return evaluator

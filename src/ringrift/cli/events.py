@@ -115,6 +115,7 @@ def events_dead(
     """List the events that an effect could not take; --json has the tracebacks."""
     from ringrift.pipeline.effects import dead_letters
 
+    _check_effect(effect)
     with opened(run, config) as directory:
         letters = dead_letters(directory.fabric.registry, effect)
     if json:
@@ -176,6 +177,7 @@ def events_purge(
             if event and not event.isdigit():
                 raise SettingsError(f"--dead {dead}: EFFECT or EFFECT/EVENT, with an event's number, is right")
             effect = "" if effect == "all" else effect
+            _check_effect(effect)
             gone = purge_dead(directory.fabric.registry, effect, int(event) if event else None)
             typer.echo(f"{gone} dead letters forgotten")
 
@@ -223,6 +225,13 @@ def _types(given: str) -> list[str]:
         if name not in EVENTS:
             raise SettingsError(unknown("event", name, EVENTS))
     return names
+
+
+def _check_effect(name: str) -> None:
+    from ringrift.pipeline.effects import EFFECTS
+
+    if name and name not in (names := [effect.name for effect in EFFECTS]):
+        raise SettingsError(unknown("effect", name, names))
 
 
 def _grow(at: Tree, cause: Cause) -> None:

@@ -32,22 +32,38 @@ class Left(Exception):
 @app.command()
 def play(
     config: Config = "square8_2p",
-    against: Annotated[str, typer.Option(help="A player, shipped, best, initial or a model id.")] = "heuristic",
+    against: Annotated[
+        str | None, typer.Option(help="A player, shipped, best, initial or a model id; default: heuristic.")
+    ] = None,
+    level: Annotated[
+        int | None, typer.Option(min=1, max=10, help="A difficulty of the service, in place of --against.")
+    ] = None,
     seat: Annotated[int, typer.Option(min=1, max=4, help="Your seat.")] = 1,
     run: Run = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the opponent's choices.")] = None,
     position: Annotated[str | None, typer.Option("--from", metavar="TEXT", help="Position text to begin with.")] = None,
 ) -> None:
-    """Play against the machine in the terminal."""
+    """Play against the machine in the terminal.
+
+    Levels are those of `ringrift ladder show`, by the networks of --run or else by those that come with the package.
+
+    \b
+    ringrift play --level 4
+    ringrift play --config hex8_2p --against shipped
+    ringrift play --against best --run runs/square8_2p
+    """
     import numpy as np
 
-    from ringrift.errors import RulesError
+    from ringrift.errors import RulesError, SettingsError
     from ringrift.rules import Game
 
     game = Game.parse(position) if position else Game(config)
     if seat > game.num_seats:
         raise RulesError(f"{game.config} has seats 1 to {game.num_seats}, not {seat}")
-    opponent, rng = _opponent(against, game.config, run), np.random.default_rng(seed)
+    if level is not None and against is not None:
+        raise SettingsError("give --against or --level, not both")
+    opponent = _level(level, game.config, run) if level else _opponent(against or "heuristic", game.config, run)
+    rng = np.random.default_rng(seed)
     typer.echo(HELP)
     try:
         while not game.is_over:
@@ -75,6 +91,17 @@ def _opponent(name: str, config: str, run: Path | None) -> Player:
         return choose_player(None, config, name).make()
     with RunDirectory.open(run or load().places.data / config) as opened:
         return choose_player(opened, config, name).make()
+
+
+def _level(level: int, config: str, run: Path | None) -> Player:
+    """The player of a difficulty; who it is, is told."""
+    from ringrift.cli.ladder import found_models
+    from ringrift.players.ladder import choose_level
+
+    with found_models(run, config) as models:
+        found = choose_level(config, level, models)
+        typer.echo(found.fallback or f"{found.choice.name} plays level {level}")
+        return found.choice.make()
 
 
 def _turn(game: Game) -> None:

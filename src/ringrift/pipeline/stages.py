@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ringrift.errors import DataError
+from ringrift.errors import DataError, unknown
 from ringrift.evaluation import (
     GateSettings,
     Hurdle,
@@ -132,7 +132,12 @@ def starting_model(run: RunDirectory, config: str, name: str, seed: int = 0) -> 
     if path.suffix in CHECKPOINTS:
         return store.show(import_model(run, config, path))
     others = [model for model in store.ls() if model.config != config and name and model.id.startswith(name)]
-    return others[0] if len(others) == 1 else store.resolve(config, name)
+    if len(others) == 1:
+        return others[0]
+    try:
+        return store.resolve(config, name)
+    except DataError as error:
+        raise DataError(f"{error}; {unknown('architecture', name, ARCHITECTURES)}") from error
 
 
 def import_model(run: RunDirectory, config: str, path: Path) -> str:

@@ -6,6 +6,7 @@ The model `shipped` is the one that comes with the package.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from ringrift.search import GumbelSettings, MinimaxSettings, PuctSettings
 
 #: Names that stand for a network: the run says which.
 MODEL_NAMES = ("best", "initial")
+#: Ids of models, and beginnings of them.
+MODEL_ID = re.compile(r"(m-)?[0-9a-f]+|m-")
 #: Stands for the network of the config that comes with the package.
 SHIPPED = "shipped"
 #: Whom `mixed` draws from unless it is told.
@@ -177,21 +180,31 @@ def choose(
         raise RulesError(f"{row_name} has no network: {name!r} is no player")
     if rest == SHIPPED:
         model, network = shipped_network(config)
-    elif models is None:
-        hint = ": models are found in a run directory" if rest in MODEL_NAMES or rest.startswith("m-") else ""
-        raise RulesError(unknown("player", rest, [*PLAYERS, SHIPPED]) + hint)
     else:
+        check_model_name(rest)
+        if models is None:
+            raise RulesError(f"{rest} is no player without a run: models are found in a run directory")
         model, network = models(rest)
     shown = model if row_name == "gumbel" else f"{row_name}:{model}"
     return PlayerChoice(shown, config, row_name, settings, network, limit)
 
 
 def needs_run(name: str) -> bool:
-    """Whether a run has to say which network a player of that name has."""
+    """Whether a run has to say which network a player of that name has. Raises `RulesError` for no player's name."""
     row, _, rest = name.partition(":")
     if row == "mixed":
         return any(needs_run(part) for part in rest.split(",") if part)
-    return (rest if row in PLAYERS else name) not in ("", SHIPPED)
+    model = rest if row in PLAYERS else name
+    if model in ("", SHIPPED):
+        return False
+    check_model_name(model)
+    return True
+
+
+def check_model_name(name: str) -> None:
+    """Raises `RulesError` for a name that no model can have, and so is that of a player mistyped."""
+    if name not in MODEL_NAMES and not MODEL_ID.fullmatch(name):
+        raise RulesError(unknown("player", name.partition(":")[0], [*PLAYERS, SHIPPED, *MODEL_NAMES]))
 
 
 def _settings(usual: SearchSettings | None, given: SearchSettings | None) -> SearchSettings | None:

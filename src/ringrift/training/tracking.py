@@ -98,6 +98,13 @@ def curve(run: TrackedRun, figure: str) -> tuple[list[float], list[float]]:
     rows = [row for row in run.rows if figure in row]
     if not rows:
         known = sorted({name for row in run.rows for name in row} - {"step", "at"})
+        if not known:
+            raise DataError(f"{run.id} has logged no step yet: there is nothing to draw")
+        if figure == "held_out":
+            raise DataError(
+                f"{run.id} has no losses on games held out, for it held out none: train with"
+                " `--set training.held_out=0.05`, or choose another figure: " + ", ".join(known)
+            )
         raise DataError(f"{run.id}: {unknown('figure', figure, known)}")
     return [row["step"] for row in rows], [row[figure] for row in rows]
 
