@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from anyio import to_thread
 
 import ringrift
 from ringrift.clock import SYSTEM_CLOCK
-from ringrift.errors import DataError, LeaseLost
+from ringrift.errors import DataError, LeaseLost, SettingsError
 from ringrift.fabric import Job, Lease
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.effects import EFFECTS
@@ -41,8 +42,9 @@ from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.provenance import process_name
 from ringrift.store.run import LOOP_LEASE
 from ringrift.web.operations import operations, serve
-from ringrift.web.server import listen
+from ringrift.web.server import address, listen
 
+PORTS = 100  #: that are tried, from `services.port` on
 TWICE_SECONDS = 0.5  #: within which two signals are one: some senders tell the process, then its group
 LOOK_SECONDS = 0.5  #: between two looks at how the loop stands
 #: Profiles that decide; there is one such process for a run at a time.
@@ -96,7 +98,7 @@ class Loop:
             ctx.state[STATE] = crew(run, self.recipe.worker, self.profile, lambda: supervisor.wake("worker"))
         services = self.recipe.services
         supervisor = Supervisor(SERVICES, ctx, self.profile, services)
-        port = listen(services.host, services.port) if services.port else None
+        port = self.listen(supervisor)
         if self.profile in WORKING:
             give_back_orphans(run.fabric.jobs)
         if lease:
@@ -114,6 +116,17 @@ class Loop:
             ctx.publish(LoopStopped(profile=self.profile.value, reason=reason),
                         id_=f"LoopStopped/{process_name()}/{lease.fence}")  # fmt: skip
         return reason
+
+    def listen(self, supervisor: Supervisor) -> socket.socket | None:
+        """Where health and metrics are served, if anywhere; says so where it is another port than the one wished."""
+        services = self.recipe.services
+        if not services.port:
+            return None
+        port = listen_near(services.host, services.port)
+        supervisor.address = address(port)
+        if port.getsockname()[1] != services.port:
+            self.screen.line(f"port {services.port} is taken: health and metrics are at {supervisor.address}")
+        return port
 
     def _log_name(self) -> str:
         """Of the one loop its profile's; several workers may share a run."""
@@ -193,6 +206,22 @@ class _View:
                 self._judged[config] = len(past)
                 for one in past[known:]:
                     self._after_round(one)
+
+
+def listen_near(host: str, port: int) -> socket.socket:
+    """A socket that listens on this port, or on the next that is free: another loop of this machine may have it.
+
+    Raises `SettingsError` where none of `PORTS` can be had.
+    """
+    ports = range(port, min(port + PORTS, 1 << 16))
+    for number in ports:
+        try:
+            return listen(host, number)
+        except SettingsError as error:
+            taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if not taken or number == ports[-1]:
+                raise
+    raise AssertionError("a range of ports is not empty")
 
 
 async def _heed_signals(stop: Callable[[str], None]) -> None:

@@ -15,18 +15,45 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from services import context, doing
 
+from ringrift.app import Loop, listen_near
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError, SettingsError
 from ringrift.fabric import Job, LocalFabric
 from ringrift.pipeline.events import GamesValidated
 from ringrift.pipeline.logs import writing
 from ringrift.pipeline.service import Context, Profile, Service
+from ringrift.pipeline.settings import Recipe, SupervisionSettings
 from ringrift.pipeline.supervisor import Supervisor
+from ringrift.pipeline.watch import Lines
 from ringrift.web.operations import health_of, operations, serve
 from ringrift.web.server import address, listen
 
 HOST = "127.0.0.1"
 WAIT = 20.0
+
+
+def test_a_second_loop_takes_another_port_and_says_which(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Heard(Lines):
+        def line(self, text: str) -> None:
+            said.append(text)
+
+    with socket.create_server((HOST, 0)) as first:
+        taken = first.getsockname()[1]
+        services = SupervisionSettings(port=taken, host=HOST)
+        ctx = context(VirtualClock(1000.0))
+        supervisor = Supervisor([], ctx, Profile.WORKER)
+        listening = Loop(tmp_path, {}, process=Recipe(services=services), screen=Heard()).listen(supervisor)
+        assert listening is not None
+        with listening:
+            assert taken < listening.getsockname()[1] <= taken + 100
+            where = address(listening)
+    assert said == [f"port {taken} is taken: health and metrics are at {where}"]
+    supervisor.run_due()
+    assert {entry.value["address"] for entry in ctx.run.fabric.registry.ls("service/")} == {where}
+    with pytest.raises(SettingsError, match="cannot be served"):
+        listen_near("no such host", taken)
 
 
 def ask(supervisor: Supervisor, questions: Callable[[httpx.AsyncClient], Any]) -> Any:

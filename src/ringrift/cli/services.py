@@ -13,7 +13,7 @@ app = typer.Typer()
 services_app = typer.Typer(help="The services of a run: their state, their order, and restarts.", no_args_is_help=True)
 app.add_typer(services_app, name="services")
 
-COLUMNS = ("process", "name", "state", "ticks", "steps", "failures", "backlog", "ago", "note")
+COLUMNS = ("process", "name", "state", "ticks", "steps", "failures", "backlog", "ago", "address", "note")
 
 
 @services_app.command("ls")
@@ -29,6 +29,7 @@ def services_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -
         for row in rows:
             last = float(str(row["last_tick"]))
             row["ago"] = f"{now - last:.0f} s" if last else ""
+            row["address"] = row.get("address", "")  # earlier releases tell none
             row["note"] = str(row["note"]).partition("\n")[0]
         print_table([{name: row[name] for name in COLUMNS} for row in rows], "no loop is running")
     if any(row["state"] in ("failing", "stalled") for row in rows):

@@ -163,6 +163,8 @@ class Supervisor:
         self.order = start_order([*services, *map(service_of, effects), *own])
         self.profile, self.settings = profile, settings
         self.process = ctx.bus.source.replace("/", "-").replace(" ", "-")
+        self.address = ""
+        """Where its health and metrics are, if anywhere."""
         self._ctx = replace(ctx, wake=self.wake, services=settings, level=lambda: self._health.pressure.level)
         self._health = Health(settings, effects)
         now = ctx.clock.monotonic()
@@ -385,7 +387,7 @@ class Supervisor:
     def _show(self) -> None:
         registry = self._ctx.run.fabric.registry
         for runner in self._runners.values():
-            value = asdict(runner.status) | {"profile": self.profile.value}
+            value = asdict(runner.status) | {"profile": self.profile.value, "address": self.address}
             registry.set(f"service/{self.process}/{runner.service.name}", value, ttl=STATUS_TTL)
 
     def _restart(self, key: str) -> None:

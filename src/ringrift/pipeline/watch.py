@@ -314,7 +314,9 @@ def job_rows(run: RunDirectory) -> Iterator[tuple[str, float, float | None, str,
 
 def services_table(run: RunDirectory) -> Table:
     """Workers and services of every process."""
-    table = _table(f"services; workers: {workers_told(run)}", *SERVICE_COLUMNS)
+    addresses = {str(entry.value.get("address", "")) for entry in run.fabric.registry.ls("service/")} - {""}
+    health = f"health: {', '.join(sorted(addresses)) or 'not served'}"
+    table = _table(f"services; {health}; workers: {workers_told(run)}", *SERVICE_COLUMNS)
     for row in service_rows(run):
         table.add_row(*row)
     return table
