@@ -13,19 +13,32 @@ from pathlib import Path
 import pytest
 from unreliable import Unreliable
 
-from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
+from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError, SettingsError
 from ringrift.evaluation import MatchResult, MatchSettings, Plan, match
 from ringrift.evaluation.kept import read_matches
-from ringrift.evaluation.match import SEATINGS
+from ringrift.evaluation.match import SEATINGS, openings
 from ringrift.evaluation.ratings import read_pool
 from ringrift.evaluation.statistics import elo
 from ringrift.pipeline.settings import Recipe
 from ringrift.players import Limit, choose
-from ringrift.rules import CONFIGS, config_info
+from ringrift.rules import CONFIGS, Game, config_info
 from ringrift.search import GumbelSettings
-from ringrift.selfplay import PlaySettings
+from ringrift.selfplay import PlaySettings, held_for_matches, random_opening
 
 HERE = PlaySettings(processes=1)
+
+
+def test_openings_that_do_not_exist_are_counted_and_asked_for_in_vain() -> None:
+    held = 0
+    for move in Game("square8_2p").playable_moves():
+        game = Game("square8_2p")
+        game.push(move)
+        held += held_for_matches(game)
+    found: set[tuple[int, ...]] = set()
+    with pytest.raises(SettingsError, match=f"square8_2p has {held} different openings of 1 to 1 random plies"):
+        found.update(openings("square8_2p", 1, MatchSettings(opening_plies_min=1, opening_plies_max=1), None))
+    with pytest.raises(SettingsError, match="gave no opening of 600 plies, the longest of them has"):
+        random_opening("hex8_2p", 600, 1)
 
 
 @pytest.mark.parametrize("seats", SEATINGS)

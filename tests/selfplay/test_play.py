@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from ringrift.errors import CorruptBlob, JobError
-from ringrift.players import PlayerChoice, choose
+from ringrift.pipeline import stages
+from ringrift.players import Decision, PlayerChoice, choose
 from ringrift.rules import CONFIGS, Game, Record, config_info
-from ringrift.search import GumbelSettings
+from ringrift.search import GumbelSettings, TreeMemory
 from ringrift.selfplay import (
     PlaySettings,
     SelfplaySettings,
@@ -24,6 +26,9 @@ from ringrift.selfplay import (
     regretted,
     selfplay_tasks,
 )
+from ringrift.selfplay.play import Rules, Table, Task
+from ringrift.selfplay.temperature import TemperatureSettings
+from ringrift.store import GameStore, RunDirectory
 
 SETTINGS = SelfplaySettings()
 
@@ -32,6 +37,46 @@ def played(choice: PlayerChoice, games: int, done: set[str] = frozenset(), **set
     tasks = selfplay_tasks(choice.config, "batch", games, SETTINGS, seed=1, done=done)
     options = PlaySettings(**{"processes": 1, **settings})
     return {game.work_id: game.record for game in play([choice], tasks, options, keep_search=True)}
+
+
+def test_adaptive_temperatures_look_at_the_position() -> None:
+    adaptive = TemperatureSettings("adaptive", start=1.0, end=0.0)
+    rules = Rules("square8_2p", temperatures=(1.0,) * 5, adaptive=adaptive)
+
+    def first_moves(peak: float) -> set[str]:
+        found = set()
+        for seed in range(40):
+            table = Table(Task("one", seed, (0, 0)), rules)
+            moves = table.game.playable_moves()
+            policy = np.full(len(moves), (1 - peak) / (len(moves) - 1), np.float32)
+            policy[7] = peak
+            table.decide(Decision(moves[0], policy=policy), 0.0)
+            found.add(table.game.moves[0].text)
+        return found
+
+    assert len(first_moves(1 / 192)) > 20, "an open position is drawn from"
+    assert len(first_moves(0.9)) == 1, "a clear one is not, though its temperature without a look would be 1"
+
+
+def test_mixed_temperatures_are_each_game_s_own_and_the_elo_cools(tmp_path: Path) -> None:
+    def told(name: str, kind: str, elo: float = 0.0) -> set[tuple[float, ...]]:
+        heat = TemperatureSettings(kind, exploration_decisions=3, decay_from=0, decay_to=8)
+        settings = dataclasses.replace(
+            SETTINGS, temperature=heat, temperature_decisions=10, memory=TreeMemory(reuse=True),
+            play=PlaySettings(processes=1),
+        )  # fmt: skip
+        player = choose("gumbel", "square8_2p", GumbelSettings(simulations=2))
+        stages.selfplay_stage(run, "square8_2p", name, 8, settings, player, elo=elo)
+        records = [
+            game.read() for game in GameStore(run).iter_waiting() if game.work_id.startswith(f"square8_2p/{name}/")
+        ]
+        assert len(records) == 8
+        return {tuple(json.loads(str(record.meta["selfplay"]))["temperatures"]) for record in records}
+
+    with RunDirectory.create(tmp_path / "run") as run:
+        assert len(told("mixed", "mixed")) > 1
+        (weak,), (strong,) = told("weak", "elo_adaptive", 1000.0), told("strong", "elo_adaptive", 2000.0)
+        assert weak[0] == pytest.approx(1.0) and strong == pytest.approx((0.1,) * 10)
 
 
 def test_seeds_differ_by_their_words() -> None:

@@ -14,6 +14,7 @@ from ringrift.selfplay.temperature import (
     MIXED,
     TemperatureContext,
     TemperatureSettings,
+    complexity,
     drawn,
     schedule,
     temperature,
@@ -98,6 +99,12 @@ def test_contexts_cool_down() -> None:
     assert [at("elo_adaptive", elo=e) for e in (1000, 1600, 2000)] == pytest.approx([1.0, 0.55, 0.1])
     games = {tuple(schedule(TemperatureSettings("mixed"), 80, TemperatureContext(seed=i))) for i in range(60)}
     assert games == {tuple(schedule(TemperatureSettings(kind), 80)) for kind in MIXED}
+
+
+def test_complexity_is_the_share_of_the_highest_entropy() -> None:
+    assert complexity(np.full(8, 0.125, np.float32)) == pytest.approx(1)
+    assert complexity(np.array([1, 0, 0], np.float32)) == 0 == complexity(np.array([1], np.float32))
+    assert complexity(np.array([0.5, 0.5, 0, 0], np.float32)) == pytest.approx(0.5)
 
 
 @given(st.integers(1, 30), st.floats(0.05, 3), st.floats(0.001, 0.999), st.integers(0, 1000))

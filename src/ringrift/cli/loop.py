@@ -57,6 +57,7 @@ def selfplay(
     """Play training games; each is stored as it ends. After a crash, the same command plays the missing ones."""
     from ringrift.pipeline import stages
     from ringrift.pipeline.display import Bars
+    from ringrift.pipeline.loop import elo_of
     from ringrift.store import RunDirectory
 
     given = settings_of(config, settings, assign, **{"selfplay.engine": engine, "loop.games": games,
@@ -69,8 +70,9 @@ def selfplay(
         player = stages.choose_player(opened, config, name, given.selfplay.search)
         batch = stages.batch_name(opened, config, given.loop.games, player)
         played = stages.selfplay_stage(
-            opened, config, batch, given.loop.games, given.selfplay, player, seed=given.loop.seed, show=Bars()
-        )
+            opened, config, batch, given.loop.games, given.selfplay, player, seed=given.loop.seed,
+            elo=elo_of(opened, config, player.name), show=Bars(),
+        )  # fmt: skip
     if json:
         print_json(dataclasses.asdict(played))
     else:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ringrift.errors import SettingsError
 from ringrift.evaluation.kept import FORMAT, GameResult, Header, as_json, match_file
 from ringrift.evaluation.settings import MatchSettings
 from ringrift.evaluation.sprt import Sprt
@@ -46,6 +47,7 @@ def seatings(config: str, *, alone: bool = False) -> tuple[tuple[int, ...], ...]
 
 
 #: A match gives up replacing openings after so many times its number.
+REPEATS = 20  #: draws for each opening that is known, without a new one, after which there are no more
 PATIENCE = 3
 
 
@@ -110,15 +112,27 @@ class MatchResult:
 
 
 def openings(config: str, seed: int, settings: MatchSettings, options: Options | None) -> Iterator[tuple[int, ...]]:
-    """Random openings, endless, no two alike; the same for every match of this seed, and none where training starts."""
+    """Random openings, no two alike; the same for every match of this seed, and none where training starts.
+
+    Raises `SettingsError` once there are no more: so many draws in a row then give none that is new.
+    """
     seen: set[tuple[int, ...]] = set()
+    repeats = 0
     for index in count():
         one = derive_seed(seed, "opening", config, index)
         plies = np.random.default_rng(one).integers(settings.opening_plies_min, settings.opening_plies_max + 1)
         moves = random_opening(config, int(plies), one, options, of_match=True)
+        repeats += 1
         if moves not in seen:
             seen.add(moves)
+            repeats = 0
             yield moves
+        elif repeats > REPEATS * (len(seen) + 50):
+            low, high = settings.opening_plies_min, settings.opening_plies_max
+            raise SettingsError(
+                f"{config} has {len(seen):,} different openings of {low} to {high} random plies for matches, and one"
+                " more is wanted: ask for fewer games, or set more opening plies (match.opening_plies_max)"
+            )
 
 
 def player_label(choice: PlayerChoice) -> str:

@@ -64,6 +64,8 @@ class SelfplayBatch(Payload):
     """As `selfplay.engine`."""
     model: str = ""
     """Of an engine with a network; empty for the untrained weights."""
+    elo: float = 0.0
+    """Of that model, for temperatures by strength; 0 where it has none yet."""
 
 
 class WaitingGames(Payload):
@@ -149,7 +151,7 @@ def _selfplay(at: Work, batch: SelfplayBatch) -> Event:
     settings = replace(recipe.selfplay, play=_alone(recipe.selfplay.play))
     played = stages.selfplay_stage(
         run, config, f"batch-{batch.number:06d}", batch.games, settings, player, seed=recipe.loop.seed,
-        made=Provenance.here(at.job.holder or "", at.settings), show=at.show,
+        elo=batch.elo, made=Provenance.here(at.job.holder or "", at.settings), show=at.show,
     )  # fmt: skip
     return SelfplayFinished(
         config=config, job=at.job.id, batch=played.name, player=played.player, games=played.games, plies=played.plies,

@@ -128,6 +128,12 @@ def elos(run: RunDirectory, config: str) -> dict[str, Rating]:
     return _elos(run.path / "matches", config, finished[0].sequence if finished else 0)
 
 
+def elo_of(run: RunDirectory, config: str, model: str) -> float:
+    """Elo of a model; 0 where it has none."""
+    rating = elos(run, config).get(model)
+    return rating.elo if rating else 0.0
+
+
 @lru_cache(maxsize=32)
 def _elos(folder: Path, config: str, _finished: int) -> dict[str, Rating]:
     """Rated anew after each match."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -266,11 +266,12 @@ def selfplay_stage(
     player: PlayerChoice,
     *,
     seed: int = 0,
+    elo: float = 0.0,
     made: Provenance | None = None,
     show: Show = quiet,
 ) -> Played:
     """Plays what is missing of the `games` games of the batch `name`; each is stored in the moment it ends, with the
-    provenance `made`: without one, they are this process's, under these settings."""
+    provenance `made`: without one, they are this process's, under these settings. `elo` is the player's."""
     store, name = GameStore(run), f"{config}/{name}"
     trained = len(ModelStore(run).ls(config, "candidate"))
     made = replace(made or Provenance.here(settings=settings), generation=trained)
@@ -286,6 +287,9 @@ def selfplay_stage(
         restarts = list(filter(None, (regretted(game.read()) for game in recent)))
     tasks = list(selfplay_tasks(config, name, games, settings, seed, done=done, restarts=restarts))
     players, tasks = drawn_seats(player, tasks)
+    temperatures = partial(settings.temperatures, min(1.0, trained / settings.progressive_models), elo)
+    if settings.temperature.kind == "mixed":
+        tasks = [replace(task, temperatures=tuple(temperatures(seed=task.seed))) for task in tasks]
     new = plies = 0
     with show(f"self-play of {player.name}", len(done) + len(tasks)) as advance:
         advance(len(done), "")
@@ -293,7 +297,8 @@ def selfplay_stage(
             players,
             tasks,
             settings.play,
-            temperatures=settings.temperatures(min(1.0, trained / settings.progressive_models), seed=seed),
+            temperatures=temperatures(),
+            adaptive=settings.adaptive,
             keep_search=True,
             memory=settings.memory,
             economy=settings.economy,

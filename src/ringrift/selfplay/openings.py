@@ -11,7 +11,10 @@ import hashlib
 
 import numpy as np
 
+from ringrift.errors import SettingsError
 from ringrift.rules import Game, Options, Record, config_info
+
+TRIES = 2000  #: random games in which an opening is looked for
 
 
 def derive_seed(seed: int, *words: int | str) -> int:
@@ -30,11 +33,15 @@ def random_opening(
     config: str, plies: int, seed: int, options: Options | None = None, *, of_match: bool = False
 ) -> tuple[int, ...]:
     """The packed moves of `plies` plies of uniformly random play that do not end the game, and after which the
-    position is held for matches if `of_match`, for training if not; 0 plies, the start itself, is training's."""
+    position is held for matches if `of_match`, for training if not; 0 plies, the start itself, is training's.
+
+    Raises `SettingsError` where `TRIES` random games have none.
+    """
     if plies == 0 and of_match:
         raise ValueError("games of a match start with 1 random ply or more")
     rng = np.random.default_rng(seed)
-    while True:
+    longest = 0
+    for _ in range(TRIES):
         game, played = Game(config, options), list[int]()
         while len(played) < plies and not game.is_over:
             moves = game._playable()
@@ -42,6 +49,11 @@ def random_opening(
             game._push(played[-1])
         if not game.is_over and (plies == 0 or held_for_matches(game) == of_match):
             return tuple(played)
+        longest = max(longest, len(played))
+    raise SettingsError(
+        f"{TRIES:,} random games of {config} gave no opening of {plies} plies, the longest of them has {longest}: set"
+        " another number of opening plies"
+    )
 
 
 def regretted(record: Record, least: float = 0.5) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -29,7 +29,7 @@ from ringrift.rules.record import Meta
 from ringrift.search import PuctSettings, SearchEconomy, SelfplayPool, TreeMemory
 from ringrift.selfplay.benchmark import settings_here
 from ringrift.selfplay.settings import PlaySettings
-from ringrift.selfplay.temperature import drawn
+from ringrift.selfplay.temperature import TemperatureContext, TemperatureSettings, complexity, drawn, temperature
 
 #: Exit status of a process in which a player thought for far too long.
 EXPIRED = 75
@@ -51,6 +51,8 @@ class Task:
     """For each seat, which of the players sits there."""
     opening: tuple[int, ...] = ()
     """Packed moves that are played before anybody is asked."""
+    temperatures: tuple[float, ...] | None = None
+    """Of its decisions, where they are its own."""
 
 
 @dataclass
@@ -100,6 +102,8 @@ class Rules:
     config: str
     options: Options | None = None
     temperatures: tuple[float, ...] = ()
+    adaptive: TemperatureSettings | None = None
+    """How those of `temperatures` are lowered by the position."""
     keep_search: bool = False
     memory: TreeMemory = field(default_factory=TreeMemory)
     economy: SearchEconomy = field(default_factory=SearchEconomy)
@@ -114,6 +118,7 @@ def play(
     *,
     options: Options | None = None,
     temperatures: Sequence[float] = (),
+    adaptive: TemperatureSettings | None = None,
     keep_search: bool = False,
     memory: TreeMemory = TreeMemory(),
     economy: SearchEconomy = SearchEconomy(),
@@ -121,11 +126,13 @@ def play(
     """The games of `tasks`, as they finish.
 
     A game's decision d is drawn from the player's policy to the power 1 / `temperatures[d]`; where that is 0, and after
-    the last, it is the player's choice. With `keep_search`, records hold for each decision the policy that the player
-    would have a network learn, and its values. `memory` and `economy` are for games of one searching player. Closing
-    the iterator ends the processes. Raises what a player raised, `JobError` for a process that died.
+    the last, it is the player's choice. A task may have temperatures of its own; `adaptive` ones fall with how open the
+    position is, and such games are played position by position. With `keep_search`, records hold for each decision the
+    policy that the player would have a network learn, and its values. `memory` and `economy` are for games of one
+    searching player. Closing the iterator ends the processes. Raises what a player raised, `JobError` for a process
+    that died.
     """
-    rules = Rules(players[0].config, options, tuple(temperatures), keep_search, memory, economy)
+    rules = Rules(players[0].config, options, tuple(temperatures), adaptive, keep_search, memory, economy)
     tasks, settings = list(tasks), settings_here(settings, players)
     processes = settings.process_count(len(tasks))
     if processes == 1:
@@ -290,7 +297,8 @@ def play_here(
 ) -> Iterator[Finished | Void]:
     """`play` and `contest` in this process; `expire` is called from another thread while a decision lasts too long."""
     players, names = [choice.make() for choice in choices], [choice.name for choice in choices]
-    if len(players) == 1 and isinstance(players[0], TreePlayer) and players[0].seconds is None:
+    in_core = len(players) == 1 and isinstance(players[0], TreePlayer) and rules.adaptive is None
+    if in_core and isinstance(players[0], TreePlayer) and players[0].seconds is None:
         yield from _play_in_core(rules, players[0], names, tasks, concurrent)
         return
     waiting = iter(tasks)
@@ -375,6 +383,16 @@ def _play_in_core(
     rules: Rules, player: TreePlayer, names: Sequence[str], tasks: Iterable[Task], concurrent: int
 ) -> Iterator[Finished]:
     """One searching player on every seat: whole games pass in the core, nothing of them in Python."""
+    alike: dict[tuple[float, ...], list[Task]] = {}
+    for task in tasks:
+        alike.setdefault(rules.temperatures if task.temperatures is None else task.temperatures, []).append(task)
+    for temperatures, some in alike.items():
+        yield from _play_alike(replace(rules, temperatures=temperatures), player, names, some, concurrent)
+
+
+def _play_alike(
+    rules: Rules, player: TreePlayer, names: Sequence[str], queued: Sequence[Task], concurrent: int
+) -> Iterator[Finished]:
     pool = SelfplayPool(
         player.evaluator,
         player.settings,
@@ -384,7 +402,6 @@ def _play_in_core(
         rules.memory,
         rules.economy,
     )
-    queued = list(tasks)
     for task in queued:
         pool.add(begun(task, rules), task.seed)
     for done in pool.play():
@@ -433,10 +450,14 @@ class Table:
     def decide(self, decision: Decision, seconds: float) -> None:
         """Notes a decision and plays it, or a draw from its policy while the temperature lasts."""
         rules, move, policy = self.rules, decision.move, decision.policy
-        playable = self.game.playable_moves() if rules.keep_search or rules.temperatures else []
-        temperature = rules.temperatures[self.decisions] if self.decisions < len(rules.temperatures) else 0.0
-        if policy is not None and temperature > 0:
-            move = playable[drawn(policy, temperature, self.rng.random())]
+        heats = rules.temperatures if self.task.temperatures is None else self.task.temperatures
+        playable = self.game.playable_moves() if rules.keep_search or heats else []
+        heat = heats[self.decisions] if self.decisions < len(heats) else 0.0
+        if policy is not None and heat > 0:
+            if rules.adaptive:
+                heat = temperature(rules.adaptive, self.decisions, TemperatureContext(complexity=complexity(policy)))
+            if heat > 0:
+                move = playable[drawn(policy, heat, self.rng.random())]
         if rules.keep_search and len(playable) > 1:
             self.full.append(policy is not None)
             if policy is None:

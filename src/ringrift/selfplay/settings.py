@@ -72,6 +72,15 @@ class SelfplaySettings:
         check_fields(self, lambda value: value >= 0, "0 or more", *counts)
         check_fields(self, lambda value: value >= 1, "1 or more", "nodes", "restart_games", "progressive_models")
         check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "restart_share")
+        if self.adaptive and (self.memory.reuse or self.economy != SearchEconomy()):
+            raise ValueError(
+                "temperature.kind adaptive asks position by position: leave memory.reuse and economy as they are"
+            )
+
+    @property
+    def adaptive(self) -> TemperatureSettings | None:
+        """The temperature, where it looks at each position."""
+        return self.temperature if self.temperature.kind == "adaptive" and self.temperature_decisions else None
 
     def temperatures(self, progress: float = 0.0, elo: float = 0.0, seed: int = 0) -> list[float]:
         """Of the decisions of a game after its opening; see TemperatureContext."""

@@ -147,11 +147,17 @@ def temperature(
 def schedule(
     settings: TemperatureSettings, length: int, context: TemperatureContext = TemperatureContext()
 ) -> NDArray[np.float32]:  # [length]
-    """The temperatures of a game's first decisions, for whoever draws without asking position by position.
-
-    `adaptive` takes every position for as open as `context.complexity` says.
-    """
+    """The temperatures of a game's first decisions, for whoever draws without asking position by position."""
     return np.array([temperature(settings, decision, context) for decision in range(length)], np.float32)
+
+
+def complexity(policy: NDArray[np.floating]) -> float:  # policy [A]
+    """How open a position is by its policy: its entropy over that of even chances, 0 to 1."""
+    chances = policy[policy > 0].astype(np.float64)
+    if len(chances) < 2:
+        return 0.0
+    chances /= chances.sum()
+    return float(min(1.0, -(chances * np.log(chances)).sum() / math.log(len(policy))))
 
 
 def drawn(policy: NDArray[np.floating], heat: float, lot: float) -> int:  # policy [A]

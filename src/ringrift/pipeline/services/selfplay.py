@@ -18,6 +18,7 @@ from ringrift.pipeline.events import (
     SelfplayFinished,
     TrainingFinished,
 )
+from ringrift.pipeline.loop import elo_of
 from ringrift.pipeline.service import Context, Level, Service, Step
 from ringrift.pipeline.standing import Standing, died_lately, model_cause, open_jobs, putting, standing
 
@@ -48,7 +49,9 @@ def plan(ctx: Context) -> Iterator[Step]:
         quick = rates.get((config, player), 0.0) * recipe.loop.batch_seconds
         games = int(min(missing[config], max(FEWEST, min(quick, ceil(now.wanted / 2)))))
         number = numbers[config]
-        batch = jobs.SelfplayBatch(number=number, games=games, engine=engine, model=model)
+        batch = jobs.SelfplayBatch(
+            number=number, games=games, engine=engine, model=model, elo=elo_of(ctx.run, config, model)
+        )
         job = jobs.make_job(jobs.SELFPLAY, f"{number:06d}", batch, config, model_cause(ctx, config))
         yield Step(
             f"let {model or engine} play {games} games of {config} (batch {number})",
