@@ -102,13 +102,13 @@ class Rules:
     config: str
     options: Options | None = None
     temperatures: tuple[float, ...] = ()
-    adaptive: TemperatureSettings | None = None
-    """How those of `temperatures` are lowered by the position."""
     keep_search: bool = False
     memory: TreeMemory = field(default_factory=TreeMemory)
     economy: SearchEconomy = field(default_factory=SearchEconomy)
     timeout: float | None = None
     """Of a contest: seconds that a decision may take."""
+    adaptive: TemperatureSettings | None = None
+    """How those of `temperatures` are lowered by the position."""
 
 
 def play(
@@ -132,7 +132,7 @@ def play(
     searching player. Closing the iterator ends the processes. Raises what a player raised, `JobError` for a process
     that died.
     """
-    rules = Rules(players[0].config, options, tuple(temperatures), adaptive, keep_search, memory, economy)
+    rules = Rules(players[0].config, options, tuple(temperatures), keep_search, memory, economy, adaptive=adaptive)
     tasks, settings = list(tasks), settings_here(settings, players)
     processes = settings.process_count(len(tasks))
     if processes == 1:
