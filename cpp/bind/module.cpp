@@ -13,6 +13,7 @@ void bind_encoding(nb::module_& m);  // encoding.cpp
 void bind_samples(nb::module_& m);   // samples.cpp
 void bind_search(nb::module_& m);    // search.cpp: pools, heuristic
 void bind_minimax(nb::module_& m);   // minimax.cpp
+void bind_json(nb::module_& m);      // json.cpp
 
 NB_MODULE(_core, m) {
   m.doc() = "The compiled core of ringrift.";
@@ -25,4 +26,5 @@ NB_MODULE(_core, m) {
   bind_samples(m);
   bind_search(m);
   bind_minimax(m);
+  bind_json(m);
 }

@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import pytest
-import uvicorn
 from asking import Client
 from prometheus_client.parser import text_string_to_metric_families
 from recorded import VECTORS
@@ -22,7 +21,8 @@ from websockets.sync.client import connect
 
 from ringrift.errors import DataError, SettingsError
 from ringrift.pipeline.logs import writing
-from ringrift.web.limits import Access, Guard, Local, is_loopback, keys_of, patient
+from ringrift.web.limits import Access, Guard, is_loopback, keys_of
+from ringrift.web.server import Server, configured
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import LimitSettings, ServeSettings
 
@@ -54,12 +54,12 @@ def value(service: Service, name: str, **labels: str) -> float:
 # -- who may ask -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("keys")
-def test_recorded_admin_answers() -> None:
+def test_recorded_admin_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statuses and fields of the earlier service, with and without the key."""
     path = VECTORS.parents[1] / "http" / "examples.jsonl.gz"
     if not path.is_file():
         pytest.skip(f"no recorded requests: {path}")
+    monkeypatch.setenv("ADMIN_API_KEY", KEYS["ADMIN_API_KEY"])
     client, _ = client_of(LOCAL)
     parts, seen = ("/admin/", "/ai/cache", "/ai/reload", "/ai/model", "/internal/", "/api/online"), 0
     with gzip.open(path, "rt") as lines:
@@ -90,8 +90,9 @@ def test_recorded_admin_answers() -> None:
         ({"X-Admin-Key": "test-admin-key"}, 200),
     ],
 )
-def test_elsewhere_every_request_needs_a_key(headers: dict[str, str], status: int) -> None:
-    client, service = client_of(REMOTE, "http://any.host", **headers)
+@pytest.mark.parametrize("settings", [LOCAL, REMOTE], ids=["here", "elsewhere"])
+def test_a_key_that_is_set_is_needed_everywhere(headers: dict[str, str], status: int, settings: ServeSettings) -> None:
+    client, service = client_of(settings, "http://localhost", **headers)
     assert client.get("/").status_code == status
     assert client.get("/live").status_code == 200
     assert value(service, "ringrift_serve_refused_total", reason="key") == (status != 200)
@@ -125,29 +126,45 @@ def test_only_under_a_name_of_this_machine(host: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-def test_a_page_of_this_machine_has_names_of_this_machine(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "origin", "passes"),
+    [
+        ("localhost:8001", "", True),
+        ("127.0.0.1", "http://127.0.0.1", True),
+        ("[::1]:8080", "https://[::1]:8080", True),
+        ("elsewhere.example", "", False),
+        ("localhost.elsewhere.example:80", "", False),
+        ("localhost:8001", "http://evil.example", False),
+        ("localhost:8001", "http://localhost:9000", False),
+        ("localhost:8001", "http://evil.example//localhost:8001", False),
+        ("localhost:8001", "null", False),
+    ],
+)
+def test_other_hosts_and_pages_get_no_further(kind: str, host: str, origin: str, passes: bool) -> None:
+    """Of all servers, and of WebSockets as well: the guard is the same."""
+    reached = list[Any]()
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         reached.append(scope)
 
-    async def ask(host: bytes) -> list[dict[str, Any]]:
-        scope, sent = {"type": kind, "headers": [(b"host", host)]}, list[dict[str, Any]]()
+    async def ask() -> list[dict[str, Any]]:
+        sent = list[dict[str, Any]]()
+        headers = [(b"host", host.encode())] + [(b"origin", origin.encode())] * bool(origin)
+        scope = {"type": kind, "headers": headers, "path": "/x", "client": ("127.0.0.1", 1)}
+        if kind == "http":
+            scope["method"] = "POST"
 
         async def receive() -> dict[str, Any]:
-            return {"type": f"{kind}.disconnect"}
+            return {"type": "http.request", "body": b""} if kind == "http" else {"type": "websocket.connect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await Local(app)(scope, receive, send)
+        await guarded(app)(scope, receive, send)
         return sent
 
-    reached = list[Any]()
-    for name in (b"localhost:8001", b"127.0.0.1", b"[::1]:8080"):
-        assert not anyio.run(ask, name)
-    assert len(reached) == 3
-    for name in (b"elsewhere.example", b"localhost.elsewhere.example:80", b""):
-        assert anyio.run(ask, name)[0]["status"] == 400
-    assert len(reached) == 3
+    (status,) = [one["status"] for one in anyio.run(ask) if "status" in one] or [None]
+    assert (len(reached), status) == ((1, None) if passes else (0, 403))
 
 
 def test_pages_of_other_origins_change_nothing() -> None:
@@ -202,6 +219,7 @@ JSON = {"Content-Type": "application/json"}
         (gzip.compress(b" " * 50_000_000, mtime=0), {"Content-Encoding": "gzip"}, 413, "size"),
         (b"{}", {"Content-Encoding": "br"}, 415, "encoding"),
         (b"x" * 4_000_001, {}, 413, "size"),
+        (b" " * 4_000_001, {}, 413, "size"),
         (b"[" + b"{}," * 100_000 + b"{}]", {}, 413, "size"),
         (b"[" + b"0," * 500_000 + b"0]", {}, 413, "size"),
         (b"{}", {"Content-Length": "99999999999"}, 413, "size"),
@@ -235,8 +253,7 @@ def test_bodies_that_are_too_many_at_a_time() -> None:
 
 
 def guarded(app: Any, seconds: float = 30.0, **limits: Any) -> Any:
-    service = Service(LOCAL)
-    return Guard(app, limits=LimitSettings(**limits), access=Access(), metrics=service.metrics, seconds=seconds)
+    return Guard(app, limits=LimitSettings(**limits), access=Access(), seconds=seconds)
 
 
 async def sleeping(scope: Any, receive: Any, send: Any) -> None:
@@ -259,19 +276,25 @@ def test_a_body_that_does_not_come() -> None:
     assert time.monotonic() - start < 3
 
 
+class _Quiet(Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 @contextmanager
-def served(app: Any, limits: LimitSettings) -> Iterator[int]:
+def served(app: Any, limits: LimitSettings, drain: float = 8.0) -> Iterator[tuple[int, Server]]:
     """Its port, while it is served as `ringrift serve` does."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, http=patient(limits), limit_concurrency=limits.connections)
-    server = uvicorn.Server(config)
+    server = _Quiet(configured(app, limits, drain, websockets=True))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield listening.getsockname()[1]
+        yield listening.getsockname()[1], server
     finally:
         server.should_exit = True
         thread.join(10)
+        listening.close()
 
 
 def ends(connection: socket.socket, seconds: float = 5.0) -> bool:
@@ -297,7 +320,7 @@ def test_slow_and_endless_heads_are_cut_off_and_others_go_on() -> None:
     client, _ = client_of(LOCAL)
     limits = LimitSettings(head_seconds=0.3, head_bytes=4096)
     ask = b"GET /live HTTP/1.1\r\nHost: localhost\r\n"
-    with served(client.app, limits) as port:
+    with served(client.app, limits) as (port, _):
         silent = speak(port, b"")
         slow = speak(port, ask)
         endless = speak(port, ask + b"X: " + b"y" * 8000)
@@ -319,7 +342,7 @@ def test_a_websocket_has_no_head_to_wait_for() -> None:
             await send({"type": "websocket.send", "text": message["text"]})
 
     limits = LimitSettings(head_seconds=0.2, head_bytes=1000)
-    with served(echo, limits) as port, connect(f"ws://127.0.0.1:{port}/") as connection:
+    with served(echo, limits) as (port, _), connect(f"ws://127.0.0.1:{port}/") as connection:
         for word in ("soon", "much " * 1000):
             time.sleep(0.4)
             connection.send(word)
@@ -430,8 +453,9 @@ def test_the_check_tells_what_would_not_work(tmp_path: Path, monkeypatch: pytest
         busy = replace(settings, port=taken.getsockname()[1])
         assert [one.name for one in findings(busy, None) if not one.ok] == ["port"]
     assert [one.name for one in findings(settings, tmp_path) if not one.ok] == ["run"]
-    monkeypatch.setenv("RINGRIFT_API_KEY", "k")  # which this machine does not need
-    assert "without a key" in next(iter(findings(settings, None))).said
+    assert "without a key" in found["configuration"].said
+    monkeypatch.setenv("RINGRIFT_API_KEY", "k")
+    assert "with a key" in next(iter(findings(settings, None))).said
     monkeypatch.delenv("RINGRIFT_API_KEY", raising=False)
     (ill,) = findings(replace(REMOTE, port=0), None)
     assert not ill.ok

@@ -68,4 +68,4 @@ def serve(
             said = f"serving {where}, documented at {where}/docs; Ctrl-C ends it"
             typer.echo(dumps(about) if json else said)
 
-        serve_until_stopped(create_app(service), given, listening, started)
+        serve_until_stopped(create_app(service), given.limits, given.drain, listening, started)

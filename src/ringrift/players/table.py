@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ringrift.errors import RulesError, unknown
 from ringrift.evaluators import Evaluator, HeuristicEvaluator, make_evaluator
@@ -100,6 +101,9 @@ class PlayerSpec:
     """Row of EVALUATORS."""
     seats: tuple[int, ...] = (2, 3, 4)
     """Of which games it can be asked."""
+    thinks: Literal["not", "by deadline", "freely"] = "freely"
+    """`not`: a decision is a matter of milliseconds; `by deadline`: it ends a search in time; `freely`: it takes the
+    time it takes, whatever its limit says."""
 
 
 def _network(choice: PlayerChoice) -> Evaluator:
@@ -121,28 +125,56 @@ EVALUATORS: dict[str, Callable[[PlayerChoice], Evaluator]] = {
 PLAYERS = {
     row.name: row
     for row in (
-        PlayerSpec("random", "every playable move alike", RandomPlayer),
-        PlayerSpec("heuristic", "one ply deep on the hand-written evaluation", HeuristicPlayer),
-        PlayerSpec("policy", "the network's policy without a search", PolicyPlayer, PolicySettings(), "network"),
+        PlayerSpec("random", "every playable move alike", RandomPlayer, thinks="not"),
+        PlayerSpec("heuristic", "one ply deep on the hand-written evaluation", HeuristicPlayer, thinks="not"),
+        PlayerSpec(
+            "policy",
+            "the network's policy without a search",
+            PolicyPlayer,
+            PolicySettings(),
+            "network",
+            thinks="not",
+        ),
         PlayerSpec(
             "gumbel",
             "Gumbel search over a network, or over the hand-written evaluation where there is none",
             TreePlayer,
             GumbelSettings(),
             "network or heuristic",
+            thinks="by deadline",
         ),
-        PlayerSpec("puct", "PUCT search over the same", TreePlayer, PuctSettings(), "network or heuristic"),
+        PlayerSpec(
+            "puct",
+            "PUCT search over the same",
+            TreePlayer,
+            PuctSettings(),
+            "network or heuristic",
+            thinks="by deadline",
+        ),
         PlayerSpec(
             "alpha-beta",
             "alpha-beta, depth-first on the hand-written evaluation",
             MinimaxPlayer,
             MinimaxSettings("alpha-beta"),
             seats=(2,),
+            thinks="by deadline",
         ),
-        PlayerSpec("paranoid", "the same for more seats: all against it", MinimaxPlayer, MinimaxSettings("paranoid")),
-        PlayerSpec("maxn", "the same: each seat for itself", MinimaxPlayer, MinimaxSettings("maxn")),
         PlayerSpec(
-            "best-reply", "the same: one opponent at a time replies", MinimaxPlayer, MinimaxSettings("best-reply")
+            "paranoid",
+            "the same for more seats: all against it",
+            MinimaxPlayer,
+            MinimaxSettings("paranoid"),
+            thinks="by deadline",
+        ),
+        PlayerSpec(
+            "maxn", "the same: each seat for itself", MinimaxPlayer, MinimaxSettings("maxn"), thinks="by deadline"
+        ),
+        PlayerSpec(
+            "best-reply",
+            "the same: one opponent at a time replies",
+            MinimaxPlayer,
+            MinimaxSettings("best-reply"),
+            thinks="by deadline",
         ),
         PlayerSpec("mixed", "another of several players on each seat of each game, drawn by the seed", MixedPlayer),
     )

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ringrift.evaluators.machine import memory_bytes
 from ringrift.web.errors import Refused
 from ringrift.web.limits import is_key
+from ringrift.web.reading import BodyRoute
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service
@@ -36,7 +37,7 @@ def admin_only(service: Service, missing: int = 401) -> Any:
 def router(service: Service) -> APIRouter:
     """Their endpoints."""
     routes = APIRouter(tags=["admin"])
-    admin = APIRouter(prefix="/admin", tags=["admin"], dependencies=[admin_only(service)])
+    admin = APIRouter(prefix="/admin", tags=["admin"], route_class=BodyRoute, dependencies=[admin_only(service)])
 
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:

@@ -48,7 +48,8 @@ def findings(settings: ServeSettings, run: Path | None) -> Iterator[Finding]:
 def _started(settings: ServeSettings, run: RunDirectory | None) -> Iterator[Finding]:
     service = Service(settings, run)
     create_app(service)
-    said = "for this machine alone, without a key" if is_loopback(settings.host) else "with a key"
+    where = "for this machine alone" if is_loopback(settings.host) else "for others too"
+    said = f"{where}, with{'' if service.api_key else 'out'} a key"
     yield Finding("configuration", True, f"{settings.host} port {settings.port}, {said}")
     try:
         listen(settings.host, settings.port, "serve.port").close()

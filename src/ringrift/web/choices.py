@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, Field
 
 from ringrift.web.errors import Refused
-from ringrift.web.reading import AiType, Level, example
+from ringrift.web.reading import AiType, BodyRoute, Level, example
 from ringrift.web.service import LEVEL_TYPES
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ CHOICES: dict[str, tuple[Callable[[Sequence[_Object]], _Object], _Object | None]
 
 def router(_service: Service) -> APIRouter:
     """`/ai/choice/<kind>`."""
-    routes = APIRouter(prefix="/ai/choice", tags=["choices"])
+    routes = APIRouter(prefix="/ai/choice", tags=["choices"], route_class=BodyRoute)
 
     @routes.post("/line_reward_option")
     def line_reward_option(body: LineRewardRequest) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ringrift.fabric import write_atomically
 from ringrift.fabric.files import make_directory
 from ringrift.store.run import ONLINE, TAKEN
 from ringrift.web.errors import Refused
+from ringrift.web.reading import BodyRoute
 
 if TYPE_CHECKING:
     from ringrift.store.models import ModelInfo
@@ -50,7 +51,7 @@ class Learned(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """Its endpoints."""
-    routes = APIRouter(prefix="/api/online-learning", tags=["online learning"])
+    routes = APIRouter(prefix="/api/online-learning", tags=["online learning"], route_class=BodyRoute)
 
     @routes.post("/learn_from_game")
     def learn(game: Learned) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""What stands before every endpoint: who may ask, how often, how much at a time and for how long."""
+"""What stands before every endpoint of a server: who may ask, how often, how much at a time and for how long."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
 import ipaddress
@@ -11,19 +10,17 @@ import re
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from pydantic_core import from_json
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from ringrift.web.metrics import Metrics
+from ringrift._core import JsonFilter
 from ringrift.web.settings import LimitSettings
 
 #: Paths that need no key: those who look after the process ask them.
@@ -32,12 +29,13 @@ READING = ("GET", "HEAD", "OPTIONS")
 #: The path whose body may be larger than that of others: many states at once.
 BATCH = "/ai/moves_batch"
 CLIENTS = 4096  #: addresses that are told apart; the one not heard of longest is forgotten
-PIPELINED = 16  #: requests that a connection may send ahead
-CROWD = 40  #: bytes for each object and list of the largest body: recorded states have about 70
-TINY = 10  #: bytes for each value of the largest body: the largest recorded states have as many
-#: What a number beyond all floats has, digits being alike: a large exponent or very many of them. A text may have it.
-HUGE = (b"e000", b"e+000", b"0" * 300)
-ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
+#: Fields of a body that are states, or lists of them, and what of a state is skipped: it is by far the most of it.
+STATES, UNREAD = ["game_state", "gameState", "game_states", "initialState", "finalState"], ["history"]
+CROWD = 40  #: bytes for each object and list of all that may be read: recorded states have about 70
+TINY = 10  #: bytes for each value of it: the largest recorded states have as many
+LARGE = 16_384  #: bytes of a piece of a body that others need not wait for
+PIECE = 262_144  #: bytes that are unpacked at a time
+LINGER = 8  #: largest bodies that are taken and dropped from a client that sends on after its answer
 
 
 @dataclass(frozen=True)
@@ -65,54 +63,71 @@ class Refusal(Exception):
 
 
 class Guard:
-    """Answers what may not be asked, and hands on the rest with its whole body, which is sound JSON if it is any."""
+    """Answers what may not be asked, and hands on the rest with its whole body, which is sound JSON if it is any. An
+    answer that comes before the body has is followed by the end of the connection only when the client has sent it."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: LimitSettings, access: Access, metrics: Metrics, seconds: float
+        self,
+        app: ASGIApp,
+        *,
+        limits: LimitSettings,
+        access: Access,
+        refused: Callable[[str], object] = lambda reason: None,
+        seconds: float = math.inf,
     ) -> None:
-        self._app, self._limits, self._access, self._metrics = app, limits, access, metrics
+        """`refused` is told the reason of each refusal; `seconds`: that any request may take."""
+        self._app, self._limits, self._access, self._refused = app, limits, access, refused
         self._seconds = seconds
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._buffered = 0
+        self._turn = anyio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        held, began = [0], False
-
-        async def sending(message: Message) -> None:
-            nonlocal began
-            began = True
-            await send(message)
-
+        request, held = _Request(scope, receive, send, self._limits), [0]
         try:
-            with anyio.fail_after(self._seconds):
+            with anyio.fail_after(self._seconds if scope["type"] == "http" else math.inf):
                 self._admit(scope)
-                body = b"" if scope["method"] in READING else await self._body(scope, receive, held)
+                if scope["type"] == "websocket":
+                    await self._app(scope, receive, send)
+                    return
+                body = b"" if scope["method"] in READING else await self._body(scope, request.receive, held)
                 if body is not None:
                     whole = {"type": "http.request", "body": body, "more_body": False}
-                    await self._app(scope, _replayed(whole, receive), sending)
+                    await self._app(scope, _replayed(whole, request.receive), request.send)
         except Refusal as refusal:
-            self._metrics.refused.labels(refusal.reason).inc()
-            await JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)(scope, receive, send)
+            self._refused(refusal.reason)
+            answer = JSONResponse({"detail": refusal.detail}, refusal.status, refusal.headers)
+            await answer(scope, request.receive, request.send)
         except TimeoutError:
-            self._metrics.refused.labels("time").inc()
-            if not began:
+            self._refused("time")
+            if not request.answered:
                 detail = f"not answered within {self._seconds:g} s"
-                await JSONResponse({"detail": detail}, 504)(scope, receive, send)
+                await JSONResponse({"detail": detail}, 504)(scope, request.receive, request.send)
         finally:
             self._buffered -= held[0]
 
     def _admit(self, scope: Scope) -> None:
-        headers, access = Headers(scope=scope), self._access
+        headers, access, method = Headers(scope=scope), self._access, scope.get("method", "websocket")
+        head = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+        if head > self._limits.head_bytes:
+            raise Refusal(414, "size", f"the URL is longer than {self._limits.head_bytes} bytes")
+        if head + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self._limits.head_bytes:
+            raise Refusal(431, "size", f"the head of the request is larger than {self._limits.head_bytes} bytes")
         self._count(scope)
         if access.local and not _is_local(headers.get("host", "localhost")):
             raise Refusal(403, "host", "this service answers only under a name of this machine, such as localhost")
-        origin, foreign = headers.get("origin"), scope["method"] not in READING and "*" not in access.origins
-        if origin and foreign and origin not in access.origins and not origin.endswith(f"//{headers.get('host')}"):
+        origin, host = headers.get("origin"), headers.get("host")
+        own = (
+            origin in access.origins
+            or "*" in access.origins
+            or (host and origin in (f"http://{host}", f"https://{host}"))
+        )
+        if origin and method not in READING and not own:
             raise Refusal(403, "origin", "pages of this origin may not call: serve.cors_origins names those that may")
-        if access.key and scope["path"] not in PROBES and scope["method"] != "OPTIONS":
+        if access.key and scope["path"] not in PROBES and method != "OPTIONS":
             if not (given := keys_of(headers)):
                 raise Refusal(401, "key", "a key is required: X-API-Key, or Authorization with Bearer or Basic",
                               www_authenticate='Basic realm="ringrift"')  # fmt: skip
@@ -124,7 +139,7 @@ class Guard:
         rate, burst = self._limits.rate, self._limits.burst
         if not rate:
             return
-        who, now = _network((scope.get("client") or ("",))[0]), time.monotonic()
+        who, now = network_of((scope.get("client") or ("",))[0]), time.monotonic()
         left, at = self._buckets.pop(who, (float(burst), now))
         left = min(burst, left + (now - at) * rate)
         self._buckets[who] = max(left - 1, 0.0), now
@@ -135,68 +150,155 @@ class Guard:
             raise Refusal(429, "rate", f"more than {rate:g} requests per second", retry_after=str(wait))
 
     async def _body(self, scope: Scope, receive: Receive, held: list[int]) -> bytes | None:
-        """The whole body, unpacked; None where the client has gone."""
-        headers = Headers(scope=scope)
-        most = self._limits.batch_bytes if scope["path"] == BATCH else self._limits.body_bytes
+        """What of the body is read, unpacked; None where the client has gone."""
+        headers, limits, batch = Headers(scope=scope), self._limits, scope["path"] == BATCH
+        most, kept = (limits.batch_bytes, limits.batch_read) if batch else (limits.body_bytes, limits.read_bytes)
         packing = headers.get("content-encoding", "identity").lower()
         if packing not in ("identity", "gzip"):
             raise Refusal(415, "encoding", f"Content-Encoding {packing[:20]!r} is not known: gzip is, or none")
         length = headers.get("content-length", "0")
-        self._hold(int(length) if length.isdecimal() and len(length) < 16 else 0, 0, most, [0])
-        parts, size, unpacker = bytearray(), 0, zlib.decompressobj(31) if packing == "gzip" else None
+        _check_size(int(length) if length.isdecimal() and len(length) < 16 else 0, most)
+        text = JsonFilter(STATES, UNREAD) if "json" in headers.get("content-type", "").lower() else _Bytes()
+        problem: ValueError | None = None
+        sent = unpacked = 0
+        unpacker = zlib.decompressobj(31) if packing == "gzip" else None
         try:
-            with anyio.fail_after(self._limits.body_seconds):
+            with anyio.fail_after(limits.body_seconds):
                 more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
                     part, more = message.get("body", b""), message.get("more_body", False)
-                    size += len(part)
-                    if unpacker:
-                        part = unpacker.decompress(part, most - len(parts) + 1)
-                    parts += part
-                    self._hold(max(size, len(parts)), len(part), most, held)
+                    sent += len(part)
+                    _check_size(sent, most)
+                    async for piece in _unpacked(part, unpacker):
+                        unpacked += len(piece)
+                        _check_size(unpacked, most)
+                        try:
+                            await self._feed(text, piece)
+                        except ValueError as error:  # what follows has to have an end all the same
+                            text, problem = _Bytes(), error
+                            text.feed(piece)
+                        self._hold(text, kept, held)
         except TimeoutError as error:
-            raise Refusal(408, "slow", f"the body did not come within {self._limits.body_seconds:g} s",
+            raise Refusal(408, "slow", f"the body did not come within {limits.body_seconds:g} s",
                           connection="close") from error  # fmt: skip
         except zlib.error as error:
             raise Refusal(400, "encoding", "the body is not gzip, although Content-Encoding says so") from error
-        if unpacker and size and not unpacker.eof:
+        if unpacker and sent and not unpacker.eof:
             raise Refusal(400, "encoding", "the gzip body is truncated")
-        if unpacker:
-            scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding",
-                                                                                     b"content-length")]  # fmt: skip
-        body = bytes(parts)
-        if "json" in headers.get("content-type", "").lower() and body:
-            if body.count(b"{") + body.count(b"[") > most // CROWD:
-                raise Refusal(413, "size", f"the body has more than {most // CROWD} objects and lists")
-            if body.count(b",") > most // TINY:
-                raise Refusal(413, "size", f"the body has more than {most // TINY} values")
-            _check_json(body)
+        try:
+            if problem:
+                raise problem
+            if unpacked:
+                text.finish()
+        except ValueError as error:
+            told = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "ctx": {"error": str(error)}}
+            raise Refusal(422, "json", [told]) from error
+        body = text.kept()
+        changed = {b"content-encoding": None, b"content-length": str(len(body)).encode()}
+        named = [(name, changed.get(name, value)) for name, value in scope["headers"]]
+        scope["headers"] = [(name, value) for name, value in named if value is not None]
         return body
 
-    def _hold(self, size: int, more: int, most: int, held: list[int]) -> None:
-        if size > most:
-            raise Refusal(413, "size", f"the body is larger than {most} bytes", connection="close")
+    async def _feed(self, text: JsonFilter | _Bytes, piece: bytes) -> None:
+        """Looks through a piece; of several large ones, one in each turn of the event loop."""
+        if len(piece) < LARGE:
+            text.feed(piece)
+            return
+        async with self._turn:
+            text.feed(piece)
+            await anyio.sleep(0)
+
+    def _hold(self, text: JsonFilter | _Bytes, kept: int, held: list[int]) -> None:
+        """Counts what is kept of a body."""
+        said = "the body is too large to be read, a state's history apart: more than"
+        if text.size > kept:
+            raise Refusal(413, "size", f"{said} {kept} bytes")
+        if text.containers > kept // CROWD:
+            raise Refusal(413, "size", f"{said} {kept // CROWD} objects and lists")
+        if text.commas > kept // TINY:
+            raise Refusal(413, "size", f"{said} {kept // TINY} values")
+        more = text.size - held[0]
         if self._buffered + more > self._limits.buffered_bytes:
-            raise Refusal(503, "memory", "too many large requests at a time", retry_after="1", connection="close")
+            raise Refusal(503, "memory", "too many large requests at a time", retry_after="1")
         self._buffered += more
         held[0] += more
 
 
-class Local:
-    """Stands before an app of this machine alone: it answers only under names of this machine, so that a page elsewhere
-    cannot come here by a DNS answer of its own."""
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise Refusal(413, "size", f"the body is larger than {most} bytes")
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or _is_local(Headers(scope=scope).get("host", "localhost")):
-            await self._app(scope, receive, send)
-        else:
-            await PlainTextResponse("It is served under names of this machine only.", 400)(scope, receive, send)
+class _Bytes:
+    """A body that is no JSON, in place of a `JsonFilter`."""
+
+    containers = commas = 0
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def feed(self, part: bytes) -> None:
+        self._kept += part
+
+    @property
+    def size(self) -> int:
+        return len(self._kept)
+
+    def finish(self) -> None:
+        """Whatever came is whole."""
+
+    def kept(self) -> bytes:
+        return bytes(self._kept)
+
+
+async def _unpacked(part: bytes, unpacker: Any) -> AsyncIterator[bytes]:
+    """What comes out of a part, in pieces; others have their turn between them. Raises `zlib.error`."""
+    if unpacker is None:
+        yield part
+        return
+    while True:
+        piece = unpacker.decompress(part, PIECE)
+        yield piece
+        part = unpacker.unconsumed_tail
+        if not part and len(piece) < PIECE:
+            return
+        await anyio.sleep(0)
+
+
+class _Request:
+    """A request and its answer. What is left of the body when it is answered is taken and dropped before the end, so
+    that a client that sends all before it reads finds the answer and not a broken connection."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
+        headers = Headers(scope=scope)
+        self._receive, self._send, self._limits = receive, send, limits
+        most = limits.batch_bytes if scope.get("path") == BATCH else limits.body_bytes
+        self._linger = LINGER * most
+        self._left = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._waits = "expect" in headers
+        self.answered = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._waits = False
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            self._left = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.answered = True
+        if message["type"] == "http.response.start" and self._waits:  # its body does not come any more
+            MutableHeaders(scope=message)["connection"] = "close"
+        if message["type"] == "http.response.body" and not message.get("more_body") and self._left and not self._waits:
+            await self._send({**message, "more_body": True})
+            with anyio.move_on_after(self._limits.body_seconds):
+                while self._left and self._linger > 0:
+                    self._linger -= len((await self.receive()).get("body", b""))
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
 
 
 class Arrived:
@@ -234,27 +336,6 @@ def _replayed(first: Message, receive: Receive) -> Receive:
     return replay
 
 
-def _check_json(body: bytes) -> None:
-    """Raises a `Refusal` for what is not JSON by the letter (RFC 8259), nested deeper than 200 or not in UTF-8, and for
-    numbers and halves of characters that no answer could repeat."""
-    try:
-        value = from_json(body, allow_inf_nan=False)
-        alike = body.translate(ALIKE)
-        if any(part in alike for part in HUGE):
-            _check_finite(value)
-    except ValueError as error:
-        problem = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "ctx": {"error": str(error)}}
-        raise Refusal(422, "json", [problem]) from error
-
-
-def _check_finite(value: Any) -> None:
-    if isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            _check_finite(one)
-    elif isinstance(value, float) and math.isinf(value):
-        raise ValueError("number out of range")
-
-
 def keys_of(headers: Headers) -> list[str]:
     """The keys that a request brings: in X-API-Key, X-Admin-Key, and Authorization, as a bearer's token or as the
     password of any user."""
@@ -286,59 +367,10 @@ def _is_local(host: str) -> bool:
     return is_loopback(re.sub(r"(:\d+)?$", "", host.lower()).strip("[]"))
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """An address, or the /64 network of one of IPv6: a machine has all of it."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
-
-
-def patient(limits: LimitSettings) -> type[asyncio.Protocol]:
-    """uvicorn's protocol that closes connections whose request's head does not come in time, or grows too large."""
-
-    class Patient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        head = 0
-        upgraded = False
-        clock: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.look(0)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self.look(len(data))
-
-        def connection_lost(self, error: Exception | None) -> None:
-            super().connection_lost(error)
-            self.stop()
-
-        def handle_websocket_upgrade(self) -> None:
-            super().handle_websocket_upgrade()
-            self.upgraded = True
-            self.stop()
-
-        def look(self, received: int) -> None:
-            """From the first byte of a head, and from the beginning of a connection, time runs and bytes count."""
-            if self.transport.is_closing() or self.upgraded:
-                return
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.stop()
-                if len(getattr(self, "pipeline", ())) > PIPELINED:
-                    self.transport.close()
-                return
-            self.head += received
-            if self.head > limits.head_bytes:
-                self.send_400_response("The head of the request is too large.")
-            elif self.clock is None:
-                self.clock = self.loop.call_later(limits.head_seconds, self.transport.close)
-
-        def stop(self) -> None:
-            self.head = 0
-            if self.clock is not None:
-                self.clock.cancel()
-                self.clock = None
-
-    return Patient

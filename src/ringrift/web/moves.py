@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, model_validator
 
+from ringrift.players.table import PLAYERS
 from ringrift.rules import Game, config_info
 from ringrift.rules.wire import write_moves
 from ringrift.search.heuristic import heuristic_values
@@ -20,6 +21,7 @@ from ringrift.web.metrics import Metrics
 from ringrift.web.reading import (
     EXAMPLE_STATE,
     AiType,
+    BodyRoute,
     GameState,
     Level,
     check_seat,
@@ -92,7 +94,7 @@ class PositionRequest(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """`/ai/move`, `/ai/moves_batch`, `/ai/evaluate`, `/ai/evaluate_position`."""
-    routes = APIRouter(prefix="/ai", tags=["moves"])
+    routes = APIRouter(prefix="/ai", tags=["moves"], route_class=BodyRoute)
     limit = service.settings.time_limit
 
     @routes.post("/move", responses=OVERLOAD)
@@ -217,10 +219,11 @@ def _score(game: Game, found: Answer, player: int) -> float:
 
 def _fallback(seated: Seated, found: Answer) -> str | None:
     """Why it is not the move of the player that was asked for."""
-    if found.why != "failure":
+    late = found.why == "deadline" and PLAYERS[seated.choice.spec].thinks == "freely"
+    if found.why != "failure" and not late:
         return seated.fallback
     instead = "its best move so far" if found.spent else "one ply of the hand-written evaluation"
-    return f"{seated.choice.name} failed: {instead} is played"
+    return f"{seated.choice.name} {'took too long' if late else 'failed'}: {instead} is played"
 
 
 async def _decide(

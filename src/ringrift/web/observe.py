@@ -45,10 +45,12 @@ def stand_before(app: FastAPI, service: Service) -> None:
             f"serve.host is {settings.host}, which others can reach: set RINGRIFT_API_KEY, which every request then"
             " needs, or serve.host to 127.0.0.1"
         )
-    access = Access("" if local else service.api_key, service.admin_key, origins, local)
+    access = Access(service.api_key, service.admin_key, origins, local)
+    refusals = service.metrics.refused
     app.add_middleware(
-        Guard, limits=settings.limits, access=access, metrics=service.metrics, seconds=2 * settings.time_limit + 1
-    )
+        Guard, limits=settings.limits, access=access, seconds=2 * settings.time_limit + 1,
+        refused=lambda reason: refusals.labels(reason).inc(),
+    )  # fmt: skip
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=HEADERS)
     app.add_middleware(Observe, metrics=service.metrics, production=settings.environment == "production")

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import anyio
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -17,12 +16,16 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from ringrift.pipeline.health import BORDERS, ServiceStatus, Snapshot
-from ringrift.web.server import listen
+from ringrift.web.limits import Access, Guard, is_loopback
+from ringrift.web.server import Server, configured, listen
+from ringrift.web.settings import LimitSettings
 
 if TYPE_CHECKING:
     from ringrift.pipeline.supervisor import Supervisor
 
-CLOSING_SECONDS = 2.0  #: for requests that are being answered when the server is told to stop
+CLOSING_SECONDS = 1.0  #: for requests that are being answered when the server is told to stop
+#: A few ask every few seconds; the process needs its descriptors and its time for the loop.
+LIMITS = LimitSettings(rate=100.0, burst=200, body_bytes=10_000, read_bytes=10_000, connections=64)
 
 
 def operations(supervisor: Supervisor) -> FastAPI:
@@ -141,7 +144,7 @@ SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceStatus], float]], ...] = 
 # -- serving -----------------------------------------------------------------------------------------------------------
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the caller's business."""
@@ -151,7 +154,8 @@ class _Server(uvicorn.Server):
 async def serve(app: FastAPI, host: str, port: int, listening: socket.socket | None = None) -> None:
     """Serves until it is cancelled; on `listening`, where that is open already. Raises as `listen`."""
     sockets = [listening or listen(host, port)]
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    guarded = Guard(app, limits=LIMITS, access=Access(local=is_loopback(host)))
+    server = _Server(configured(guarded, LIMITS, CLOSING_SECONDS, lifespan=False))
     try:
         await server.serve(sockets=sockets)
     finally:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, TypeVar
 
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from pydantic import ConfigDict, Field
+from pydantic_core import from_json
 
 from ringrift.rules import Game, config_info
 from ringrift.rules.wire import WireError, is_ended, read_config, read_state, write_state
@@ -20,6 +25,30 @@ Level = Annotated[int, Field(ge=1, le=10)]
 #: What the game server may call an engine.
 AiType = Literal["random", "heuristic", "minimax", "mcts", "descent", "policy_only", "gumbel_mcts", "ig_gmo"]
 _T = TypeVar("_T")
+LARGE = 100_000  #: bytes from which a body is parsed beside the event loop, one at a time
+_PARSER = ThreadPoolExecutor(1, "json")
+
+
+class _Body(Request):
+    """A request whose body is JSON that the guard has looked through."""
+
+    async def json(self) -> Any:
+        body = await self.body()
+        if len(body) < LARGE:
+            return from_json(body)
+        return await asyncio.get_running_loop().run_in_executor(_PARSER, from_json, body)
+
+
+class BodyRoute(APIRoute):
+    """A route whose large bodies do not hold up the event loop."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(_Body(request.scope, request.receive))
+
+        return handle
 
 
 def example(**fields: Any) -> ConfigDict:

@@ -30,7 +30,7 @@ from ringrift.store.importing import play_again
 from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.schema import SCHEMA, content_id
 from ringrift.web.errors import Refused
-from ringrift.web.reading import game_of
+from ringrift.web.reading import BodyRoute, game_of
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service
@@ -111,7 +111,7 @@ class Story:
 
 def router(service: Service) -> APIRouter:
     """Its endpoints. Without a run there are no games, and none can be stored (503)."""
-    routes = APIRouter(prefix="/api/replay", tags=["replay"])
+    routes = APIRouter(prefix="/api/replay", tags=["replay"], route_class=BodyRoute)
     run = service.run
     totals = Totals(run) if run else None
 

@@ -27,7 +27,7 @@ from ringrift.errors import RingRiftError
 from ringrift.evaluators import Evaluator, HeuristicEvaluator
 from ringrift.evaluators.machine import usable_cores
 from ringrift.pipeline.logs import log
-from ringrift.players.player import HeuristicPlayer, Limit, MinimaxPlayer, PolicyPlayer, RandomPlayer, TreePlayer
+from ringrift.players.player import HeuristicPlayer, Limit, PolicyPlayer, RandomPlayer, TreePlayer
 from ringrift.players.table import PLAYERS, PlayerChoice
 from ringrift.rules import Game, Move
 from ringrift.search import Stop, TreeMemory
@@ -88,11 +88,19 @@ class _Task:
 
     @property
     def lane(self) -> object:
-        """What can be done in one step: the trees over one network; of the rest, what is quick and what is not."""
+        """What can be done in one step: the trees over one network; of the rest, what is quick, what is not, and what
+        nobody can tell."""
         if self.pool is not None and not isinstance(self.seated.evaluator, HeuristicEvaluator):
             return self.seated.evaluator
-        searches = PLAYERS[self.seated.choice.spec].player in (TreePlayer, MinimaxPlayer)
+        if self.free:
+            return "free"
+        searches = PLAYERS[self.seated.choice.spec].thinks != "not"
         return "long" if searches and self.deadline - time.monotonic() > LONG else "quick"
+
+    @property
+    def free(self) -> bool:
+        """Whether the player may take longer than it is asked to."""
+        return PLAYERS[self.seated.choice.spec].thinks == "freely"
 
 
 class SearchRoom:
@@ -104,11 +112,11 @@ class SearchRoom:
         """`threads`: 0 for as many as there are cores; `waiting`: decisions at a time, beyond that `Overloaded`;
         `batched` is told the positions of each call of a network."""
         self.threads, self.limit, self._batched = threads or usable_cores(), waiting, batched
-        # Trees, quick and long decisions have so many threads each: the system shares the cores among them.
-        self._executor = ThreadPoolExecutor(3 * self.threads, "search")
+        # Each kind of decision has so many threads: the system shares the cores among them.
+        self._running = {"trees": 0, "quick": 0, "long": 0, "free": 0}
+        self._executor = ThreadPoolExecutor(len(self._running) * self.threads, "search")
         self._lock = threading.Lock()
         self._lanes: dict[object, list[tuple[float, int, _Task]]] = {}
-        self._running = {"trees": 0, "quick": 0, "long": 0}
         self._tasks = set[_Task]()
         self._order = 0
         self._spare = threading.local()
@@ -143,7 +151,10 @@ class SearchRoom:
                 self._put(task)
                 for group in self._groups():
                     self._executor.submit(self._work, *group)
-            answer = await asyncio.wrap_future(task.answer)
+            left = task.deadline - time.monotonic() if task.free else None
+            answer = await asyncio.wait_for(asyncio.wrap_future(task.answer), left)
+        except TimeoutError:
+            answer = _one_ply(task, "deadline")
         finally:
             self._tasks.remove(task)
         return replace(answer, why=why) if why and answer.why != "failure" else answer
@@ -222,8 +233,7 @@ class SearchRoom:
             if (found := self._outcome(task, late=True)).spent:
                 _finish(task, replace(found, why="failure"))
                 return
-        (decision,) = HeuristicPlayer().decide([task.game], [np.random.default_rng(task.seed)])
-        _finish(task, Answer(decision.move, None, task.seated.choice.simulations, 0, "failure"))
+        _finish(task, _one_ply(task, "failure"))
 
     def _step_trees(self, tasks: Sequence[_Task]) -> None:
         """One batch of the network for all these trees."""
@@ -290,6 +300,12 @@ def _within(choice: PlayerChoice, seconds: float, stop: Stop) -> Limit:
     """A player's own budget, no longer than that, and to be stopped."""
     own = choice.limit.seconds if choice.limit else None
     return Limit(choice.simulations, min(seconds, own or seconds), stop)
+
+
+def _one_ply(task: _Task, why: str) -> Answer:
+    """One ply of the hand-written evaluation, in place of a player that has no move."""
+    (decision,) = HeuristicPlayer().decide([task.game], [np.random.default_rng(task.seed)])
+    return Answer(decision.move, None, task.seated.choice.simulations, 0, why)
 
 
 def _finish(task: _Task, answer: Answer | Exception) -> None:

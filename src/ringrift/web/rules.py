@@ -11,7 +11,7 @@ from ringrift.errors import RulesError
 from ringrift.rules import Game
 from ringrift.rules.wire import read_move, write_state
 from ringrift.web.errors import misfit
-from ringrift.web.reading import EXAMPLE_STATE, GameState, example, game_of
+from ringrift.web.reading import EXAMPLE_STATE, BodyRoute, GameState, example, game_of
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service
@@ -36,7 +36,7 @@ class EvaluateMove(BaseModel):
 
 def router(_service: Service) -> APIRouter:
     """`/rules/evaluate_move`."""
-    routes = APIRouter(tags=["rules"])
+    routes = APIRouter(tags=["rules"], route_class=BodyRoute)
 
     @routes.post("/rules/evaluate_move")
     def evaluate_move(request: EvaluateMove) -> dict[str, Any]:

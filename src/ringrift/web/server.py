@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import gc
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from ringrift.errors import SettingsError
-from ringrift.pipeline.logs import writing
-from ringrift.web.limits import patient
-from ringrift.web.settings import ServeSettings
+from ringrift.pipeline.logs import log, writing
+from ringrift.web.connections import protocol
+from ringrift.web.settings import LimitSettings
+
+BACKLOG = 128  #: connections that wait to be taken
+#: Seconds that a kept connection has for a last request when the server ends: those on their way come by then.
+FAREWELL = 1.0
+MARGIN = 0.3  #: seconds of the time to end that all but the answers needs
 
 
 def listen(host: str, port: int, setting: str = "services.port") -> socket.socket:
     """A socket that listens there. Raises `SettingsError` naming the setting to change where it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=512)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)
         raise SettingsError(
@@ -37,30 +45,75 @@ def address(listening: socket.socket) -> str:
 
 
 def serve_until_stopped(
-    app: FastAPI,
-    settings: ServeSettings,
+    app: ASGIApp,
+    limits: LimitSettings,
+    drain: float,
     listening: socket.socket,
     started: Callable[[], None],
     websockets: bool = False,
 ) -> None:
-    """Serves on `listening` until SIGTERM or SIGINT; then what is being answered has `settings.drain` seconds.
+    """Serves on `listening` until SIGTERM or SIGINT; then what is being answered has `drain` seconds.
 
     `started` is called once requests are taken. `websockets`: whether requests may become WebSockets.
     """
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=round(settings.drain), backlog=512,
-        timeout_keep_alive=75, http=patient(settings.limits), limit_concurrency=settings.limits.connections,
-        ws="auto" if websockets else "none", proxy_headers=False, server_header=False,
-    )  # fmt: skip
-    sys.setswitchinterval(
-        0.001
-    )  # threads that come back from a search do not wait long for the one that reads requests
+    # threads that come back from a search do not wait long for the one that reads requests
+    sys.setswitchinterval(0.001)
     with listening, writing(None, 0):
-        _Server(config, started).run(sockets=[listening])
+        _Standing(configured(app, limits, drain, websockets=websockets), started).run(sockets=[listening])
     gc.unfreeze()  # else the compiled core finds its objects alive at the end, and says so
 
 
-class _Server(uvicorn.Server):
+def configured(
+    app: ASGIApp, limits: LimitSettings, drain: float, *, websockets: bool = False, lifespan: bool = True
+) -> uvicorn.Config:
+    """How all servers are served: `app` stands behind its guard, and its connections are limited."""
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, backlog=BACKLOG, timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(drain - MARGIN, 0.0),  # type: ignore[arg-type] # a fraction is as good
+        http=protocol(limits, min(FAREWELL, drain / 4)), ws="auto" if websockets else "none",
+        lifespan="auto" if lifespan else "off", proxy_headers=False, server_header=False,
+    )  # fmt: skip
+
+
+class Server(uvicorn.Server):
+    """A server whose end cuts no connection that was made before, and that says once that descriptors run out."""
+
+    _told = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._failed)
+        await super().startup(sockets)
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._told:
+            self._told = loop.time() + 60
+            log.error("connections are not taken", reason=error.strerror)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends. Connections that wait to be taken are taken, as their clients count on them."""
+        waiting = [one.dup() for one in sockets or ()]
+        for server in self.servers:
+            server.close()
+        for one in waiting:
+            with one, suppress(BlockingIOError):
+                one.setblocking(False)
+                while True:
+                    await asyncio.get_running_loop().connect_accepted_socket(self._connection, one.accept()[0])
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+class _Standing(Server):
+    """The server of a process that does nothing else."""
+
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._tell = started

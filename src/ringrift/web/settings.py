@@ -20,20 +20,25 @@ class LimitSettings:
     games."""
     burst: int = 2000
     """Requests that it may make at once after a pause."""
-    body_bytes: int = 4_000_000
-    """Largest body, unpacked too; the largest state that was seen has 236 kB."""
-    batch_bytes: int = 16_000_000
-    """The same for the states of `/ai/moves_batch`."""
+    body_bytes: int = 128_000_000
+    """Largest body, unpacked too: of 4,000 moves the `history`, which grows to 32 kB a move."""
+    batch_bytes: int = 512_000_000
+    """The same for `/ai/moves_batch`: 64 states of 8 MB."""
+    read_bytes: int = 4_000_000
+    """What of it is read: all but the `history` of states. 4,000 moves have 1 MB."""
+    batch_read: int = 16_000_000
+    """The same for `/ai/moves_batch`."""
     buffered_bytes: int = 64_000_000
-    """Bodies that are held at a time, all together; what comes beyond is answered 503."""
+    """What is read of bodies and held at a time, all together; what comes beyond is answered 503."""
     head_bytes: int = 32_768
-    """Largest head of a request."""
+    """Largest head of a request, its URL included."""
     head_seconds: float = 10.0
     """Within which the head of a request has to come, also the first one of a connection."""
     body_seconds: float = 10.0
     """Within which the body has to come."""
     connections: int = 1000
-    """Open at a time; what comes beyond is answered 503."""
+    """Open at a time; beyond that the one that has been idle longest ends, of the address that has most. Where none is
+    idle, probes alone are answered, and the rest 503."""
 
     def __post_init__(self) -> None:
         others = (one.name for one in fields(self) if one.name != "rate")

@@ -11,12 +11,13 @@ from nicegui import events, ui
 
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
-from ringrift.web.limits import Arrived, Local, is_loopback
+from ringrift.web.limits import Access, Arrived, Guard, is_loopback
 from ringrift.web.server import address, listen, serve_until_stopped
-from ringrift.web.settings import ServeSettings
+from ringrift.web.settings import LimitSettings
 
 HERE = Path(__file__).parent
 PATIENCE = 20.0  #: seconds for which a page that is not heard of, as behind a slow connection, keeps its state
+LIMITS = LimitSettings()
 NO_RUN = "No run was given: start with <code>ringrift dashboard --run DIR</code>."
 PAGES = {"/": "Play", "/games": "Games", "/loop": "Loop"}
 
@@ -71,8 +72,7 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     replays.add(run)
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if is_loopback(host):
-        served.add_middleware(Local)
+    served.add_middleware(Guard, limits=LIMITS, access=Access(local=is_loopback(host)))
     served.add_middleware(Arrived)
     icon = HERE / "icon.svg"
     ui.run_with(
@@ -84,6 +84,4 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
         show_welcome_message=False,
         reconnect_timeout=PATIENCE,
     )
-    serve_until_stopped(
-        served, ServeSettings(drain=1.0), listening, lambda: ready(f"{address(listening)}/"), websockets=True
-    )
+    serve_until_stopped(served, LIMITS, 1.0, listening, lambda: ready(f"{address(listening)}/"), websockets=True)
