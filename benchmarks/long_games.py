@@ -2,8 +2,8 @@
 
     python benchmarks/long_games.py [--plies 600] [--at-once 16] [--state FILE.json.gz]
 
-The state is made, or read from a file (under `state`, where there is such a field). Printed: CPU of the server's process
-for a request, at level 1; what `json.loads` takes for the same body, as reference; and the slowest `/health` of 300,
+The state is made, or read from a file (under `state`, where there is such a field). Printed: CPU of the server for a
+request, at level 1; what `json.loads` takes for the same body, as reference; and the slowest `/health` of 300,
 with so many such requests at a time beside them and without.
 """
 
@@ -25,7 +25,6 @@ from ringrift.web.bench import server
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from long_games import board_bytes, long_state
-
 
 #: In a process of its own: what is measured is the server and not the threads that ask it.
 PROBE = """
@@ -85,7 +84,9 @@ def main() -> None:
             slowest = max(one.result() for one in asking)
         kept = watched.memory_info().rss
     print(f"body                         {len(body) / 1e6:8.1f} MB, {len(state['moveHistory'])} plies")
-    print(f"CPU of the server            {1000 * spent:8.1f} ms a request (json.loads alone: {1000 * reference:.1f} ms)")
+    print(
+        f"CPU of the server            {1000 * spent:8.1f} ms a request (json.loads alone: {1000 * reference:.1f} ms)"
+    )
     print(f"answer, one at a time        {1000 * min(alone):8.1f} ms at best")
     print(f"answer, {given.at_once} at a time        {1000 * slowest:8.1f} ms at worst")
     print(f"/health, nothing beside it   {quiet.strip():>8}")

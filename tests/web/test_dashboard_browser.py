@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from stored import finished
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import AlertRaised, SelfplayFinished
@@ -273,7 +275,17 @@ def test_nothing_keeps_people_out(page, dark):
 
 def test_no_other_name_leads_here(address):
     assert httpx.get(address).status_code == 200
-    assert httpx.get(address, headers={"Host": "elsewhere.example"}).status_code == 400
+    assert httpx.get(address, headers={"Host": "elsewhere.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
+def test_no_page_of_others_talks_to_it(address, origin):
+    path = "/_nicegui_ws/socket.io/?EIO=4&transport="
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"{address.replace('http', 'ws')}{path}websocket", origin=origin)
+    assert httpx.post(f"{address}{path}polling", headers={"Origin": origin}).status_code == 403
+    with connect(f"{address.replace('http', 'ws')}{path}websocket", origin=address) as own:
+        assert str(own.recv(20)).startswith("0{")
 
 
 def test_a_wrong_address_is_answered(address):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from dashboard import dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
+from ringrift.pipeline.settings import SupervisionSettings
 from ringrift.web.metrics import Metrics
+from ringrift.web.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -67,19 +70,59 @@ def test_the_dashboard_is_as_its_table_says() -> None:
     assert json.loads((DEPLOY / "grafana" / "ringrift-serve.json").read_text()) == dashboard()
 
 
-def test_the_image_and_the_unit_start_what_there_is() -> None:
-    said = subprocess.run([sys.executable, "-m", "ringrift", "serve", "--help"], capture_output=True, text=True)
-    assert "--check" in said.stdout
-    unit = (DEPLOY / "ringrift-serve.service").read_text()
-    assert {"ringrift serve --check", "ringrift serve"} == set(
-        re.findall(r"bin/(ringrift serve.*)$", unit, re.MULTILINE)
-    )
+UNITS = {"serve": ["serve --check", "serve"], "loop": ["loop"], "worker": ["worker"]}
+
+
+def options(command: str) -> set[str]:
+    said = subprocess.run([sys.executable, "-m", "ringrift", command, "--help"], capture_output=True, text=True)
+    return set(re.findall(r"--[a-z-]+", said.stdout))
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_units_and_images_start_what_there_is(name: str) -> None:
+    unit = (DEPLOY / f"ringrift-{name}.service").read_text()
+    started = re.findall(r"^Exec\w+=/opt/ringrift/bin/ringrift (.*)$", unit, re.MULTILINE)
+    image = re.search(rf" AS {name}\n.*?ENTRYPOINT (.*?)\n", (DEPLOY / "Dockerfile").read_text(), re.DOTALL)
+    assert image
+    entry = json.loads(image[1])
+    assert entry[0] == "ringrift"
+    assert [one.partition(" --run")[0].partition(" --configs")[0] for one in started] == UNITS[name]
+    for words in (*map(str.split, started), entry[1:]):
+        assert words[0] == name
+        assert {word for word in words if word.startswith("--")} <= options(name)
+
+
+def test_units_have_the_same_user_and_are_shut_in() -> None:
+    """They share a run directory; what only those that learn may do is said in them."""
+    serve, *learning = ((DEPLOY / f"ringrift-{name}.service").read_text().splitlines() for name in UNITS)
+    closed = {line for line in serve[serve.index("UMask=0077") :] if "=" in line}
+    needed = {"PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "SystemCallFilter=~@privileged @resources"}
+    assert len(closed) > 20
+    for unit in learning:
+        assert closed - set(unit) == needed
+        assert {"User=ringrift", "StateDirectory=ringrift", "DynamicUser=yes"} <= set(unit) & set(serve)
+
+
+def test_ports_of_the_images_are_those_of_the_settings() -> None:
     from ringrift.settings import leaves
 
-    assert "ENV RINGRIFT_SERVE__HOST=0.0.0.0" in (DEPLOY / "Dockerfile").read_text()
-    assert "serve.host" in leaves()
+    image = (DEPLOY / "Dockerfile").read_text()
+    assert "ENV RINGRIFT_SERVE__HOST=0.0.0.0" in image and "serve.host" in leaves()
+    assert (
+        f"127.0.0.1:{SupervisionSettings().port}/health" in image and f"127.0.0.1:{ServeSettings().port}/ready" in image
+    )
 
 
-@pytest.mark.parametrize("name", ["ringrift-serve.service", "Dockerfile", "alerts.yml"])
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_understands_the_units(name: str, tmp_path: Path) -> None:
+    text = (DEPLOY / f"ringrift-{name}.service").read_text().replace("/opt/ringrift/bin/ringrift", sys.executable)
+    (tmp_path / f"ringrift-{name}.service").write_text(text)
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / f"ringrift-{name}.service")]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert f"ringrift-{name}" not in said.stderr, said.stderr
+
+
+@pytest.mark.parametrize("name", [*(f"ringrift-{one}.service" for one in UNITS), "Dockerfile", "alerts.yml"])
 def test_no_key_is_written_anywhere(name: str) -> None:
     assert not re.search(r"API_KEY=\w", (DEPLOY / name).read_text())

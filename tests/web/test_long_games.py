@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import pytest
 from asking import Client
 from long_games import board_bytes, long_state
@@ -78,6 +79,46 @@ def test_of_the_longest_game_little_is_held() -> None:
     assert json.loads(seen[0]) == {"player_number": 1, "game_state": {"history": None} | state}
     assert len(seen[0]) < 1_000_000
     assert guard._buffered == 0
+
+
+def test_others_have_their_turn_beside_many_long_games() -> None:
+    """Of all the large pieces that come at a time, one is looked through in a turn of the event loop."""
+    pieces, clients, turns = 20, 16, [0]
+
+    async def go() -> None:
+        async def watch() -> None:
+            while True:
+                turns[0] += 1
+                await anyio.sleep(0)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert (await receive())["body"] == b'{"game_state":{"history":null}}'
+
+        async def ask() -> None:
+            parts = [b'{"game_state":{"history":"', *[b"x" * 100_000] * pieces, b'"}}']
+            messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+            messages[-1]["more_body"] = False
+
+            async def receive() -> Any:
+                return messages.pop(0)
+
+            async def send(message: Any) -> None:
+                raise AssertionError(message)
+
+            await guard(scope, receive, send)
+
+        headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
+        scope = {"type": "http", "method": "POST", "path": "/ai/move", "headers": headers}
+        guard = Guard(app, limits=LimitSettings(), access=Access())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            async with anyio.create_task_group() as asking:
+                for _ in range(clients):
+                    asking.start_soon(ask)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(go)
+    assert turns[0] >= pieces * clients
 
 
 def test_what_is_skipped_is_json_all_the_same(client: Client) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from ringrift.pipeline.service import Context, Profile, Service
 from ringrift.pipeline.settings import Recipe, SupervisionSettings
 from ringrift.pipeline.supervisor import Supervisor
 from ringrift.pipeline.watch import Lines
-from ringrift.web.operations import health_of, operations, serve
+from ringrift.web.connections import SPARE
+from ringrift.web.operations import LIMITS, health_of, operations, serve
 from ringrift.web.server import address, listen
 
 HOST = "127.0.0.1"
@@ -170,6 +172,27 @@ def test_metrics_are_openmetrics() -> None:
     assert sum(value for (name, *_), value in samples.items() if name == "ringrift_pressure_level") == 1
     assert samples["process_resident_memory_bytes",] > 1e6
     assert health_of(supervisor.snapshot())["status"] in ("ok", "degraded")
+
+
+def test_the_port_has_the_guard_of_all_servers() -> None:
+    """Idle connections leave descriptors to the loop, other names of the machine are refused, and so are bodies."""
+    supervisor = Supervisor([doing("good", nothing)], context(), Profile.LAPTOP)
+
+    async def questions(client: httpx.AsyncClient) -> list[int]:
+        statuses, port = list[int](), client.base_url.port or 0
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        async with AsyncExitStack() as open_:
+            for _ in range(3 * LIMITS.connections):
+                await open_.enter_async_context(await anyio.connect_tcp(HOST, port))
+            statuses.append((await client.get("/health")).status_code)
+            ours = 3 * LIMITS.connections  # their other ends
+            assert len(list(Path("/proc/self/fd").iterdir())) - before - ours <= LIMITS.connections + SPARE
+        statuses.append((await client.get("/metrics", headers={"Host": "elsewhere.example"})).status_code)
+        statuses.append((await client.post("/health", content=b"x" * 20_000)).status_code)
+        statuses.append((await client.get("/health?" + "x" * 40_000)).status_code)
+        return statuses
+
+    assert ask(supervisor, questions) == [200, 403, 413, 414]
 
 
 def test_a_busy_port_says_what_to_set() -> None:

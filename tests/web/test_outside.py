@@ -182,6 +182,17 @@ def test_pages_of_other_origins_change_nothing() -> None:
     assert "access-control-allow-origin" not in read.headers
 
 
+@pytest.mark.parametrize(
+    "origins",
+    ["foo", "https://game.example/", "https://game.example/x", "ftp://x", "http://", "*,foo", "http://a:x", "http://A"],
+)
+def test_what_is_no_origin_is_refused(origins: str) -> None:
+    with pytest.raises(ValueError, match=r"cors_origins has .*https://game\.example"):
+        ServeSettings(cors_origins=origins)
+    for sound in ("", "*", "https://game.example, http://localhost:5173,http://[::1]:80"):
+        ServeSettings(cors_origins=sound)
+
+
 def test_loopback() -> None:
     assert [is_loopback(host) for host in ("localhost", "127.3.2.1", "::1", "0.0.0.0", "::", "10.0.0.1", "x")] == [
         True, True, True, False, False, False, False

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from ringrift.errors import DataError
 from ringrift.evaluators import UniformEvaluator
-from ringrift.players.player import Limit
-from ringrift.players.table import choose
+from ringrift.players.player import Decision, Limit, Player, RandomPlayer, Rng
+from ringrift.players.table import PLAYERS, PlayerSpec, choose
+from ringrift.rules import Game
 from ringrift.rules.wire import read_move
 from ringrift.search import GumbelSettings
 from ringrift.web.room import Overloaded, SearchRoom, Seated
@@ -254,6 +256,44 @@ def test_a_move_without_a_search_waits_for_no_long_search(evaluator: UniformEval
         asyncio.run(go())
     finally:
         room.close()
+
+
+def test_a_player_that_does_not_stop_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, asked_for = threading.Event(), threading.Event()
+
+    class Endless(Player):
+        def decide(self, games: Sequence[Game], rng: Rng) -> list[Decision]:
+            asked_for.set()
+            go_on.wait(60)
+            return [Decision(game.playable_moves()[0]) for game in games]
+
+    monkeypatch.setitem(PLAYERS, "endless", PlayerSpec("endless", "thinks as long as it likes", Endless))
+    room, game, endless = SearchRoom(threads=1), middle(), Seated(choose("endless", CONFIG))
+
+    async def go() -> None:
+        first = asyncio.ensure_future(room.decide(endless, game, 1, time.monotonic() + 0.2))
+        while not asked_for.is_set():
+            await asyncio.sleep(0.005)
+        for name in ("heuristic", "alpha-beta", "policy:shipped"):
+            choice = choose(name, CONFIG)
+            who = Seated(choice, UniformEvaluator(CONFIG) if choice.network else None)
+            quick = await room.decide(who, game, 1, time.monotonic() + 0.5)
+            assert quick.why in ("searched", "deadline")
+        for waiting in (first, room.decide(endless, game, 1, time.monotonic() + 0.01)):
+            late = await waiting
+            assert (late.why, late.spent) == ("deadline", 0) and late.move in game.playable_moves()
+
+    try:
+        asyncio.run(go())
+    finally:
+        go_on.set()
+        room.close()
+
+
+def test_what_a_player_can_do_in_time_stands_on_its_row() -> None:
+    assert {name for name, row in PLAYERS.items() if row.thinks == "not"} == {"random", "heuristic", "policy"}
+    assert {name for name, row in PLAYERS.items() if row.thinks == "freely"} == {"mixed"}
+    assert PlayerSpec("own", "says nothing of itself", RandomPlayer).thinks == "freely"
 
 
 def test_a_client_that_goes_stops_its_search_and_overload_is_said_at_once() -> None:

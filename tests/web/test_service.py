@@ -303,3 +303,89 @@ def test_the_documentation_has_an_example_for_every_body(client: Client) -> None
         name = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         (example, *_) = schema["components"]["schemas"][name.rpartition("/")[2]]["examples"]
         assert client.post(path, json=example).status_code == 200, path
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+ENDLESS = b"1" + b"0" * 210 + b"e99"
+
+
+def bodies() -> dict[str, dict[str, Any]]:
+    """A sound body of every endpoint that takes one."""
+    game = middle()
+    state = state_of(game)
+    asked_ = {"game_state": state, "player_number": game.to_move}
+    learned = {"board_type": "hex8", "num_players": 2, "moves": [{"thinkTime": 1}], "winner": 1, "human_player": 1}
+    return {
+        "/ai/move": asked_ | {"seed": 1},
+        "/ai/moves_batch": {"game_states": [state], "player_numbers": [game.to_move], "difficulty": 1},
+        "/ai/evaluate": asked_,
+        "/ai/evaluate_position": {"game_state": state, "random_seed": 1},
+        "/rules/evaluate_move": {"game_state": state, "move": {"id": "m", "type": "place_ring", "player": 1}},
+        "/ai/choice/line_reward_option": asked_ | {"options": []},
+        "/ai/choice/ring_elimination": asked_ | {"options": [{"capHeight": 1}]},
+        "/ai/choice/region_order": asked_ | {"options": [{"size": 1}]},
+        "/ai/choice/line_order": asked_ | {"options": [{"size": 1}]},
+        "/ai/choice/capture_direction": asked_ | {"options": [{"capturedCapHeight": 1}]},
+        "/api/online-learning/learn_from_game": learned,
+        "/api/replay/games": {"initialState": state, "finalState": state, "moves": [{"player": 1}]},
+    }
+
+
+def test_those_are_all_endpoints_with_bodies(client: Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    found = {path for path, one in paths.items() if "requestBody" in one.get("post", {})}
+    assert found == {*bodies(), "/admin/sync/trigger"}
+
+
+@pytest.mark.parametrize("path", bodies())
+@pytest.mark.parametrize("place", ["at the top", "unread", "history"])
+@pytest.mark.parametrize(
+    "number", [ENDLESS, b"1e400", b"9" * 400, b"-1e999", b"Infinity"], ids=lambda one: repr(one)[:9]
+)
+def test_no_endpoint_takes_a_number_that_is_infinite(client: Client, path: str, place: str, number: bytes) -> None:
+    text = json.dumps(bodies()[path]).encode()
+    new = {"at the top": b'"new": %s', "unread": b'"new": [{"deep": [%s]}]', "history": b'"history": [%s]'}[
+        place
+    ] % number
+    before = b'"id": "g"' if place == "history" and b'"id": "g"' in text else b"{"
+    text = text.replace(before, before + new + b", " if before == b"{" else before + b", " + new, 1)
+    answer = client.post(path, content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["type"] == "json_invalid", answer.text
+
+
+@pytest.mark.parametrize("number", [10**300, -(10**300), 2**64, 1e300, -1e300, 1.5])
+@pytest.mark.parametrize(
+    ("path", "way"),
+    [
+        ("/ai/move", ["seed"]),
+        ("/ai/move", ["difficulty"]),
+        ("/ai/move", ["player_number"]),
+        ("/ai/move", ["game_state", "rngSeed"]),
+        ("/ai/move", ["game_state", "currentPlayer"]),
+        ("/ai/move", ["game_state", "lpsRoundsRequired"]),
+        ("/ai/move", ["game_state", "players", 0, "ringsInHand"]),
+        ("/ai/moves_batch", ["player_numbers", 0]),
+        ("/ai/moves_batch", ["simulation_budget"]),
+        ("/ai/moves_batch", ["game_states", 0, "rngSeed"]),
+        ("/ai/evaluate_position", ["random_seed"]),
+        ("/ai/choice/ring_elimination", ["options", 0, "capHeight"]),
+        ("/ai/choice/region_order", ["options", 0, "size"]),
+        ("/ai/choice/capture_direction", ["options", 0, "capturedCapHeight"]),
+        ("/api/online-learning/learn_from_game", ["winner"]),
+        ("/api/online-learning/learn_from_game", ["ai_difficulty"]),
+    ],
+    ids=str,
+)
+def test_every_number_is_within_its_range(client: Client, path: str, way: list[Any], number: float) -> None:
+    body = bodies()[path]
+    inner: Any = body
+    for key in way[:-1]:
+        inner = inner[key]
+    inner[way[-1]] = number
+    answer = client.post(path, json=body)
+    if number == 1.5 and "options" in way:  # a fraction is told apart from a count by nothing
+        assert answer.status_code == 200
+        return
+    assert answer.status_code == 422, answer.text
+    assert len(answer.content) < 600

@@ -128,6 +128,8 @@ def _history(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for index, move in enumerate(moves):
         if type(move) is not dict or type(move.get("type")) is not str or type(move.get("player")) is not int:
             raise WireError("a move has a type and a player", "moveHistory", index)
+        if not 1 <= move["player"] <= 4:
+            raise WireError("1 to 4 is right", "moveHistory", index, "player")
     return moves
 
 

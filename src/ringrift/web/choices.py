@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, Field
 
-from ringrift.web.errors import Refused
+from ringrift.web.errors import Refused, misfit
 from ringrift.web.reading import AiType, BodyRoute, Level, example
 from ringrift.web.service import LEVEL_TYPES
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LineReward = Literal["option_1_collapse_all_and_eliminate", "option_2_min_collapse_no_elimination"]
 Option = TypeVar("Option")
 _Object = dict[str, Any]
+LARGEST = 10_000  #: more than any count and any coordinate of a game
 
 
 class ChoiceRequest(BaseModel, Generic[Option]):
@@ -44,9 +45,13 @@ class OptionRequest(ChoiceRequest[_Object]):
 
 
 def _number(option: _Object, name: str) -> float:
-    """A number of an option; 0 where it has none."""
+    """A number of an option; 0 where it has none. Raises `Refused` (422) for one that is no count and no cell."""
     found = option.get(name)
-    return float(found) if isinstance(found, int | float) and abs(found) < 1e9 else 0.0
+    if not isinstance(found, int | float):
+        return 0.0
+    if abs(found) >= LARGEST:
+        raise misfit(("options",), f"{name} is less than {LARGEST:,}")
+    return float(found)
 
 
 def _cell(option: _Object, name: str) -> tuple[float, float]:

@@ -35,7 +35,7 @@ CROWD = 40  #: bytes for each object and list of all that may be read: recorded 
 TINY = 10  #: bytes for each value of it: the largest recorded states have as many
 LARGE = 16_384  #: bytes of a piece of a body that others need not wait for
 PIECE = 262_144  #: bytes that are unpacked at a time
-LINGER = 8  #: largest bodies that are taken and dropped from a client that sends on after its answer
+LINGER = 1_000_000_000  #: bytes that are taken and dropped from a client that sends on after its answer
 
 
 @dataclass(frozen=True)
@@ -275,8 +275,7 @@ class _Request:
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
         headers = Headers(scope=scope)
         self._receive, self._send, self._limits = receive, send, limits
-        most = limits.batch_bytes if scope.get("path") == BATCH else limits.body_bytes
-        self._linger = LINGER * most
+        self._linger = LINGER
         self._left = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._waits = "expect" in headers
         self.answered = False

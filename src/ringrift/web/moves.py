@@ -87,7 +87,7 @@ class PositionRequest(BaseModel):
 
     game_state: GameState
     engine_profile: str = Field("heuristic_v1_d5", max_length=100)
-    random_seed: int | None = None
+    random_seed: int | None = Field(None, ge=0, lt=2**63)
 
     model_config = example(game_state=EXAMPLE_STATE)
 
@@ -181,7 +181,7 @@ async def decided(service: Service, body: MoveRequest) -> dict[str, Any]:
     game_id, found = str(state.get("id") or ""), None
     seated = service.seat(game.config, level, body.ai_type, game_id)
     try:
-        seed = seed_of(body.seed, state.get("rngSeed"), game_id)
+        seed = seed_of(body.seed, state)
         found = await _decide(service, seated, game, seed, level, start)
     finally:
         service.metrics.moved(ai_type, level, game.config, found, time.monotonic() - start)
@@ -256,7 +256,7 @@ async def decided_batch(service: Service, body: BatchRequest) -> list[dict[str, 
             return {"move": None, "evaluation": 0.0, "game_index": index}
         game_id = str(state.get("id") or "")
         seated = with_budget(service.seat(game.config, level, None, game_id), budget)
-        seed = seed_of(None, state.get("rngSeed"), game_id)
+        seed = seed_of(None, state, ("game_states", index))
         found = await _decide(service, seated, game, seed, level, start, games=len(body.game_states))
         return {"move": _move(game, found, state), "evaluation": _score(game, found, player), "game_index": index}
 

@@ -38,7 +38,7 @@ SHOWN = 200  #: characters of a path in the log
 def stand_before(app: FastAPI, service: Service) -> None:
     """Puts the guard, CORS and, outermost, the observer before an app."""
     settings = service.settings
-    origins = [one.strip() for one in settings.cors_origins.split(",") if one.strip()]
+    origins = settings.origins
     local = is_loopback(settings.host)
     if not local and not service.api_key:
         raise SettingsError(

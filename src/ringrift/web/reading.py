@@ -89,8 +89,14 @@ def check_seat(config: str, player: int, at: tuple[str | int, ...] = ("player_nu
         raise misfit(at, f"1 to {seats} is right: so many players the state has", given=player)
 
 
-def seed_of(seed: int | None, state_seed: object, game_id: str) -> int:
-    """What everything random of an answer is drawn from: the request's seed, the game's, or one of the game's id."""
+def seed_of(seed: int | None, state: dict[str, Any], at: tuple[str | int, ...] = ("game_state",)) -> int:
+    """What everything random of an answer is drawn from: the request's seed, the game's, or one of the game's id.
+
+    Raises `Refused` (422) for a seed of the game that is none.
+    """
+    own = state.get("rngSeed")
+    if own is not None and not (type(own) is int and 0 <= own < 2**63):
+        raise misfit((*at, "rngSeed"), "0 to 2**63 - 1 is right", given=own)
     if seed is not None:
         return seed
-    return state_seed if type(state_seed) is int and 0 <= state_seed < 2**63 else zlib.crc32(game_id.encode())
+    return zlib.crc32(str(state.get("id") or "").encode()) if own is None else own

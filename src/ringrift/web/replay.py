@@ -175,7 +175,7 @@ def router(service: Service) -> APIRouter:
         return _meta(seen, *inside(seen.id)) | {"players": players}
 
     @routes.get("/games/{name}/state")
-    def state(name: Stored, move_number: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+    def state(name: Stored, move_number: Annotated[int, Query(ge=0, le=LARGEST)] = 0) -> dict[str, Any]:
         """The position after so many moves; 0 is the first one."""
         told = story(found(name).id)
         if move_number > (total := len(told.moves)):
@@ -192,8 +192,8 @@ def router(service: Service) -> APIRouter:
     @routes.get("/games/{name}/moves")
     def moves(
         name: Stored,
-        start: Annotated[int, Query(ge=0)] = 0,
-        end: Annotated[int | None, Query(ge=0)] = None,
+        start: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
+        end: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
         """Its moves from `start` to before `end`, numbered from 0."""
@@ -203,7 +203,7 @@ def router(service: Service) -> APIRouter:
         return {"moves": [told.told(ply) for ply in shown], "hasMore": bool(shown) and shown.stop < len(told.moves)}
 
     @routes.get("/games/{name}/choices")
-    def choices(name: Stored, move_number: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
+    def choices(name: Stored, move_number: Annotated[int, Query(ge=0, le=LARGEST)]) -> dict[str, Any]:
         """The choices that were stored with a move of a game of people."""
         kept = _kept(inside(found(name).id)[1], "choices", [])
         return {"choices": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 
 from ringrift.errors import check_fields, unknown
@@ -9,6 +10,8 @@ from ringrift.rules import CONFIGS
 
 #: What happens to a request for a move while as many are being answered as there may be.
 OVERLOADS = ("refuse", "quick")
+#: As browsers send them: no path, no slash at the end, no capitals.
+ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class ServeSettings:
     environment: str = "development"
     """In `production`, answers to unexpected failures tell nothing of them."""
 
+    @property
+    def origins(self) -> list[str]:
+        """The origins of `cors_origins`."""
+        return [one.strip() for one in self.cors_origins.split(",") if one.strip()]
+
     def __post_init__(self) -> None:
         check_fields(self, lambda value: 0 <= value < 65536, "1 to 65535, or 0 for any free one,", "port")
         check_fields(self, lambda value: value >= 0, "0 or more", "threads")
@@ -91,6 +99,11 @@ class ServeSettings:
             raise ValueError(unknown("answer to overload", self.overload, OVERLOADS))
         if len(self.deadlines) != 10 or not all(0 < seconds < float("inf") for seconds in self.deadlines):
             raise ValueError("deadlines are ten, each above 0 seconds: for levels 1 to 10")
+        for origin in self.origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cors_origins has {origin[:60]!r}; origins such as https://game.example, or *, are right"
+                )
         for config in (*self.pins, *self.canary):
             if config not in CONFIGS:
                 raise ValueError(unknown("config", config, CONFIGS))
