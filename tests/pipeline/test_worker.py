@@ -227,7 +227,7 @@ def ended(run: RunDirectory, id_: str) -> bool:
 
 
 def test_children_play_and_say_what_is_wrong(run: RunDirectory) -> None:
-    good, bad = put(run, 3), put(run, 3, "nobody", 2)
+    good, bad = put(run, 3), put(run, 3, "m-0123456789ab", 2)
     crew = crew_of(run)
     assert len(crew.claim()) == 2
     until(lambda: ended(run, good) and ended(run, bad), crew)
