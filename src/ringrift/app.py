@@ -22,6 +22,7 @@ from anyio import to_thread
 import ringrift
 from ringrift.clock import SYSTEM_CLOCK
 from ringrift.errors import DataError, LeaseLost, SettingsError
+from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Lease
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.effects import EFFECTS
@@ -30,6 +31,7 @@ from ringrift.pipeline.health import gauge, measure, parts
 from ringrift.pipeline.jobs import JOB_KINDS, TRAIN, keep_recipe
 from ringrift.pipeline.logs import writing
 from ringrift.pipeline.loop import LoopResult, Round, Until, judged, missing_games, rounds
+from ringrift.pipeline.outlook import opening
 from ringrift.pipeline.service import Context, Level, Profile, Step
 from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.services.worker import STATE, WORKING, crew_of
@@ -158,6 +160,10 @@ class Loop:
         """Shows what happens, and stops when an end is reached or the lease is lost; until `done`."""
         began, view = time.monotonic(), _View(run, tuple(self.recipes), self.screen, self.after_round)
         with self.screen as screen:
+            for config, recipe in self.recipes.items() if lease else ():
+                screen.line(opening(run, config, recipe, usable_cores()))
+            if lease:
+                screen.line("A line a minute says how far it is. Ctrl-C stops at any moment; the same command goes on.")
             last = False
             while not last:
                 last = done.wait(LOOK_SECONDS)

@@ -233,6 +233,7 @@ def test_bad_input_gets_one_sentence(tmp_path: Path, arguments: list[str], said:
     assert done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.training
 def test_a_loop_that_plays_nothing_and_has_nothing_says_so(tmp_path: Path) -> None:
     command = ["loop", "--run", str(tmp_path / "run"), "--skip-selfplay", "--set", "services.port=0"]
     done = CliRunner().invoke(app, command)

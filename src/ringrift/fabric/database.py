@@ -36,6 +36,11 @@ class Patience(float, Enum):
     """Bulk changes, backups, whole checks."""
 
 
+def numbered(parameters: Sequence[object]) -> dict[str, object]:
+    """Parameters of a statement that names them ?1, ?2, …: from Python 3.12 on, a sequence is for a plain ? alone."""
+    return {str(number): value for number, value in enumerate(parameters, 1)}
+
+
 class Database:
     """One file, usable from any number of threads and processes; every change is one short transaction.
 
@@ -178,10 +183,11 @@ class Database:
     ) -> list[sqlite3.Row]:
         """What a query gives, read as one snapshot; inside a transaction of the thread, as that one has left it."""
         with self._errors_named(patience):
+            given = numbered(parameters) if "?1" in query else parameters
             if (joined := self._joined()) is not None:
-                return joined.execute(query, parameters).fetchall()
+                return joined.execute(query, given).fetchall()
             with self._reader(patience) as connection:
-                return connection.execute(query, parameters).fetchall()
+                return connection.execute(query, given).fetchall()
 
     @contextmanager
     def _reader(self, patience: Patience) -> Iterator[sqlite3.Connection]:

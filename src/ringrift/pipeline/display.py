@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ringrift.evaluation import MatchResult, Pool
@@ -43,6 +44,37 @@ def wide_console(*, stderr: bool = False, **options: Any) -> Console:
     return console if console.is_terminal else PlainConsole(stderr=stderr, width=160, **options)
 
 
+FULL_BAR, LEAST_BAR = 24, 4  #: cells
+
+
+class Words(ProgressColumn):
+    """The title of a task, or a field of it: what is cut where the figures need the room."""
+
+    def __init__(self, name: str, column: Column, style: str = "") -> None:
+        super().__init__(column)
+        self._name, self._style = name, style
+
+    def render(self, task: Task) -> Text:
+        text = task.description if self._name == "description" else str(task.fields[self._name])
+        return Text(text, style=self._style, no_wrap=True, overflow="ellipsis")
+
+
+def whole_column() -> Column:
+    """Of figures: never cut."""
+    return Column(no_wrap=True)
+
+
+class FieldColumn(ProgressColumn):
+    """A field of a task that holds figures."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(whole_column())
+        self._name = name
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields[self._name]))
+
+
 class RateColumn(ProgressColumn):
     """How many per second."""
 
@@ -50,6 +82,31 @@ class RateColumn(ProgressColumn):
         speed = task.finished_speed or task.speed
         digits = 0 if speed is None or speed >= 10 else 1
         return Text("" if speed is None else f"{speed:,.{digits}f}/s", style="progress.data.speed")
+
+
+class Fitting(Progress):
+    """Title, bar, how many of how many, the given figures and a remark, in a line of the terminal.
+
+    Where it is too short for all, the bar shrinks first, then remark and title are cut; figures keep their room.
+    """
+
+    def __init__(self, *figures: ProgressColumn, console: Console) -> None:
+        self._console, self._bar = console, BarColumn(FULL_BAR, table_column=whole_column())
+        self._remark = Column()
+        many = MofNCompleteColumn(table_column=whole_column())
+        ends = Words("description", Column()), Words("remark", self._remark, "dim")
+        super().__init__(ends[0], self._bar, many, *figures, ends[1], console=console)
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        tasks = list(tasks)
+        self._bar.bar_width, self._remark.max_width = FULL_BAR, None
+        unbounded = self._console.options.update(max_width=1000)
+        over = Measurement.get(self._console, unbounded, super().make_tasks_table(tasks)).maximum - self._console.width
+        if over > 0:
+            self._bar.bar_width = max(LEAST_BAR, FULL_BAR - over)
+            remark = max((len(str(task.fields["remark"])) for task in tasks), default=0)
+            self._remark.max_width = max(1, remark - max(0, over - FULL_BAR + LEAST_BAR))
+        return super().make_tasks_table(tasks)
 
 
 class Bars:
@@ -60,17 +117,11 @@ class Bars:
 
     @contextmanager
     def __call__(self, title: str, total: int) -> Iterator[Advance]:
-        columns = (
-            TextColumn("{task.description:34}", markup=False),
-            BarColumn(24),
-            MofNCompleteColumn(),
-            RateColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[remark]}", style="dim", markup=False),
-        )
-        with Progress(*columns, console=self.console) as progress:
+        figures = (
+            RateColumn(whole_column()), TimeElapsedColumn(whole_column()), TextColumn("left"),
+            TimeRemainingColumn(table_column=whole_column()),
+        )  # fmt: skip
+        with Fitting(*figures, console=self.console) as progress:
             bar = progress.add_task(title, total=total, remark="")
             yield lambda done, remark: progress.update(bar, completed=done, remark=remark)
 

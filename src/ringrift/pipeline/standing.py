@@ -11,7 +11,7 @@ from ringrift.pipeline.events import Event, LoopStarted, TrainingFinished
 from ringrift.pipeline.jobs import kind_of
 from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import LoopSettings
-from ringrift.store import GameStore, ModelInfo, ModelStore
+from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.games import Flow
 
 MANY = 256  #: games that are worth a job, though no training waits for them
@@ -69,11 +69,16 @@ class Standing:
 
 def standing(ctx: Context, config: str) -> Standing:
     """Read from the store."""
-    trained, newest = ModelStore(ctx.run).newest(config, "candidate")
-    base = newest and stages.sound_model(ctx.run, newest)
-    games = GameStore(ctx.run)
+    return standing_of(ctx.run, ctx.recipes[config].loop, config)
+
+
+def standing_of(run: RunDirectory, loop: LoopSettings, config: str) -> Standing:
+    """Read from the store of a run."""
+    trained, newest = ModelStore(run).newest(config, "candidate")
+    base = newest and stages.sound_model(run, newest)
+    games = GameStore(run)
     newer = games.exported_after(config, newest.window[-1][1]) if newest and newest.window else 0
-    return Standing(config, ctx.recipes[config].loop, games.flow(config), trained, newest, base, newer)
+    return Standing(config, loop, games.flow(config), trained, newest, base, newer)
 
 
 def open_jobs(ctx: Context, kind: str, config: str | None = None) -> list[Job]:

@@ -6,7 +6,6 @@ So whatever shows it may run in another process than the loop.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -14,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +21,7 @@ from rich.text import Text
 from ringrift.fabric import Job, JobState, LogEntry
 from ringrift.fabric.workers import NODE, failing
 from ringrift.pipeline.bus import event_of
-from ringrift.pipeline.display import wide_console
+from ringrift.pipeline.display import FieldColumn, Fitting, whole_column, wide_console
 from ringrift.pipeline.events import (
     AlertCleared,
     AlertRaised,
@@ -46,6 +45,7 @@ from ringrift.pipeline.events import (
     WorkerSetAside,
 )
 from ringrift.pipeline.loop import elos, gain
+from ringrift.pipeline.outlook import ahead
 from ringrift.pipeline.stages import games_seen
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.samples import shards
@@ -119,7 +119,7 @@ class Screen(Protocol):
 
 
 class Lines:
-    """A line per milestone, and one a minute for each config, on standard error."""
+    """A line per milestone, and one a minute for each config: how far its next candidate is; on standard error."""
 
     def __init__(self) -> None:
         self.console = wide_console(stderr=True)
@@ -133,13 +133,8 @@ class Lines:
             return
         self._told = time.monotonic()
         for config in configs:
-            flow, (count, newest) = GameStore(run).flow(config), ModelStore(run).newest(config, "candidate")
-            busy = Counter(job.kind for job in run.fabric.jobs.ls(states=LIVE, config=config))
-            doing = ", ".join(f"{many} {kind}" for kind, many in sorted(busy.items())) or "none"
-            every = flow.exported + flow.valid + flow.waiting
-            now, new = time.strftime("%H:%M:%S"), every - games_seen(newest)
-            models = f"{count} models; running jobs: {doing}"
-            self.line(f"{now} {config} has {every:,} games, {new:,} of them since its last training, and {models}")
+            if text := ahead(run, config):
+                self.line(f"{time.strftime('%H:%M:%S')} {config} {text}")
 
     def __enter__(self) -> Self:
         return self
@@ -153,15 +148,11 @@ class JobBars(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        columns = (
-            TextColumn("{task.description:44}", markup=False), BarColumn(24), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
-            TextColumn("{task.fields[remark]}", style="dim", markup=False),
-        )  # fmt: skip
-        self._progress = Progress(*columns, console=self.console)
+        self._progress = Fitting(FieldColumn("rate"), TimeElapsedColumn(whole_column()), console=self.console)
         self._bars: dict[str, TaskID] = {}
 
     def show(self, run: RunDirectory, configs: Sequence[str]) -> None:
+        super().show(run, configs)
         jobs = {job.id: job for job in run.fabric.jobs.ls(states=LIVE)}
         for gone in self._bars.keys() - jobs.keys():
             self._progress.remove_task(self._bars.pop(gone))
@@ -170,7 +161,14 @@ class JobBars(Lines):
                 self._bars[id_] = self._progress.add_task(title_of(job), total=None, rate="", remark="")
             done, total = _progress(job)
             remark = str(job.progress.get("remark", ""))
-            self._progress.update(self._bars[id_], completed=done, total=total, rate=rate_of(job), remark=remark)
+            self._progress.update(
+                self._bars[id_],
+                completed=done,
+                total=total,
+                description=title_of(job),
+                rate=rate_of(job),
+                remark=remark,
+            )
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -246,7 +244,8 @@ def whole(run: RunDirectory, configs: Sequence[str]) -> RenderableType:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number and column[0].islower() else "left")
+        figures = bool(number) and column[0].islower()
+        table.add_column(column, justify="right" if figures else "left", no_wrap=figures)
     return table
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from ringrift.errors import CorruptBlob, DataError
-from ringrift.fabric.database import Patience
+from ringrift.fabric.database import Patience, numbered
 from ringrift.rules import Record
 from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.run import RunDirectory
@@ -260,7 +260,7 @@ class GameStore:
                     " quality = iif(?2 IS NULL, coalesce(?4, quality), quality), problem = ?2,"
                     " quarantined_at = iif(?2 IS NULL, NULL, ?5), quarantined_by = iif(?2 IS NULL, NULL, ?3)"
                     " WHERE id = ?1 AND state <> 'quarantined'",
-                    (game, reason, judge, (quality or {}).get(game), time.time()),
+                    numbered((game, reason, judge, (quality or {}).get(game), time.time())),
                 )
         return bad
 
