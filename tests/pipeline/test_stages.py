@@ -143,8 +143,10 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
             stages.train_stage(run, CONFIG, LEARN)
         with pytest.raises(DataError, match="no model of square8_2p is promoted"):
             stages.choose_player(run, CONFIG, "best")
-        with pytest.raises(DataError, match=r"means 0 models.*players without a network: random"):
+        with pytest.raises(RulesError, match="unknown player 'alphago'"):
             stages.choose_player(run, CONFIG, "alphago")
+        with pytest.raises(DataError, match=r"means 0 models.*players without a network: random"):
+            stages.choose_player(run, CONFIG, "m-0123456789ab")
         with pytest.raises(RulesError, match="unknown config"):
             stages.choose_player(run, "chess", "random")
         assert stages.export_stage(run, CONFIG, ExportSettings()).samples == 0
