@@ -16,7 +16,7 @@ def board_bytes(config: str) -> int:
     return CELL * config_info(config).cells
 
 
-def long_state(config: str, plies: int, size: int = 200) -> tuple[Game, dict[str, Any]]:
+def long_state(config: str, plies: int, size: int = 400) -> tuple[Game, dict[str, Any]]:
     """A game on its way, and its state after at least so many plies: the moves of the game stand at the end, others of
     it before them. `size`: bytes of a board in `history`, which has four of each move."""
     played = random_game(config, 50, 1)
