@@ -65,7 +65,7 @@ sanitize: build ## the core's own tests and the recorded games under the address
 	@if [ -d "$(VECTORS)" ]; then $(BIN)/python tools/recorded_moves.py | build/sanitize/rr_test --replay; \
 	else echo "no recorded games in $(VECTORS): their replay is skipped; set RINGRIFT_VECTORS"; fi
 
-fuzz: build ## feed the text parsers with garbage; SECONDS_EACH=600 for the long run
+fuzz: build ## feed every reader with garbage; SECONDS_EACH=30 for ten minutes
 	$(BIN)/python tools/fuzz.py
 
 loc: ## lines per layer against the budget

@@ -1,7 +1,8 @@
-"""Feeds the readers of texts and records with garbage: only the documented errors may come out, and soon.
+"""Feeds every reader of texts, records and files with garbage: only the documented errors may come out, and soon.
 
     make fuzz                        # 5 seconds for each reader
-    make fuzz SECONDS_EACH=150       # ten minutes for all of them
+    make fuzz SECONDS_EACH=30        # ten minutes for all of them
+    python tools/fuzz.py shard       # one of them
 
 Inputs are changed pieces of real ones. What is read without an error is then used: a position must be sound, write
 itself back and play on. A hang or a crash shows the input, which is written to build/fuzz first.
@@ -11,6 +12,7 @@ import faulthandler
 import json
 import os
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -18,11 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from fuzz_files import FILE_READERS, FileFuzzer
 
 from ringrift.errors import DataError, RulesError
 from ringrift.rules import CONFIGS, Game, Options, Record
 from ringrift.rules.parity import compare_file, record_game
 
+KEPT = Path(__file__).parents[1] / "build" / "fuzz"  #: the last input of each reader of files
+MEMORY = 24 << 30  #: bytes of address space, of which torch takes some itself
 LONGEST = 20.0  #: seconds that one input may take
 LETTERS = '0123456789,;:/-= >x*[]@|PMCKRLOTEFSNAlrtFSsw\0\n\xe9{}"'
 
@@ -173,25 +178,44 @@ READERS: dict[str, Callable[[Fuzzers], None]] = {
 }
 
 
-def main() -> None:
-    """Runs each reader for SECONDS_EACH seconds; status 1 at the first thing that should not happen."""
-    seconds, seed = float(os.environ.get("SECONDS_EACH", "5")), int(os.environ.get("SEED", "1"))
-    faulthandler.enable()
-    for name, read in READERS.items():
-        fuzzers = Fuzzers(seed)
-        end, inputs, refused = time.monotonic() + seconds, 0, 0
-        while time.monotonic() < end:
-            faulthandler.dump_traceback_later(LONGEST, exit=True)
-            inputs += 1
-            try:
-                read(fuzzers)
-            except (RulesError, DataError):
-                refused += 1
-            except BaseException:
-                print(f"{name}: {fuzzers.last!r}", file=sys.stderr)
+def run(name: str, seed: int, *, cases: int = 10**9, seconds: float = 1e9) -> tuple[int, int]:
+    """Feeds one reader; how many inputs there were, and how many of them were refused. Raises at the first fault, of
+    which the input is kept: the file that is named, or as it is printed."""
+    fuzzers = FileFuzzer(name, seed, KEPT / name) if name in FILE_READERS else Fuzzers(seed)
+    end, inputs, refused = time.monotonic() + seconds, 0, 0
+    while inputs < cases and time.monotonic() < end:
+        faulthandler.dump_traceback_later(LONGEST, exit=True)
+        inputs += 1
+        try:
+            if isinstance(fuzzers, FileFuzzer):
+                refused += not fuzzers.read()
+            else:
+                READERS[name](fuzzers)
+        except (RulesError, DataError):
+            if isinstance(fuzzers, FileFuzzer):
+                print(f"{name}, seed {seed}, input {inputs}: {fuzzers.path}", file=sys.stderr)
                 raise
-        faulthandler.cancel_dump_traceback_later()
-        print(f"{name}: {inputs} inputs, {refused} refused, the rest read and used")
+            refused += 1
+        except BaseException:
+            what = fuzzers.path if isinstance(fuzzers, FileFuzzer) else repr(fuzzers.last)
+            print(f"{name}, seed {seed}, input {inputs}: {what}", file=sys.stderr)
+            raise
+    faulthandler.cancel_dump_traceback_later()
+    return inputs, refused
+
+
+def main() -> None:
+    """Runs each reader for SECONDS_EACH seconds or CASES inputs; status 1 at the first thing that should not happen.
+
+    The readers may be named as arguments; SEED makes other inputs.
+    """
+    seconds, seed = float(os.environ.get("SECONDS_EACH", "5")), int(os.environ.get("SEED", "1"))
+    cases = int(os.environ.get("CASES", "0"))
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for name in sys.argv[1:] or (*READERS, *FILE_READERS):
+        inputs, refused = run(name, seed, cases=cases) if cases else run(name, seed, seconds=seconds)
+        print(f"{name}: {inputs} inputs, {refused} refused, the rest read and used", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ringrift.errors import SettingsError, unknown
 from ringrift.pipeline.settings import Recipe
+from ringrift.texts import decoded
 from ringrift.web.settings import ServeSettings
 
 PREFIX = "RINGRIFT_"
@@ -238,7 +239,7 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> list[Setting]:
     if not named and not path.exists():
         return []
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(decoded(path.read_bytes()))
         return list(_flattened(tree, "", str(path)))
     except RecursionError as error:
         raise SettingsError(f"settings file {path} is nested deeper than any setting") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ringrift.errors import DataError
 #: What text in UTF-16 begins with; the mark of UTF-8 is skipped by its codec.
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 SHOWN = 60  #: letters of a value in a sentence
+MOST = 1 << 26  #: bytes of a text: settings and tables of anchors have some thousands
 DIGITS = 64  #: of an integer: seeds and hashes of 128 bits have 39
 #: Where an integer may have too many digits, or a number may be too large: only then is each number looked at.
 _LARGE = re.compile(r"\d{20}|[eE]\+?\d{3}")
@@ -34,7 +36,10 @@ def decoded(content: bytes) -> str:
 def read_text(path: Path) -> str:
     """The text of a file. Raises `DataError`."""
     try:
-        return decoded(path.read_bytes())
+        with path.open("rb") as file:
+            if len(content := file.read(MOST + 1)) > MOST:
+                raise ValueError(f"it has more than {MOST >> 20} MB")
+        return decoded(content)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -60,6 +65,23 @@ def read_json(content: str | bytes) -> Any:
         raise ValueError("it is nested deeper than can be read") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON: {error}") from error
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """The tables. Raises ValueError, in words."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested deeper than can be read") from None
+
+
+def why(error: Exception) -> str:
+    """What a reader of a document ran into, without words of Python."""
+    if isinstance(error, KeyError):
+        return f"it lacks {shown(error.args[0] if error.args else None)}"
+    if isinstance(error, ValueError):
+        return str(error)
+    return "a field in it is of another type or size than it should be"
 
 
 def shown(value: object) -> str:

@@ -181,10 +181,11 @@ def _write(line: str) -> None:
 
 def _read(path: Path, game: str | None = None) -> Record:
     """A record from a file of either form, or from a run."""
-    from ringrift.errors import CorruptBlob, SettingsError
+    from ringrift.errors import CorruptBlob, RulesError, SettingsError
     from ringrift.rules import Record
     from ringrift.rules.record import MAGIC
     from ringrift.store import GameStore, RunDirectory
+    from ringrift.texts import decoded
 
     if path.is_dir():
         if game is None:
@@ -193,10 +194,12 @@ def _read(path: Path, game: str | None = None) -> Record:
             return GameStore(run).find(game).read()
     try:
         content = path.read_bytes()
-        return Record.from_bytes(content) if content.startswith(MAGIC) else Record.from_json(content.decode())
+        return Record.from_bytes(content) if content.startswith(MAGIC) else Record.from_json(decoded(content))
     except OSError as error:
         raise CorruptBlob(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
+    except RulesError:
+        raise
+    except ValueError as error:
         raise CorruptBlob(f"{path} is not a game record: neither its binary form nor a line of JSON") from error
 
 

@@ -19,6 +19,7 @@ from typing import Any, Self, TextIO
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
 from ringrift.fabric.faults import fault_point
 from ringrift.fabric.files import make_directory, space_checked
+from ringrift.texts import read_json, shown, why
 
 FORMAT = 1
 Header = Mapping[str, Any]
@@ -53,7 +54,10 @@ class GameResult:
     def from_dict(cls, kept: Mapping[str, Any]) -> Self:
         """What `asdict` gave, perhaps by way of JSON."""
         given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in kept.items()}
-        return cls(**given)
+        found = cls(**given)
+        if not all(type(one) is int for one in (*found.seats, *found.ranks, found.opening, found.plies)):
+            raise ValueError("its seats, ranks, opening and plies are whole numbers")
+        return found
 
 
 def as_json(value: object) -> Any:
@@ -77,7 +81,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
     """
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
-            said = json.loads(line)
+            said = read_json(line)
         except ValueError:
             said = None
         if not isinstance(said, dict) or ("ringrift_match" not in said and "game" not in said):
@@ -87,7 +91,9 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
                 f"{path}, line {number}, was changed: its checksum does not fit; restore the file, or delete the line"
                 " of a game, which is played again then"
             )
-        if said.get("ringrift_match", 0) > FORMAT:
+        if type(version := said.get("ringrift_match", 0)) is not int or not version >= 0:
+            raise CorruptBlob(f"{path}, line {number}: {shown(version)} is no version of a file of matches")
+        if version > FORMAT:
             raise FormatTooNew(f"{path} has format {said['ringrift_match']}; this version reads up to {FORMAT}")
         yield said
 
@@ -103,7 +109,10 @@ def read_matches(paths: Iterable[Path]) -> list[tuple[Header, dict[str, GameResu
             elif games is None:
                 raise CorruptBlob(f"{path} does not begin with the header of a match")
             else:
-                games[said["game"]] = GameResult.from_dict(said["result"])
+                try:
+                    games[str(said["game"])] = GameResult.from_dict(said["result"])
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    raise CorruptBlob(f"{path} has a game of a match that cannot be read: {why(error)}") from error
     return list(found.values())
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -32,6 +31,7 @@ from ringrift.errors import DataError
 from ringrift.evaluation.kept import read_matches
 from ringrift.evaluation.match import seatings
 from ringrift.fabric.files import written_atomically
+from ringrift.texts import read_text, read_toml
 
 #: Standard deviation of the prior, in Elo.
 PRIOR = 800.0
@@ -136,9 +136,12 @@ ANCHORS = Path(__file__).with_name("anchors.toml")
 def read_anchors(path: Path = ANCHORS) -> dict[str, dict[str, float]]:
     """The Elo of anchors, by config and player."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {config: {name: float(elo) for name, elo in table.items()} for config, table in tables.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        tables = read_toml(read_text(path))
+        found = {config: {name: float(elo) for name, elo in table.items()} for config, table in tables.items()}
+        if not all(math.isfinite(elo) for table in found.values() for elo in table.values()):
+            raise ValueError("an Elo in it is not finite")
+        return found
+    except (DataError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is no table of anchors: {error}; right is [square8_2p] and random = 0.0") from error
 
 

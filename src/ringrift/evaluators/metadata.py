@@ -9,10 +9,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from ringrift.encoding import ENCODING_HASH
 from ringrift.errors import CorruptBlob, EncodingMismatch, FormatTooNew
+from ringrift.texts import read_json, shown, why
 
 FORMAT = 1
 KEY = "ringrift"
@@ -57,15 +58,20 @@ class ModelMetadata:
         if text is None:
             raise CorruptBlob(f"{source} carries no ringrift metadata; give a file that ringrift wrote")
         try:
-            data = json.loads(text)
+            data = read_json(text)
             number = int(data["format"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorruptBlob(f"the ringrift metadata of {source} cannot be read ({error!r})") from error
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise CorruptBlob(f"the ringrift metadata of {source} cannot be read ({why(error)})") from error
         if number > FORMAT:
             raise FormatTooNew(f"{source} has format {number}; this code reads up to {FORMAT}: update ringrift")
         known = {f.name for f in fields(cls)}
         if missing := {"config", "architecture", "encoding_hash"} - data.keys():
             raise CorruptBlob(f"the ringrift metadata of {source} lacks {', '.join(sorted(missing))}")
+        for one in fields(cls):
+            if one.name in data and not isinstance(data[one.name], _type(one.type)):
+                raise CorruptBlob(f"the ringrift metadata of {source}: {one.name} is {shown(data[one.name])}")
+        if not all(isinstance(parent, str) for parent in data.get("parents", ())):
+            raise CorruptBlob(f"the ringrift metadata of {source}: its parents are no names")
         found = cls(**{key: value for key, value in data.items() if key in known})
         if found.encoding_hash != ENCODING_HASH:
             raise EncodingMismatch(
@@ -74,6 +80,12 @@ class ModelMetadata:
             )
         object.__setattr__(found, "parents", tuple(found.parents))
         return found
+
+
+def _type(annotated: Any) -> Any:
+    """What a field is in JSON."""
+    found = get_origin(annotated) or annotated
+    return (list, tuple) if found is tuple else found
 
 
 def read_metadata(source: Path | bytes) -> ModelMetadata:
@@ -87,11 +99,11 @@ def read_metadata(source: Path | bytes) -> ModelMetadata:
     if len(data) < 8 or end > len(data):
         raise CorruptBlob(f"{name} is not a whole safetensors file ({len(data)} bytes)")
     try:
-        header = json.loads(data[8:end])
+        header = read_json(data[8:end])
         text = header.get("__metadata__", {}).get(KEY)
     except (ValueError, AttributeError) as error:
-        raise CorruptBlob(f"{name} is not a safetensors file ({error!r})") from error
-    metadata = ModelMetadata.from_json(text, name)
+        raise CorruptBlob(f"{name} is not a safetensors file ({why(error)})") from error
+    metadata = ModelMetadata.from_json(text if isinstance(text, str) else None, name)
     if hashlib.sha256(data[end:]).hexdigest() != metadata.tensors:
         raise CorruptBlob(f"the tensors of {name} are not those that were written; restore it or train again")
     return metadata

@@ -59,14 +59,17 @@ class OnnxEvaluator:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         try:
             self._session = _session(data, threads)
-        except _LOAD_ERRORS as error:
+            properties = self._session.get_modelmeta().custom_metadata_map
+        except (*_LOAD_ERRORS, ValueError, MemoryError) as error:  # the former also of texts in it
             raise CorruptBlob(f"{name} is not an ONNX file that onnxruntime can run ({error})") from error
-        properties = self._session.get_modelmeta().custom_metadata_map
         self.metadata = ModelMetadata.from_json(properties.get(KEY), name)
         self.config = self.metadata.config
         self.num_seats = config_info(self.config).players
         self._batch = batch
-        self._forecasts = base64.b64decode(properties.get(FORECASTS, ""))
+        try:
+            self._forecasts = base64.b64decode(properties.get(FORECASTS, ""))
+        except ValueError as error:
+            raise CorruptBlob(f"{name} has forecasts that cannot be read ({error})") from error
         self._data, self._threads = data, threads
 
     def evaluate(
@@ -96,4 +99,4 @@ class OnnxEvaluator:
 
 
 def _session(data: bytes, threads: int) -> ort.InferenceSession:
-    return ort.InferenceSession(data, session_options(threads), providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(data, session_options(threads), providers=["CPUExecutionProvider"], enable_fallback=0)

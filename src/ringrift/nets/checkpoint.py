@@ -56,7 +56,7 @@ def load_checkpoint(source: Path | bytes, config: str | None = None) -> tuple[Ne
     later = {name: t for name, t in network.state_dict().items() if name.partition(".")[0] in LATER_HEADS}
     try:
         network.load_state_dict(later | load(data))
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
         raise CorruptBlob(f"the tensors do not fit architecture {metadata.architecture!r} ({error})") from error
     return network.eval(), metadata
 

@@ -5,7 +5,10 @@ and refused; a file in that format with the tensors of one of our architectures 
 """
 
 import pickle
+import struct
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,10 @@ from ringrift.nets.network import LATER_HEADS, Network, initial_network
 #: Where trainers put the weights in what they save.
 WRAPPERS = ("model_state_dict", "state_dict", "model", "weights")
 #: What the two readers of such a file raise besides their own errors, where its pickle or its directory is nonsense.
-BROKEN = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, EOFError, NotImplementedError)
+BROKEN = (
+    RuntimeError, ValueError, LookupError, AttributeError, TypeError, EOFError, NotImplementedError, OSError,
+    ArithmeticError, AssertionError, MemoryError, zlib.error, struct.error, zipfile.BadZipFile, pickle.UnpicklingError,
+)  # fmt: skip
 SHOWN = 4  #: tensors that a refusal names
 
 
@@ -69,10 +75,13 @@ def read_weights_only(path: Path) -> Any:
         raise DataError(f"there is no file {path}")
     try:
         with zipfile.ZipFile(path) as file:  # not a bare pickle, as before PyTorch 1.6
+            if sum(one.file_size for one in file.infolist()) > path.stat().st_size:
+                raise zipfile.BadZipFile("it unpacks to more than its size; PyTorch does not pack")
             if damaged := file.testzip():
                 raise zipfile.BadZipFile(f"{damaged} in it is not what was written")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (*BROKEN, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings(action="ignore"):  # of old protocols: what cannot be read is refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except BROKEN as error:
         lines = [
             line for line in str(error).splitlines() if line and "weights_only" not in line
         ]  # the advice to run it

@@ -17,8 +17,10 @@ import numpy as np
 
 from ringrift.errors import CorruptBlob, FormatTooNew, RulesError
 from ringrift.rules.game import Game, Options, config_info
+from ringrift.texts import read_json, why
 
 FORMAT = 1
+LONGEST = 1 << 25  #: letters of a line; the longest recorded game has 3.4 million
 #: What `make_game` of `compare_file` is called with: config, canonical state string, options.
 MakeGame = Callable[[str, str, Options], Game]
 
@@ -83,8 +85,12 @@ def lines_of(path: Path) -> Iterator[str]:
         CorruptBlob: truncated or not what its name says.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            yield from file
+        packed = path.suffix == ".gz"
+        with gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig") as file:
+            while line := file.readline(LONGEST):
+                if len(line) == LONGEST:
+                    raise CorruptBlob(f"{path} has a line of {LONGEST} letters, which no recorded game has")
+                yield line
     except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise CorruptBlob(f"{path} is truncated or damaged ({error}); fetch it again") from error
     except OSError as error:
@@ -101,7 +107,7 @@ def compare_file(path: Path, make_game: MakeGame = Game.from_canonical) -> FileR
     report = FileReport(str(path))
     for number, line in enumerate(lines_of(path), start=1):
         try:
-            recorded = json.loads(line)
+            recorded = read_json(line)
             version = recorded["v"]
             if version > FORMAT:
                 raise FormatTooNew(f"{path}, line {number} has format {version}; this version reads up to {FORMAT}")
@@ -111,8 +117,8 @@ def compare_file(path: Path, make_game: MakeGame = Game.from_canonical) -> FileR
             plies = len(recorded["plies"])
             config, options = f"{recorded['board']}_{recorded['players']}p", Options.from_dict(recorded["opts"])
             config_info(config)
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptBlob(f"{path}, line {number} is not a recorded game: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptBlob(f"{path}, line {number} is not a recorded game: {why(error)}") from error
         report.games += 1
         report.plies += plies
         name = str(recorded.get("id", f"seed {recorded.get('seed')}"))
@@ -122,7 +128,7 @@ def compare_file(path: Path, make_game: MakeGame = Game.from_canonical) -> FileR
         except RulesError as error:
             found = Difference(0, 0, fields={"init": (recorded["init"], str(error))})
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise CorruptBlob(f"{path}, line {number} is not a recorded game: {error!r} is missing or wrong") from error
+            raise CorruptBlob(f"{path}, line {number} is not a recorded game: {why(error)}") from error
         if found:
             found.game, found.name = number, f"{config}, {name}"
             report.differences += 1

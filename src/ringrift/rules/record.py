@@ -16,12 +16,15 @@ import numpy.typing as npt
 
 from ringrift.errors import CorruptBlob, FormatTooNew, IllegalMove, InvalidNotation, RulesError
 from ringrift.rules.game import Game, Options, Outcome, config_info
+from ringrift.texts import read_json, why
 
 FORMAT = 2
 MAGIC = b"RRGAME"
 #: magic, format, CRC-32 of the body, bytes of the body
 HEAD = struct.Struct("<6sHII")
 #: Longest body after unpacking: far above any game, so that a forged length cannot exhaust the memory.
+#: What a record raises in which something is missing, or of another type.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
 LONGEST_BODY = 1 << 28
 #: Text that bodies have in common, known to packer and unpacker alike; part of format 1.
 COMMON = (
@@ -156,7 +159,7 @@ class Record:
         try:
             game = Game.parse(self.start)
         except InvalidNotation as error:
-            raise CorruptBlob(f"the start of the record cannot be read: {error}") from error
+            raise CorruptBlob(f"the start of the record cannot be read: {why(error)}") from error
         if (game.config, game.options) != (self.config, self.options):
             raise CorruptBlob("the start of the record is of another config or has other options than the record")
         return game
@@ -237,13 +240,13 @@ class Record:
             if not unpacker.eof:
                 raise ValueError("the body does not end")
             return cls._from_body(plain)
-        except (zlib.error, struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise CorruptBlob(f"the body of the record cannot be read: {error}") from error
+        except (zlib.error, struct.error, *UNREADABLE) as error:
+            raise CorruptBlob(f"the body of the record cannot be read: {why(error)}") from error
 
     @classmethod
     def _from_body(cls, plain: bytes) -> Self:
         at = 4 + struct.unpack_from("<I", plain)[0]
-        head = json.loads(plain[4:at])
+        head = read_json(plain[4:at])
 
         def take(kind: Any, count: int) -> npt.NDArray[Any]:
             nonlocal at
@@ -289,7 +292,7 @@ class Record:
             FormatTooNew: written by a later version.
         """
         try:
-            document = json.loads(line)
+            document = read_json(line)
             if type(version := document["format"]) is int and version > FORMAT:
                 raise FormatTooNew(
                     f"the record has format {version}; this version reads up to {FORMAT}: update ringrift"
@@ -307,8 +310,8 @@ class Record:
                     game.push(text)
                 except RulesError as error:
                     raise CorruptBlob(f"the record does not replay: ply {ply}: {error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise CorruptBlob(f"the line is not a game record: {error!r}") from error
+        except UNREADABLE as error:
+            raise CorruptBlob(f"the line is not a game record: {why(error)}") from error
         return cls._from_header(document, game._moves(), search)
 
     def __eq__(self, other: object) -> bool:

@@ -29,6 +29,7 @@ from ringrift.players import PlayerChoice
 from ringrift.search import GumbelSettings, SelfplayPool
 from ringrift.search.bench import middle_positions
 from ringrift.selfplay.settings import CONCURRENT, PlaySettings
+from ringrift.texts import read_json
 
 BATCHES = (8, 16, 32, 64, 128, 256)
 NEAR = 0.97  #: of the best rate: among these, the fewest processes and games are recommended
@@ -101,7 +102,7 @@ def measured(config: str, network: Path) -> Measured | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path.read_bytes())
         return replace(wanted, stretches=tuple(Stretch(**stretch) for stretch in found["stretches"]))
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptBlob(f"{path} is no benchmark ({error!r}): delete it, then run `ringrift benchmark`") from error

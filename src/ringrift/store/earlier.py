@@ -255,6 +255,7 @@ def guard(connection: sqlite3.Connection, size: int) -> Work:
     """Lets a connection to a file of others do no more than reading its tables takes: no functions that its schema
     names, values no longer than a game, and steps in proportion to its size in bytes."""
     work = Work(LEAST_STEPS + STEPS_A_BYTE * size, (1 << 20) + 2 * size)
+    connection.text_factory = lambda text: text.decode(errors="replace")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_GAME)
     connection.set_progress_handler(work.step, STEPS)
@@ -315,7 +316,11 @@ class EarlierDatabase:
     def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows. Raises sqlite3.Error, and `CorruptBlob` where they are more than the file can hold."""
         found, left = [], self._work.most_bytes
-        for row in self._connection.execute(query, parameters):
+        try:
+            rows = self._connection.execute(query, parameters)
+        except UnicodeDecodeError as error:
+            raise sqlite3.DatabaseError("a name in it is no text") from error
+        for row in rows:
             left -= ROW + sum(len(value) for value in row if isinstance(value, str | bytes))
             if left < 0:
                 raise CorruptBlob(f"{self.name} gives more rows than a file of its size can hold: it is damaged")

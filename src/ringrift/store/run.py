@@ -22,6 +22,7 @@ from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
 from ringrift.fabric import Database, Fabric, Lease, LocalFabric, MemoryFabric, kept_alive, write_atomically
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
 from ringrift.store.schema import FUNCTIONS, SCHEMA
+from ringrift.texts import read_json
 
 FORMAT = 1  #: of run.json and the layout
 ONLINE, TAKEN = "online-", "taken"  #: how files of people's games begin; the folder of those that were taken in
@@ -78,9 +79,9 @@ class RunDirectory:
             what = "is not a run directory (it has no run.json)" if path.is_dir() else "does not exist"
             raise DataError(f"{path} {what}: give a directory made by `ringrift loop --run DIR`")
         try:
-            found = json.loads(about.read_bytes())
+            found = read_json(about.read_bytes())
             format_, identity = int(found["format"]), str(found["identity"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise CorruptBlob(f"{about} is corrupt ({error}): restore it from a backup") from error
         if format_ > FORMAT:
             raise FormatTooNew(

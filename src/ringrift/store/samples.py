@@ -13,6 +13,7 @@ import mmap
 import os
 import struct
 import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,11 @@ from ringrift.store.schema import forget_shard
 
 FORMAT = 3
 SHARD_SAMPLES = 8192
+#: What the readers of a shard raise where it is nonsense.
+BROKEN = (
+    OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError, RecursionError,
+    MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, struct.error, zlib.error,
+)  # fmt: skip
 SHARD_BYTES = 1 << 26  #: of its planes, unpacked
 SUFFIX = ".npz"
 REMEMBERED = 86400.0  #: seconds for which a shard whose export was killed, or that was forgotten, is not made again
@@ -171,16 +177,15 @@ def map_shard(path: Path) -> tuple[mmap.mmap, Samples]:
             )
         arrays: dict[str, Any] = {field.name: members[field.name] for field in fields(Samples)}
         arrays |= {name: np.array(arrays[name]) for name in ("games", "box", "plane_bits")}  # looked at all the time
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, struct.error) as error:
-        raise CorruptBlob(f"{path} is corrupt ({error}): `ringrift data check --repair` has it made again") from error
-    samples = Samples(**arrays | {name: str(arrays[name]) for name in ("config", "encoding_hash")})
-    if {len(arrays[name]) for name in PER_SAMPLE} | {len(samples.policy_offsets) - 1} != {len(samples)}:
-        raise CorruptBlob(f"{path} is corrupt (its arrays have different lengths)")
-    if (
-        samples.policy_offsets[-1] != len(samples.policy_target)
-        or len(samples.policy_address) != samples.policy_offsets[-1]
-    ):
-        raise CorruptBlob(f"{path} is corrupt (its policies do not end where they should)")
+        samples = Samples(**arrays | {name: str(arrays[name]) for name in ("config", "encoding_hash")})
+        if {len(arrays[name]) for name in PER_SAMPLE} | {len(samples.policy_offsets) - 1} != {len(samples)}:
+            raise ValueError("its arrays have different lengths")
+        ends = len(samples.policy_target), len(samples.policy_address)
+        if ends != (samples.policy_offsets[-1],) * 2:
+            raise ValueError("its policies do not end where they should")
+    except BROKEN as error:
+        said = str(error).partition("\n")[0][:200]
+        raise CorruptBlob(f"{path} is corrupt ({said}): `ringrift data check --repair` has it made again") from error
     if samples.encoding_hash != ENCODING_HASH:
         raise EncodingMismatch(
             f"{path} was encoded under {samples.encoding_hash}, this release encodes under {ENCODING_HASH}:"
@@ -207,6 +212,8 @@ def _members(path: Path) -> tuple[mmap.mmap, dict[str, NDArray[Any]]]:
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )
             shape, by_column, kind = read_header(file)
+            if kind.hasobject:
+                raise ValueError(f"{info.filename} holds objects")
             members[info.filename.removesuffix(".npy")] = np.ndarray(
                 shape, kind, mapping, file.tell(), order="F" if by_column else "C"
             )

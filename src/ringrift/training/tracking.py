@@ -21,6 +21,7 @@ from typing import Any
 
 from ringrift.errors import CorruptBlob, DataError, unknown
 from ringrift.fabric.files import write_atomically
+from ringrift.texts import decoded, read_json
 
 ABOUT, METRICS, EVENTS = "training.json", "metrics.jsonl", "events.out.tfevents.0.ringrift"
 EXPERIMENT = "1"
@@ -111,15 +112,21 @@ def curve(run: TrackedRun, figure: str) -> tuple[list[float], list[float]]:
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((path / ABOUT).read_text()))
-    except (OSError, ValueError) as error:
+        return dict(read_json((path / ABOUT).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
         raise CorruptBlob(f"{path / ABOUT} cannot be read ({error}); delete {path}") from error
 
 
 def _rows(path: Path) -> list[Row]:
     """The lines of a file; one that a killed process left unfinished at the end is left out."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        lines = decoded(path.read_bytes()).splitlines(keepends=True) if path.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+    except (ValueError, RecursionError) as error:
+        raise CorruptBlob(f"{path} cannot be read ({error}); delete {path.parent}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise CorruptBlob(f"{path} has a line that is no row of figures; delete {path.parent}")
+    return rows
 
 
 # -- TensorBoard: records of (length, its checksum, an Event as protobuf, its checksum) --------------------------------
