@@ -181,7 +181,7 @@ def databases(folder: Path) -> Iterable[bytes]:
 def game_lines(_: Path) -> Iterable[bytes]:
     """Games as JSON, in several forms."""
     games = [
-        {"game_id": n, "board_type": "square8", "num_players": 2, "status": "completed", "winner": g.outcome().winner,  # type: ignore[union-attr]
+        {"game_id": n, "board_type": "square8", "num_players": 2, "status": "completed", "winner": g.outcome().winner,
          "players": [{"playerNumber": 1, "aiType": "x"}], "rng_seed": n, "moves": wire_moves(g)}
         for n, g in enumerate(random_game("square8_2p", seed) for seed in (1, 2))
     ]  # fmt: skip

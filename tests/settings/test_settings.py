@@ -86,7 +86,7 @@ def test_an_option_is_named_as_it_is_typed() -> None:
         b"x." * 5000 + b"x = 1\n",
         b"[match]\ngames = " + b"9" * 5000,
         b"[places\n",
-        b"\xff\xfe",
+        b"\xff\xfa",
         b"[config.hex8_2p.plces]\ndata = 1\n",
         b"places = 3\n",
     ],
