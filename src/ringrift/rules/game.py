@@ -1,17 +1,20 @@
 """The game: configs, options, moves and `Game`. Everything that is a rule happens in the compiled core."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
-from typing import Any, NamedTuple, Self, overload
+from functools import cache, wraps
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
 from ringrift import _core
 from ringrift.errors import InvalidNotation, RulesError, unknown
 
+T = TypeVar("T")
 #: The twelve configs, small boards first.
 CONFIGS: tuple[str, ...] = tuple(_core.config_names())
 MAX_RINGS_PER_PLAYER = 999
@@ -61,13 +64,19 @@ class ConfigInfo:
         return self.board.startswith("hex")
 
 
-@cache
 def config_info(name: str) -> ConfigInfo:
     """The numbers of a config.
 
     Raises:
         RulesError: unknown name.
     """
+    if not isinstance(name, str):
+        raise RulesError(f"a config is a text such as 'square8_2p', not {reprlib.repr(name)}")
+    return _config_info(name)
+
+
+@cache
+def _config_info(name: str) -> ConfigInfo:
     if name not in CONFIGS:
         raise RulesError(unknown("config", name, CONFIGS))
     return ConfigInfo(**_core.describe(name))
@@ -102,14 +111,25 @@ class Options:
     def from_dict(cls, given: dict[str, Any]) -> Self:
         """Options under the names of the game server; unknown names are refused."""
         names = {wire: name for name, wire in WIRE_NAMES.items()}
+        if not isinstance(given, dict):
+            raise RulesError(f"options are an object such as {{'swapRuleEnabled': true}}, not {reprlib.repr(given)}")
         for name in given:
             if name not in names:
                 raise RulesError(unknown("option", name, names))
         return cls(**{names[name]: value for name, value in given.items()})
 
 
+def checked_options(options: Options | None) -> Options:
+    """The options, by default the usual ones. Raises RulesError for what is none."""
+    if options is not None and not isinstance(options, Options):
+        raise RulesError(f"options are as in Options(swap_rule=True), not {reprlib.repr(options)}")
+    return options or Options()
+
+
 def _plain(text: str) -> str:
-    """The text. Raises InvalidNotation for one that the core cannot be given, as with half of a character."""
+    """The text. Raises TypeError for what is none, InvalidNotation for one that the core cannot be given."""
+    if not isinstance(text, str):
+        raise TypeError(f"a text is right, such as 'P2,6*3' for a move, not {reprlib.repr(text)}")
     if not text.isascii():
         raise InvalidNotation(f"{text[:60]!a} has characters that no text of a game has")
     return text
@@ -202,6 +222,40 @@ class LegalMoves(Sequence[Move]):
         return f"<{len(self)} legal moves: {', '.join(map(str, self[:8]))}{', …' if len(self) > 8 else ''}>"
 
 
+def in_words(*names: str) -> Callable[[type[T]], type[T]]:
+    """Lets the public methods that a class has from the core, and those named, refuse wrong arguments in a sentence."""
+
+    def worded(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*given: Any, **named: Any) -> Any:
+            try:
+                return method(*given, **named)
+            except TypeError as error:
+                raise TypeError(_sentence(str(error))) from None
+
+        return call
+
+    def change(kind: type[T]) -> type[T]:
+        core = kind.__mro__[1]
+        for name, method in vars(core).items():
+            if callable(method) and name not in vars(kind) and (not name.startswith("_") or name in names):
+                setattr(kind, name, worded(method))
+        return kind
+
+    return change
+
+
+def _sentence(said: str) -> str:
+    """What the core says of wrong arguments, which lists signatures, in one line."""
+    name, _, rest = said.partition("(): incompatible function arguments.")
+    takes, given = re.search(r"\(self,? ?(.*?)\) ->", rest), re.search(r"Invoked with types: [^,]*,? ?(.*)", rest)
+    if not rest or takes is None:
+        return said
+    kinds = re.sub(r"ndarray\[dtype=(\w+)[^\]]*\]", r"an array of \1", takes[1])
+    return f"{name.lstrip('_')} takes ({kinds}), not ({given[1] if given else ''})"
+
+
+@in_words("_transform", "_text_of", "_push_move")
 class Game(_core.Game):
     """A game of RingRift: a position and the plies that led to it.
 
@@ -218,7 +272,7 @@ class Game(_core.Game):
 
     def __init__(self, config: str = "square8_2p", options: Options | None = None) -> None:
         config_info(config)
-        options = options or Options()
+        options = checked_options(options)
         super().__init__(config, options.swap_rule, options.rings_per_player or 0, options.lps_rounds)
 
     @classmethod
@@ -234,7 +288,7 @@ class Game(_core.Game):
     def from_canonical(cls, config: str, canonical: str, options: Options | None = None) -> Self:
         """Sets up a canonical state string; the turn in progress and the tracker have no history."""
         config_info(config)
-        o = options or Options()
+        o = checked_options(options)
         core = _core.Game._from_canonical(config, o.swap_rule, o.rings_per_player or 0, o.lps_rounds, _plain(canonical))
         return cls._adopt(core)
 
@@ -352,14 +406,24 @@ class Game(_core.Game):
 
     def transform_move(self, move: Move, symmetry: int) -> Move:
         """A playable move of this game as a move of `transform(symmetry)`."""
+        if not isinstance(move, Move):
+            raise RulesError(f"a Move of playable_moves() is right, not {reprlib.repr(move)}")
         return self.transform(symmetry).move(self._transform_move(move.bits, symmetry))
 
     def legal_text(self) -> str:
         """All legal moves, sorted and joined with vertical bars, as FORMAT's `L`."""
         return "|".join(sorted(self._texts(False)))
 
+    def perft(self, depth: int) -> int:
+        """Number of sequences of `depth` playable moves."""
+        if type(depth) is not int or not 0 <= depth < 256:
+            raise RulesError(f"depth is {reprlib.repr(depth)}; 0 to 255 plies are right")
+        return super().perft(depth)
+
     def divide(self, depth: int) -> dict[str, int]:
-        """`perft` of each playable move apart."""
+        """`perft` of each playable move apart; `depth` is 1 or more."""
+        if type(depth) is not int or depth < 1:
+            raise RulesError(f"depth is {reprlib.repr(depth)}; 1 ply or more is right")
         found, ahead = dict[str, int](), self.copy()
         for move in self.playable_moves():
             ahead.push(move)
@@ -410,12 +474,15 @@ def _rebuilt(cls: type[Game], start: str, moves: bytes) -> Game:
     return game
 
 
+@in_words()
 class GameBatch(_core.GameBatch):
     """Many games of one config without their history, advanced together; the GIL is released."""
 
     def __init__(self, config: str, size: int, options: Options | None = None) -> None:
         config_info(config)
-        o = options or Options()
+        o = checked_options(options)
+        if type(size) is not int or not 1 <= size < 2**31:
+            raise RulesError(f"a batch has 1 game or more, not {reprlib.repr(size)}")
         super().__init__(config, size, o.swap_rule, o.rings_per_player or 0, o.lps_rounds)
 
     def game(self, i: int) -> Game:

@@ -5,6 +5,7 @@ follows by replaying it, which is also how it is checked.
 """
 
 import json
+import reprlib
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -118,6 +119,8 @@ class Record:
         search: SearchStats | None = None,
     ) -> Self:
         """The record of a game as it stands, with the plies since it was set up."""
+        if not isinstance(game, Game):
+            raise RulesError(f"a record is made of a Game, not of {reprlib.repr(game)}")
         start, outcome = game.start_text(), game.outcome()
         return cls(
             config=game.config,
