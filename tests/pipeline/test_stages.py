@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,47 @@ def test_batches_by_hand_go_on_until_they_are_finished(tmp_path: Path) -> None:
         assert stages.selfplay_stage(run, CONFIG, name, 3, play, player).new == 1
         assert stages.batch_name(run, CONFIG, 3, player) != name
         assert GameStore(run).work_ids(f"{CONFIG}/{name}/") == {f"{CONFIG}/{name}/{i:06d}" for i in range(3)}
+
+
+CLAIMING = """
+import sys
+from ringrift.pipeline import stages
+from ringrift.store import RunDirectory
+with RunDirectory.open(sys.argv[1]) as run:
+    with stages.claimed_batch(run, "square8_2p", 3, stages.choose_player(run, "square8_2p", "random")) as name:
+        print(name, flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_batch_by_hand_is_one_processs_until_it_ends(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path / "run") as run, ExitStack() as ended:
+        player = stages.choose_player(run, CONFIG, "random")
+        run.fabric.registry.set(
+            f"selfplay/{CONFIG}", {"number": 7, "games": 3, "player": "random"}
+        )  # as earlier releases
+
+        def claiming() -> tuple[subprocess.Popen[str], str]:
+            process = subprocess.Popen([sys.executable, "-c", CLAIMING, str(run.path)], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)  # fmt: skip
+            ended.callback(process.communicate)
+            ended.callback(process.kill)
+            assert process.stdout is not None
+            return process, process.stdout.readline().strip()
+
+        first, mine = claiming()
+        _, other = claiming()
+        assert (mine, other) == ("by-hand-000007", "by-hand-000008")
+        first.kill()
+        first.wait()
+        with stages.claimed_batch(run, CONFIG, 3, player) as name:
+            assert name == mine
+            play = dataclasses.replace(PLAY, engine="random")
+            assert stages.selfplay_stage(run, CONFIG, name, 3, play, player).new == 3
+        with stages.claimed_batch(run, CONFIG, 3, player) as name:
+            assert name == "by-hand-000009"
+        with stages.claimed_batch(run, CONFIG, 2, player) as name:  # asked for something else
+            assert name == "by-hand-000010"
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -133,8 +133,8 @@ def test_format_1_is_brought_up_once_with_a_copy_of_what_it_was(tmp_path: Path) 
     RunDirectory.open(tmp_path / "run").close()
     assert copy.stat().st_mtime_ns == written
     with sqlite3.connect(tmp_path / "run" / "games.db") as connection:
-        connection.execute("PRAGMA user_version = 4")
-    with pytest.raises(FormatTooNew, match="format 4; this release reads up to 3"):
+        connection.execute("PRAGMA user_version = 5")
+    with pytest.raises(FormatTooNew, match="format 5; this release reads up to 4"):
         RunDirectory.open(tmp_path / "run")
 
 

@@ -3,14 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, picture, print_json
-from ringrift.cli.store import Directory, print_row, print_table
+from ringrift.cli.options import AnyConfig, Json, picture, print_json, time_option
+from ringrift.cli.store import Directory, print_row, print_table, tell_unreadable
 from ringrift.errors import DataError, RingRiftError, SettingsError
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ app = typer.Typer()
 data_app = typer.Typer(help="Games and samples: of runs, and of the earlier service.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 SHOWN = 20  #: reasons printed for each file
 Into = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run that gets them; made if it is new.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and judge everything, store nothing.")]
@@ -53,10 +51,7 @@ def data_ls(
         print_json({"rows": rows} | ({"unreadable": unreadable} if unreadable else {}))
     elif found or not wrong:
         print_table(rows, "no games yet")
-    for one in unreadable:
-        typer.echo(f"unreadable: {one['reason']}", err=True)
-    if wrong:
-        raise typer.Exit(2)
+    tell_unreadable([one["reason"] for one in unreadable])
 
 
 @data_app.command("check")
@@ -70,18 +65,22 @@ def data_check(
     """Replay every game, and compare every shard and model with its hash; status 1 where anything is unsound."""
     from ringrift.pipeline.display import Bars
     from ringrift.store import GameStore, RunDirectory
-    from ringrift.store.check import check, things
+    from ringrift.store.check import Problem, check, things
 
     looked: list[str] = []
-    with RunDirectory.open(directory) as run:
+    run, wrong = RunDirectory.open_parts(directory)
+    with run:
         with Bars()(f"checking {directory}", things(run)) as advance:
 
             def progress(what: str) -> None:
                 looked.append(what)
                 advance(len(looked), what)
 
-            problems = check(run, repair=repair, progress=progress)
-        quarantined = GameStore(run).quarantined()
+            problems = [Problem(*one) for one in wrong.items()] + check(run, repair=repair, progress=progress)
+        try:
+            quarantined = GameStore(run).quarantined()
+        except DataError:  # told among the problems
+            quarantined = []
     if json:
         rows = [dataclasses.asdict(problem) for problem in problems]
         apart = [{"game": game, "work_id": work_id, "reason": reason} for game, work_id, reason in quarantined]
@@ -94,6 +93,19 @@ def data_check(
         typer.echo(f"{len(looked)} things checked, {len(problems)} unsound")
     if problems:
         raise typer.Exit(1)
+
+
+@data_app.command("repair", epilog="ringrift data repair runs/a")
+def data_repair(directory: Directory, json: Json = False) -> None:
+    """Make fabric.db again where it is missing or damaged: sound rows of the old one, and the promotions that games.db
+    knows of. The old file stays beside it; games are mended by `data check --repair`."""
+    from ringrift.store.repair import repair
+
+    done = repair(directory)
+    if json:
+        print_json({"done": done})
+    else:
+        typer.echo("\n".join(done or [f"nothing to repair: fabric.db of {directory} is whole"]))
 
 
 @data_app.command("audit", epilog="ringrift data audit runs/a --share 0.1")
@@ -153,8 +165,8 @@ def data_retract(
     worker: Annotated[str, typer.Option(help="A worker, as `data show` names it, or a whole machine.")] = "",
     model: Annotated[str, typer.Option(help="Id of the model that played.")] = "",
     game: Annotated[list[int] | None, typer.Option(help="Id of a game; as often as you like.")] = None,
-    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Played from then on, local time.")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Played up to then.")] = None,
+    since: Annotated[float | None, time_option("Played from then on")] = None,
+    until: Annotated[float | None, time_option("Played up to then")] = None,
     reason: Annotated[str, typer.Option(help="Why; kept.")] = "by hand",
     undo: Annotated[int | None, typer.Option(metavar="ID", help="Put the games of that retraction back.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which games and models.")] = False,
@@ -164,7 +176,7 @@ def data_retract(
     from ringrift.store import RunDirectory
     from ringrift.store.provenance import retract, undo_retraction
 
-    if undo is not None and (worker or model or game or since or until):
+    if undo is not None and (worker or model or game or since is not None or until is not None):
         raise SettingsError("--undo puts all games of that retraction back: give nothing else that chooses games")
     with RunDirectory.open(directory) as run:
         if undo is not None:
@@ -172,7 +184,7 @@ def data_retract(
         else:
             done = retract(
                 run, worker=worker, model=model, games=game or (), reason=reason, dry_run=dry_run,
-                since=since.timestamp() if since else 0.0, until=until.timestamp() if until else math.inf,
+                since=0.0 if since is None else since, until=math.inf if until is None else until,
             )  # fmt: skip
     print_row(dataclasses.asdict(done), json=json)
 

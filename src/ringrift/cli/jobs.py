@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ringrift.cli.options import AnyConfig, Json, Run, print_json
-from ringrift.cli.store import opened, print_table
+from ringrift.cli.store import dated, opened, print_table
 from ringrift.errors import DataError, SettingsError, unknown
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def jobs_show(id_: Id, run: Run = None, config: AnyConfig = None, json: Json = F
         return
     error = said.pop("error")
     for name, value in said.items():
-        typer.echo(f"{name:12} {value.value if name == 'state' else value}")
+        typer.echo(f"{name:12} {dated(name, value) or (value.value if name == 'state' else value)}")
     if error:
         typer.echo(f"\n{error}")
 

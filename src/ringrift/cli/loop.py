@@ -68,11 +68,11 @@ def selfplay(
             newest = stages.newest_model(opened, config, given.training, given.loop.seed).id
             name = stages.engine_name(name, newest if model == "newest" else model)
         player = stages.choose_player(opened, config, name, given.selfplay.search)
-        batch = stages.batch_name(opened, config, given.loop.games, player)
-        played = stages.selfplay_stage(
-            opened, config, batch, given.loop.games, given.selfplay, player, seed=given.loop.seed,
-            elo=elo_of(opened, config, player.name), show=Bars(),
-        )  # fmt: skip
+        with stages.claimed_batch(opened, config, given.loop.games, player) as batch:
+            played = stages.selfplay_stage(
+                opened, config, batch, given.loop.games, given.selfplay, player, seed=given.loop.seed,
+                elo=elo_of(opened, config, player.name), show=Bars(),
+            )  # fmt: skip
     if json:
         print_json(dataclasses.asdict(played))
     else:

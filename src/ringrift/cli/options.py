@@ -6,8 +6,11 @@
 The metavars and help texts are said here once.
 """
 
+import re
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +18,13 @@ import typer
 
 if TYPE_CHECKING:
     from ringrift.settings import Settings
+
+
+def time_option(said: str) -> Any:
+    """An option that takes a time, see `parse_time`."""
+    return typer.Option(
+        parser=parse_time, metavar="TIME", help=f"{said}: 2026-11-22T08:30, with Z or +02:00, or 6h ago."
+    )
 
 
 def config_names(incomplete: str) -> Iterator[str]:
@@ -53,6 +63,33 @@ Assign = Annotated[
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", metavar="FILE", help="Settings file; default: ringrift.toml if it exists.")
 ]
+
+
+def parse_time(text: str) -> float:
+    """Unix time of a date or time, local where it names no zone; of a time of today; or of so many hours ago.
+
+    Raises `SettingsError` for a text that is none of these.
+    """
+    from ringrift.errors import SettingsError
+
+    try:
+        if re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?h?", text, re.ASCII):
+            return time.time() - 3600 * float(text.removesuffix("h"))
+        today = f"{datetime.now().astimezone():%Y-%m-%d}T"
+        return datetime.fromisoformat(today + text if re.match("[0-9]{2}:", text) else text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        right = (
+            "2026-11-22, 2026-11-22T08:30, 2026-11-22T08:30Z, 2026-11-22T08:30+02:00, 08:30 of today, or hours ago, 6h,"
+        )
+        raise SettingsError(f"{text!r} is no time: {right} is right") from None
+
+
+def moment(at: float) -> str:
+    """A Unix time as tables show it: local."""
+    try:
+        return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return str(at)
 
 
 def picture(out: Path, *endings: str) -> Path:

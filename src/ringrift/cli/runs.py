@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ringrift.cli.options import AnyConfig, Config, Json, Run, directory_of, picture, print_json, settings_of
-from ringrift.cli.store import Model, meant, models_app, opened, print_table
+from ringrift.cli.store import Model, dated, meant, models_app, opened, print_table
 
 if TYPE_CHECKING:
     from ringrift.training.tracking import TrackedRun
@@ -41,7 +41,7 @@ def runs_show(training: Training = "last", run: Run = None, config: AnyConfig = 
         print_json(dataclasses.asdict(one))
         return
     for name, value in {"id": one.id, **one.about}.items():
-        typer.echo(f"{name:10} {value}")
+        typer.echo(f"{name:10} {dated(name, value) or value}")
 
 
 @runs_app.command("compare")

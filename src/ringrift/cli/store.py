@@ -1,12 +1,13 @@
 """`ringrift models`: the models of a run directory."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, Run, print_json
+from ringrift.cli.options import AnyConfig, Json, Run, moment, print_json
 from ringrift.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ app = typer.Typer()
 models_app = typer.Typer(help="Models of a run, and which one is promoted.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+#: Fields of rows that are Unix times.
+TIMES = frozenset(
+    "at added created audited quarantined_at pruned undone since until created_at finished_at started ended".split()
+)
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="best, initial, or the beginning of a model's id.")]
 
@@ -25,12 +30,20 @@ def models_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -> 
     """All models, oldest first."""
     with opened(run, config) as directory:
         models = _store(directory)
-        rows = [described(models, model) for model in models.ls(config)]
+        found, unreadable = models.look(config)
+        promoted = set[str | None]()
+        for name in {model.config for model in found}:
+            try:
+                promoted.add(models.promoted(name))
+            except DataError as error:
+                unreadable.append(str(error))
+        rows = [dataclasses.asdict(model) | {"promoted": model.id in promoted} for model in found]
     if json:
-        print_json({"rows": rows})
-        return
-    columns = ("id", "config", "role", "promoted", "pruned", "parents", "metrics")
-    print_table([{name: row[name] for name in columns} for row in rows], "no models yet")
+        print_json({"rows": rows} | ({"unreadable": unreadable} if unreadable else {}))
+    else:
+        columns = ("id", "config", "role", "promoted", "pruned", "parents", "metrics")
+        print_table([{name: row[name] for name in columns} for row in rows], "no models yet")
+    tell_unreadable(unreadable)
 
 
 @models_app.command("show")
@@ -128,6 +141,14 @@ def models_prune(
     typer.echo(f"{len(gone)} models {'would be ' if dry_run else ''}pruned")
 
 
+def tell_unreadable(reasons: Sequence[str]) -> None:
+    """Says what could not be read beside what was; status 2 then."""
+    for reason in reasons:
+        typer.echo(f"unreadable: {reason}", err=True)
+    if reasons:
+        raise typer.Exit(2)
+
+
 def opened(run: Path | None, config: str | None) -> "RunDirectory":
     """The run meant by `--run`, or else by `--config`."""
     from ringrift.settings import load
@@ -169,7 +190,8 @@ def print_row(row: dict[str, Any], *, json: bool) -> None:
         print_json(row)
         return
     for name, value in row.items():
-        typer.echo(f"{name:14} {cell(value) if isinstance(value, list | tuple) else value}")
+        shown = cell(value) if isinstance(value, list | tuple) else value
+        typer.echo(f"{name:14} {dated(name, value) or shown}")
 
 
 def print_table(rows: list[dict[str, Any]], otherwise: str) -> None:
@@ -177,16 +199,25 @@ def print_table(rows: list[dict[str, Any]], otherwise: str) -> None:
     if not rows:
         typer.echo(otherwise)
         return
-    lines = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    lines = [list(rows[0]), *([dated(name, value) or cell(value) for name, value in row.items()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         typer.echo("  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
 
 
+def dated(name: str, value: Any) -> str | None:
+    """What is shown of a time; none for other fields, or where there is no time."""
+    return moment(value) if name in TIMES and isinstance(value, float) and value else None
+
+
 def cell(value: Any) -> str:
     """A value as a table shows it; of a mapping, its single values."""
     if isinstance(value, dict):
-        return " ".join(f"{key}={cell(item)}" for key, item in value.items() if isinstance(item, str | float | int))
+        return " ".join(
+            f"{key}={dated(key, item) or cell(item)}"
+            for key, item in value.items()
+            if isinstance(item, str | float | int)
+        )
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, list | tuple):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
 from ringrift.fabric.faults import fault_point
@@ -22,6 +27,13 @@ READERS = 4  #: connections for reading beside the one that writes
 POLL_SECONDS = 0.02  #: between two looks for what other connections have changed
 RETRY_SECONDS = 0.0005, 0.004  #: between tries to begin a transaction while another process has one: doubles up to
 BACKUP_PAGES = 1024
+COPY_IT = "copy the run to where you may write"
+#: How errors begin that SQLite gives for a file whose tables are not those that its format says, or no texts.
+UNSOUND = re.compile(
+    "no such (table|column|index)|(table|index|trigger) .* already exists|duplicate column|unsupported file format"
+    "|malformed database schema|Could not decode to UTF-8|error in (table|index|trigger|view)"
+)
+T = TypeVar("T")
 Function = Callable[..., str | int | float | bytes | None]
 
 
@@ -45,8 +57,11 @@ class Database:
     """One file, usable from any number of threads and processes; every change is one short transaction.
 
     One connection writes, a few others read at the same time. Without a path everything is kept in memory, by one
-    connection. Raises `FormatTooNew` for a file of a later release, `CorruptBlob` for a damaged one, `DataError` on a
-    full disk, on a network file system, in a forked process, or when the patience of a call is over.
+    connection. A file that this process may not write is opened for reading alone.
+
+    Raises `FormatTooNew` for a file of a later release, `CorruptBlob` for a damaged one, `DataError` on a full disk, on
+    a network file system, in a forked process, for a change of what may only be read, or when the patience of a call is
+    over.
     """
 
     def __init__(
@@ -59,6 +74,11 @@ class Database:
         """
         self.path = path
         self._functions = functions or {}
+        self.read_only = (
+            path is not None and path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        )
+        self._at_close = ExitStack()
+        self._uri = "" if path is None else path.resolve().as_uri() + ("?mode=ro" if self.read_only else "")
         self.longest = 0.0
         """Seconds that the longest transaction of this process took."""
         self._pid, self._closed = os.getpid(), False
@@ -74,12 +94,13 @@ class Database:
             with space_checked(path):
                 make_directory(path.parent)
         with self._errors_named(Patience.NORMAL):
-            self._writer = self._connect()
+            self._writer = self._connect_for_reading() if self.read_only else self._connect()
         try:
             with self._errors_named(Patience.NORMAL):
                 self._prepare(schema)
         except BaseException:
             self._writer.close()
+            self._at_close.close()
             raise
 
     def __str__(self) -> str:
@@ -87,12 +108,37 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path or ":memory:", timeout=Patience.SHORT, isolation_level=None, check_same_thread=False
+            self._uri or ":memory:",
+            timeout=Patience.SHORT,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=bool(self._uri),
         )
         connection.row_factory = sqlite3.Row
         for name, function in self._functions.items():
             connection.create_function(name, -1, function, deterministic=True)
         return connection
+
+    def _connect_for_reading(self) -> sqlite3.Connection:
+        """A connection that sees what others write, where SQLite can share memory with them. Where it cannot, as nobody
+        writes: one to the file as it is, or to a copy with the log of the last writer, which was killed."""
+        assert self.path is not None
+        connection, log = self._connect(), self.path.with_name(f"{self.path.name}-wal")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if _code(error) & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+        if log.exists() and log.stat().st_size:
+            copies = Path(self._at_close.enter_context(TemporaryDirectory(prefix="ringrift-read-")))
+            for part in (self.path, log):
+                shutil.copyfile(part, copies / part.name)
+            self._uri = (copies / self.path.name).as_uri()
+        else:
+            self._uri += "&immutable=1"
+        return self._connect()
 
     def _prepare(self, schema: Mapping[int, str]) -> None:
         version, found = max(schema), self._version()
@@ -100,12 +146,18 @@ class Database:
             raise FormatTooNew(
                 f"{self} has format {found}; this release reads up to {version}: use the release that wrote it"
             )
+        if self.read_only and found < version:
+            raise DataError(f"{self} has format {found}, and may not be written: {COPY_IT}, where it gets {version}")
+        if self.read_only:
+            return
         self._enter_wal()
         self._writer.execute("PRAGMA foreign_keys = ON")
         self._writer.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, in steps shorter than SQLite's
         if found < version:
             with self.transaction(Patience.LONG) as connection:
                 found = self._version()  # another process may have been first
+                if found < 0 or (not found and connection.execute("SELECT 1 FROM sqlite_master").fetchone()):
+                    raise CorruptBlob(f"{self} has tables, and {found} for their format: restore it from a backup")
                 if self.path is not None and 0 < found < version:
                     self.backup(self.path.with_name(f"{self.path.name}.format-{found}"))
                 for step in range(found + 1, version + 1):
@@ -140,6 +192,8 @@ class Database:
             with self._errors_named(patience):
                 yield joined
             return
+        if self.read_only:
+            raise DataError(f"{self} may not be written by this process: {COPY_IT}")
         deadline = time.monotonic() + patience
         if not self._writing.acquire(timeout=patience):
             raise self._locked(patience)
@@ -282,6 +336,7 @@ class Database:
                 if connection is not None:
                     connection.close()
             self._readers.clear()
+        self._at_close.close()
 
     @contextmanager
     def _errors_named(self, patience: Patience) -> Iterator[None]:
@@ -291,6 +346,8 @@ class Database:
             raise self._named(error, patience) from error
         except sqlite3.IntegrityError:
             raise
+        except UnicodeDecodeError as error:  # of SQLite's own message on a damaged name
+            raise CorruptBlob(f"{self}: a name in it is no text ({error.reason}): restore it from a backup") from error
         except sqlite3.DatabaseError as error:
             if _code(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise CorruptBlob(f"{self}: {error}: restore it from a backup") from error
@@ -302,12 +359,25 @@ class Database:
             return no_space(self.path or Path(":memory:"))
         if _busy(error):
             return self._locked(patience)
+        if UNSOUND.match(str(error)):
+            return CorruptBlob(f"{self}: {error}: restore it from a backup")
         if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             return DataError(f"{self}: {error}: check the disk's space and the file's permissions")
         return error
 
     def _locked(self, patience: Patience) -> DataError:
         return DataError(f"{self} stayed locked for {patience.value:.0f} s: other threads or processes are using it")
+
+
+def read_json(text: str, kind: type[T], database: Database, row: str) -> T:
+    """What a column holds. Raises `CorruptBlob` naming file and row where it is not JSON of that kind."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptBlob(f"{database}, {row}: {text!r:.60} is no JSON ({error}): restore it from a backup") from error
+    if not isinstance(found, kind):
+        raise CorruptBlob(f"{database}, {row}: {text!r:.60} is not what stands there: restore it from a backup")
+    return found
 
 
 def _code(error: sqlite3.Error) -> int:

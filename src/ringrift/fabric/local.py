@@ -19,12 +19,13 @@ from pathlib import Path
 from ringrift.clock import Clock
 from ringrift.errors import CorruptBlob, DataError, JobError, LeaseLost
 from ringrift.fabric import local_jobs, local_log
-from ringrift.fabric.database import Database
+from ringrift.fabric.database import Database, read_json
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked, sweep, sync_directory, written_atomically
 from ringrift.fabric.local_jobs import LocalJobs
 from ringrift.fabric.local_log import LocalLog
 from ringrift.fabric.protocol import BlobInfo, Entry, Lease
 from ringrift.fabric.shared import BOOT_CLOCK, Shared, boot_id
+from ringrift.fabric.sums import SUM_FUNCTIONS, Summed, sums_schema
 from ringrift.fabric.workers import Workers
 
 CHUNK_BYTES = 1 << 20
@@ -41,13 +42,22 @@ CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, fence INTEGER 
 """,
     2: local_log.SCHEMA + local_jobs.SCHEMA,
 }
+SUMMED = (
+    Summed("registry", "{key}", "key value revision boot", "expires", json="value"),
+    Summed("revision", "1", "last"),
+    Summed("leases", "{name}", "name holder fence boot", "expires"),
+    local_log.SUMMED,
+    *local_jobs.SUMMED,
+)
+SCHEMA[3] = sums_schema(SUMMED)
 
 
 class LocalFabric:
     """Blobs in `directory/blobs`; registry, leases, log and jobs in `directory/fabric.db`."""
 
-    def __init__(self, directory: Path, clock: Clock = BOOT_CLOCK) -> None:
-        self.database = Database(directory / "fabric.db", SCHEMA)
+    def __init__(self, directory: Path, clock: Clock = BOOT_CLOCK, database: Path | None = Path("fabric.db")) -> None:
+        """Without `database`, a name in the directory, it is one in memory."""
+        self.database = Database(database and directory / database, SCHEMA, SUM_FUNCTIONS)
         shared = Shared(self.database, clock, boot_id())
         self.blobs = LocalBlobs(directory / "blobs")
         self.leases = LocalLeases(shared, directory / "locks")
@@ -204,9 +214,18 @@ class LocalRegistry:
             (*parameters, self._shared.clock.monotonic(), self._shared.boot),
         )
 
-    @staticmethod
-    def _entry(row: sqlite3.Row) -> Entry:
-        return Entry(row["key"], json.loads(row["value"]), row["revision"])
+    def restore(self, entry: Entry) -> bool:
+        """Puts back what was lost, under its revision, and lets later ones be higher; false where that is taken."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE revision SET last = max(last, ?)", (entry.revision,))
+            return bool(connection.execute(
+                "INSERT INTO registry (key, value, revision, boot) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (entry.key, json.dumps(entry.value, sort_keys=True), entry.revision, self._shared.boot),
+            ).rowcount)  # fmt: skip
+
+    def _entry(self, row: sqlite3.Row) -> Entry:
+        value = read_json(row["value"], dict, self._database, f"{row['key']} in the registry")
+        return Entry(row["key"], value, row["revision"])
 
 
 class LocalLeases:
@@ -232,7 +251,7 @@ class LocalLeases:
                 "INSERT OR REPLACE INTO leases (name, holder, fence, expires, boot) VALUES (?, ?, ?, ?, ?)",
                 (name, holder, fence, self._shared.clock.monotonic() + ttl, self._shared.boot),
             )
-            descriptor = self._lock(name, fence, fcntl.LOCK_EX)
+            descriptor = self._lock(name, fence)
             if descriptor is None:
                 raise JobError(f"{name} is being taken by another process: try again")
         self._file(name, fence - 1).unlink(missing_ok=True)
@@ -244,10 +263,16 @@ class LocalLeases:
         for row in self._database.rows("SELECT * FROM leases WHERE name = ?", (name,)):
             alive = row["expires"] > self._shared.clock.monotonic() and row["boot"] == self._shared.boot
             if row["holder"] and alive:
-                descriptor = self._lock(name, row["fence"], fcntl.LOCK_SH)
-                if descriptor is None:
+                try:
+                    descriptor = os.open(self._file(name, row["fence"]), os.O_RDONLY)
+                except FileNotFoundError:
+                    continue
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
                     return str(row["holder"])
-                os.close(descriptor)
+                finally:
+                    os.close(descriptor)
         return None
 
     def purge(self) -> int:
@@ -258,7 +283,7 @@ class LocalLeases:
                 (self._shared.clock.monotonic(), self._shared.boot),
             )
             for name, fence in rows.fetchall():
-                if (descriptor := self._lock(name, fence, fcntl.LOCK_EX)) is not None:  # else its holder only hangs
+                if (descriptor := self._lock(name, fence)) is not None:  # else its holder only hangs
                     connection.execute("DELETE FROM leases WHERE name = ?", (name,))
                     self._file(name, fence).unlink(missing_ok=True)
                     os.close(descriptor)
@@ -301,14 +326,14 @@ class LocalLeases:
     def _file(self, name: str, fence: int) -> Path:
         return self._directory / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.{fence}"
 
-    def _lock(self, name: str, fence: int, kind: int) -> int | None:
+    def _lock(self, name: str, fence: int) -> int | None:
         """A descriptor that holds the lock of one fencing number; none while the holder of the lease has it."""
         path = self._file(name, fence)
         with space_checked(path):
             make_directory(self._directory)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return None

@@ -10,9 +10,12 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import islice
 
+from ringrift.errors import CorruptBlob
 from ringrift.fabric import job as jobs
+from ringrift.fabric.database import read_json
 from ringrift.fabric.job import Job, JobState
 from ringrift.fabric.shared import Shared
+from ringrift.fabric.sums import Summed
 from ringrift.fabric.workers import Workers
 
 PURGE_ROWS = 500  #: deleted in one transaction
@@ -31,6 +34,13 @@ CREATE INDEX jobs_by_kind ON jobs (kind, config, state);
 CREATE TABLE jobs_version (last INTEGER NOT NULL);
 INSERT INTO jobs_version VALUES (0);
 """
+TIMES = "time_limit stuck_after due claimed changed expires created_at finished_at"
+SUMMED = (
+    Summed("jobs", "{number}", "number id kind config payload priority needs max_attempts parent state attempts fence"
+           " holder stop progress result error boot ready lane", TIMES,
+           json="payload needs progress result lane", counts=True),
+    Summed("jobs_version", "1", "last"),
+)  # fmt: skip
 COLUMNS = tuple(field.name for field in fields(Job))
 JSON = ("payload", "needs", "progress", "result")
 FIXED = ("id", "kind", "config", "payload", "priority", "needs", "max_attempts", "time_limit", "stuck_after", "parent",
@@ -67,9 +77,7 @@ class LocalJobs:
         with self._database.transaction() as connection:
             at = self._shared.clock.now()
             rows = [self._new(replace(job, created_at=at)) for job in jobs]
-            before = connection.total_changes
-            connection.executemany(INSERT, rows)
-            if new := connection.total_changes - before:
+            if new := connection.executemany(INSERT, rows).rowcount:
                 _tell(connection)
             return new
 
@@ -208,8 +216,11 @@ class LocalJobs:
         return {**_columns(job, CHANGING), "id": job.id, "boot": self._shared.boot, "ready": ready}
 
     def _job(self, row: sqlite3.Row) -> Job:
-        values = {name: row[name] for name in COLUMNS} | {name: json.loads(row[name]) for name in JSON}
-        job = Job(**{**values, "state": JobState(row["state"])})
+        where = f"job {row['id']}"
+        read = {name: read_json(row[name], dict, self._database, where) for name in JSON}
+        if row["state"] not in list(JobState):
+            raise CorruptBlob(f"{self._database}, {where}: {row['state']!r} is no state: restore it from a backup")
+        job = Job(**{**{name: row[name] for name in COLUMNS}, **read, "state": JobState(row["state"])})
         return job if row["boot"] == self._shared.boot else replace(job, due=0.0, claimed=0.0, changed=0.0, expires=0.0)
 
 

@@ -8,8 +8,10 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
+from ringrift.fabric.database import read_json
 from ringrift.fabric.protocol import LogEntry
 from ringrift.fabric.shared import Shared
+from ringrift.fabric.sums import Summed
 
 PURGE_ROWS = 500  #: deleted in one transaction
 LOOKUP_IDS = 500  #: looked for in one query
@@ -20,6 +22,9 @@ CREATE TABLE log (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL U
 CREATE INDEX log_by_type ON log (type, sequence);
 CREATE INDEX log_by_key ON log (key, sequence);
 """
+SUMMED = Summed(
+    "log", "{sequence}", "sequence id type key parent version source payload", "at", json="payload", counts=True
+)
 
 
 class LocalLog:
@@ -70,7 +75,11 @@ class LocalLog:
                 where += f" AND {column} = ?"
                 parameters.append(value)
         query = f"SELECT * FROM log WHERE {where} ORDER BY sequence {order} LIMIT ?"
-        return [_entry(row) for row in self._database.rows(query, [*parameters, limit])]
+        return [self._entry(row) for row in self._database.rows(query, [*parameters, limit])]
+
+    def _entry(self, row: sqlite3.Row) -> LogEntry:
+        payload = read_json(row["payload"], dict, self._database, f"event {row['sequence']}")
+        return LogEntry(**{**dict(row), "payload": payload})
 
     def last(self) -> int:
         rows = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'log'")
@@ -99,7 +108,3 @@ def _places(values: Sequence[object]) -> str:
 
 def _sequence(entry: LogEntry) -> int:
     return entry.sequence
-
-
-def _entry(row: sqlite3.Row) -> LogEntry:
-    return LogEntry(**{**dict(row), "payload": json.loads(row["payload"])})

@@ -7,8 +7,8 @@ selfplay → ingest → export → train → match → gate
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ringrift.errors import DataError, unknown
+from ringrift.errors import DataError, JobError, unknown
 from ringrift.evaluation import (
     GateSettings,
     Hurdle,
@@ -32,7 +32,7 @@ from ringrift.evaluation import (
 )
 from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.evaluators.canary import canary, check_canary
-from ringrift.fabric import Lease
+from ringrift.fabric import Lease, kept_alive
 from ringrift.pipeline.cards import write_card
 from ringrift.players import MIXTURE, PLAYERS, PlayerChoice, choose
 from ringrift.search import GumbelSettings, MinimaxSettings, TreeSettings
@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the stages that need no torch do not load it
 
 #: Files of weights that can be imported; the last two only if they hold a network of ours.
 CHECKPOINTS = (".safetensors", ".pth", ".pt")
+CLAIM_TTL = 60.0  #: seconds for which a process that hangs keeps its batch of self-play
 CHECKED_POSITIONS = 256  #: on which an exported network is calibrated and compared with its checkpoint
 
 #: Tells that so many are done by now, with a remark.
@@ -310,17 +311,55 @@ def selfplay_stage(
     return Played(name, len(done) + new, new, plies, player.name)
 
 
-def batch_name(run: RunDirectory, config: str, games: int, player: PlayerChoice) -> str:
-    """The name for a batch of self-play by hand: the last batch's if it asked for the same and is unfinished."""
-    registry, key = run.fabric.registry, f"selfplay/{config}"
-    entry = registry.get(key)
-    number = int(str(entry.value["number"])) if entry else 0
-    wanted: dict[str, object] = {"number": number, "games": games, "player": player.name}
-    played = len(GameStore(run).work_ids(f"{config}/by-hand-{number:06d}/"))
-    if entry is None or entry.value != wanted or played >= games:
-        wanted["number"] = number = number + 1
-        registry.set(key, wanted)
-    return f"by-hand-{number:06d}"
+def last_batch(run: RunDirectory, config: str, kind: str) -> int:
+    """The highest number of a batch of that kind, `batch` or `by-hand`, of which games are stored."""
+    found = GameStore(run).last_work_id(f"{config}/{kind}-")
+    return int(found.removeprefix(f"{config}/{kind}-").partition("/")[0]) if found else 0
+
+
+def batch_name(
+    run: RunDirectory, config: str, games: int, player: PlayerChoice, taken: Container[str] = frozenset()
+) -> str:
+    """The name for a batch of self-play by hand: the first that asked for the same, is unfinished and not `taken`; else
+    a new one."""
+    registry, prefix = run.fabric.registry, f"selfplay/{config}/"
+    wanted: dict[str, object] = {"games": games, "player": player.name}
+    if (kept := registry.get(prefix[:-1])) is not None:  # of an earlier release: one batch for each config
+        value = dict(kept.value)
+        registry.compare_and_set(f"{prefix}by-hand-{value.pop('number'):06d}", value, 0)
+        registry.delete(kept.key)
+    while True:
+        known = [last_batch(run, config, "by-hand")]
+        for entry in registry.ls(prefix):
+            name = entry.key.removeprefix(prefix)
+            known.append(int(name.removeprefix("by-hand-")))
+            if len(GameStore(run).work_ids(f"{config}/{name}/")) >= int(str(entry.value["games"])):
+                registry.delete(entry.key)
+            elif entry.value == wanted and name not in taken:
+                return name
+        name = f"by-hand-{max(known) + 1:06d}"
+        if registry.compare_and_set(prefix + name, wanted, 0) is not None:
+            return name
+
+
+@contextmanager
+def claimed_batch(run: RunDirectory, config: str, games: int, player: PlayerChoice) -> Iterator[str]:
+    """The name of a batch as `batch_name` chooses it, which no other process plays inside the block.
+
+    A process that is killed leaves its batch to the next one.
+    """
+    taken = set[str]()
+    while True:
+        name = batch_name(run, config, games, player, taken)
+        taken.add(name)
+        try:
+            lease = run.fabric.leases.acquire(f"selfplay/{config}/{name}", CLAIM_TTL)
+        except JobError:  # another process plays it
+            continue
+        with kept_alive(lease):
+            if len(GameStore(run).work_ids(f"{config}/{name}/")) < games:  # else it was finished since
+                yield name
+                return
 
 
 def ingest_stage(run: RunDirectory, *, show: Show = quiet) -> Validated:

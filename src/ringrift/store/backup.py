@@ -21,23 +21,23 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew, RingRiftError, unknown
 from ringrift.fabric import LocalFabric, sync_directory
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
-from ringrift.store.run import RunDirectory
+from ringrift.store.run import DATABASES, RunDirectory
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 FORMAT = 1
 CHUNK_BYTES = 1 << 22
-DATABASES = ("fabric.db", "games.db")  #: in this order: what the registry names is in the games' snapshot
 LEFT_OUT = ("logs", "locks")
 MARKER = "run.json"  #: a directory is a run once it has this; restored last
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -362,18 +362,20 @@ def _place(chunk: str) -> str:
 
 @contextmanager
 def _snapshots(run: RunDirectory) -> Iterator[dict[str, Path]]:
-    """The databases as they are now, in files of their own."""
+    """The databases as they are now, in files of their own; in this order, so that the games' has what the registry
+    names."""
     if not isinstance(run.fabric, LocalFabric):
         raise DataError("a run in memory has nothing to copy")
     token = secrets.token_hex(8)
-    found = {name: run.path / f"{TEMPORARY}{token}-{name}" for name in DATABASES}
-    try:
-        run.fabric.database.backup(found["fabric.db"])
-        run.database.backup(found["games.db"])
-        yield found
-    finally:
-        for path in found.values():
-            path.unlink(missing_ok=True)
+    with TemporaryDirectory() if run.database.read_only else nullcontext(run.path) as place:
+        found = {name: Path(place) / f"{TEMPORARY}{token}-{name}" for name in DATABASES}
+        try:
+            run.fabric.database.backup(found["fabric.db"])
+            run.database.backup(found["games.db"])
+            yield found
+        finally:
+            for path in found.values():
+                path.unlink(missing_ok=True)
 
 
 def _model_files(snapshot: Path) -> list[tuple[str, bool]]:

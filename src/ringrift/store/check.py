@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, RingRiftError
 from ringrift.evaluators import read_metadata
+from ringrift.fabric import Database, Entry, LocalFabric
 from ringrift.fabric.database import Patience
-from ringrift.store.games import GameStore
+from ringrift.fabric.local import SUMMED
+from ringrift.fabric.sums import MASTER, Summed, unsound
+from ringrift.rules import CONFIGS
+from ringrift.store import schema
+from ringrift.store.games import PAGE, GameStore, StoredGame
 from ringrift.store.models import ModelInfo, ModelStore
 from ringrift.store.run import RunDirectory
 from ringrift.store.samples import ShardInfo, drop_shard, read_shard, shards
@@ -31,39 +37,80 @@ class Problem:
 def check(
     run: RunDirectory, *, repair: bool = False, progress: Callable[[str], object] = lambda _: None
 ) -> list[Problem]:
-    """Everything unsound: databases, games that do not replay, damaged shards and models, blobs unlike their names.
+    """Everything unsound: databases, rows that were changed, games that do not replay, damaged shards and models, blobs
+    unlike their names.
 
     With `repair`, such games are quarantined, such shards forgotten, so that the next export makes them again, and
     games counted again; the list is the same. `progress` gets the name of each thing that was looked at.
     """
     found = []
-    for source in (_databases, _games, _orphans, _counts, _shards, _models, _blobs):
-        for what, reason, put_right in source(run):
-            progress(what)
-            if reason is not None:
-                found.append(Problem(what, reason))
-                if repair:
-                    put_right()
+    for source in (_databases, _games, _orphans, _counts, _shards, _models, _promoted, _blobs):
+        try:
+            for what, reason, put_right in source(run):
+                progress(what)
+                if reason is not None:
+                    found.append(Problem(what, reason + (_put_right(put_right) if repair else "")))
+        except DataError as error:  # of a whole table: the others are looked at all the same
+            found.append(Problem(source.__name__.strip("_"), str(error)))
     return found
 
 
+def _put_right(put_right: Callable[[], object]) -> str:
+    """What is said where that failed."""
+    try:
+        put_right()
+    except (DataError, sqlite3.IntegrityError) as error:
+        return f"; it cannot be put right: {error}"
+    return ""
+
+
 def things(run: RunDirectory) -> int:
-    """How many things `check` will look at, apart from blobs that nothing names."""
-    games = sum(row.games for row in GameStore(run).counts())
-    models = sum(not model.pruned for model in ModelStore(run).ls())
-    return 2 + games + len(shards(run)) + models + len(run.fabric.registry.ls("promoted/"))
+    """About how many things `check` will look at, apart from blobs that nothing names."""
+    counted = "SELECT sum(games) FROM game_counts WHERE place <> 'quarantined'"
+    rest = "SELECT count(*) FROM models WHERE pruned IS NULL", "SELECT count(*) FROM shards"
+    try:
+        return 4 + len(CONFIGS) + sum(run.database.rows(query)[0][0] or 0 for query in (counted, *rest))
+    except DataError:
+        return 4 + len(CONFIGS)
+
+
+def databases(run: RunDirectory) -> list[tuple[str, Database, tuple[Summed, ...]]]:
+    """Those of a run, with the tables that have checksums."""
+    found: list[tuple[str, Database, tuple[Summed, ...]]] = [("games.db", run.database, schema.SUMMED)]
+    if isinstance(run.fabric, LocalFabric):
+        found.append(("fabric.db", run.fabric.database, SUMMED))
+    return found
 
 
 def _databases(run: RunDirectory) -> Iterator[Looked]:
-    yield "games.db", _error(run.database.check), _leave
-    yield "fabric.db", _error(run.fabric.check), _leave
+    for name, database, tables in databases(run):
+        yield name, _error(database.check), _leave
+        try:
+            for row, why in unsound(database, (*(one for one in tables if one is not schema.GAMES), MASTER)):
+                yield f"{name}, {row}", why, _leave
+        except DataError as error:
+            yield f"rows of {name}", str(error), _leave
 
 
 def _games(run: RunDirectory) -> Iterator[Looked]:
-    store = GameStore(run)
-    for game in store.iter_sound():
-        reason = game_problem(run, game)
-        yield f"game {game.id} (work {game.work_id})", reason, partial(store.judge, [(game.id, reason)])
+    store, last = GameStore(run), 0
+    changed = {row.removeprefix("games "): why for row, why in unsound(run.database, (schema.GAMES,))}
+    query = f"SELECT id FROM games WHERE state <> 'quarantined' AND id > ? ORDER BY id LIMIT {PAGE}"
+    while ids := [row[0] for row in run.database.rows(query, [last])]:
+        for id_ in ids:
+            what, reason = f"game {id_}", None
+            try:
+                (row,) = run.database.rows("SELECT id, work_id, record FROM games WHERE id = ?", [id_])
+                what += f" (work {row['work_id']})"
+                reason = game_problem(run, StoredGame(*row))
+            except DataError as error:
+                reason = str(error)
+            reason = reason or changed.get(str(id_))
+            changed.pop(str(id_), None)
+            yield what, reason, partial(store.judge, [(id_, reason)])
+        last = ids[-1]
+    known = {str(game) for game, _, problem in store.quarantined() if problem in changed.values()}
+    yield from ((f"game {game}", why, _leave) for game, why in changed.items() if game not in known)
 
 
 def _orphans(run: RunDirectory) -> Iterator[Looked]:
@@ -110,13 +157,19 @@ def _forget(run: RunDirectory, shard: ShardInfo) -> None:
 
 
 def _models(run: RunDirectory) -> Iterator[Looked]:
-    models = ModelStore(run)
-    for model in models.ls():
+    models, unreadable = ModelStore(run).look()
+    for reason in unreadable:
+        yield "a model", reason, _leave
+    for model in models:
         if not model.pruned:
             yield f"model {model.id} of {model.config}", _error(partial(_look_at_files, run, model)), _leave
-    for entry in run.fabric.registry.ls("promoted/"):
-        config = entry.key.removeprefix("promoted/")
-        reason = _error(partial(_look_at_promoted, models, config, str(entry.value["model"])))
+
+
+def _promoted(run: RunDirectory) -> Iterator[Looked]:
+    models = ModelStore(run)
+    known = models.last_known()
+    for config in CONFIGS:
+        reason = _error(partial(_look_at_promoted, models, config, known.get(config)))
         yield f"promoted model of {config}", reason, _leave
 
 
@@ -126,7 +179,15 @@ def _look_at_files(run: RunDirectory, model: ModelInfo) -> None:
     read_metadata(run.fabric.blobs.path(model.checkpoint))
 
 
-def _look_at_promoted(models: ModelStore, config: str, promoted: str) -> None:
+def _look_at_promoted(models: ModelStore, config: str, known: Entry | None) -> None:
+    promoted, revision = models.promoted(config), models.revision(config)
+    if known is not None and known.revision > revision:
+        raise DataError(
+            f"games.db knows of the promotion of {known.value['model']}, and fabric.db does not:"
+            f" `ringrift data repair {models.run.path}`"
+        )
+    if promoted is None:
+        return
     model = models.show(promoted)
     if model.pruned or model.config != config:
         raise DataError(f"{promoted} {'was pruned' if model.pruned else f'is a model of {model.config}'}")

@@ -75,8 +75,10 @@ def find(places: Iterable[Path | str]) -> Iterator[Found | Unreadable]:
         for store in stores:
             try:
                 yield from _run(store) if store.is_dir() else _file(store)
-            except (RingRiftError, sqlite3.Error) as error:
-                yield Unreadable(str(store), str(error))
+            except (RingRiftError, sqlite3.Error, OSError) as error:
+                yield Unreadable(
+                    str(store), said if (said := str(error)).startswith(str(store)) else f"{store}: {said}"
+                )
 
 
 def _far(place: str) -> Iterator[Found | Unreadable]:

@@ -30,8 +30,15 @@ FROM games GROUP BY board_type, num_players
 
 
 def opened(path: Path) -> closing[sqlite3.Connection]:
-    """Read only; a run's database with its log."""
+    """Read only; a run's database with its log, or as it is where there is none, and none can be made."""
     connection = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        connection = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
     connection.row_factory = sqlite3.Row
     return closing(connection)
 

@@ -234,6 +234,11 @@ class GameStore:
         )
         return {row["work_id"] for row in rows}
 
+    def last_work_id(self, prefix: str) -> str | None:
+        """The last, in the order of texts, of the work ids that begin with `prefix`."""
+        query = "SELECT max(work_id) FROM games WHERE work_id >= ?1 AND work_id < ?1 || char(1114111)"
+        return self._database.rows(query, [prefix])[0][0]  # type: ignore[no-any-return]
+
     def _iterate(self, where: str, parameters: list[object], since_id: int) -> Iterator[StoredGame]:
         query = f"SELECT id, work_id, record FROM games WHERE {where} AND id > ? ORDER BY id LIMIT {PAGE}"
         while rows := self._database.rows(query, [*parameters, since_id]):

@@ -11,10 +11,13 @@ import sqlite3
 import time
 from bisect import bisect
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from ringrift.errors import DataError, unknown
+from ringrift.errors import CorruptBlob, DataError, unknown
 from ringrift.fabric import Entry, Lease
+from ringrift.fabric.database import read_json
 from ringrift.store.run import RunDirectory
 
 ID_DIGITS = 12
@@ -134,7 +137,18 @@ class ModelStore:
             "SELECT * FROM models WHERE (?1 IS NULL OR config = ?1) AND (?2 IS NULL OR role = ?2) ORDER BY added, id",
             [config, role],
         )
-        return [_model(row) for row in rows]
+        return [self._model(row) for row in rows]
+
+    def look(self, config: str | None = None) -> tuple[list[ModelInfo], list[str]]:
+        """The models as `ls` has them, and why of others the row cannot be read."""
+        found, unreadable = list[ModelInfo](), list[str]()
+        rows = self._database.rows("SELECT rowid FROM models WHERE ?1 IS NULL OR config = ?1 ORDER BY added", [config])
+        for (row,) in rows:
+            try:
+                found += map(self._model, self._database.rows("SELECT * FROM models WHERE rowid = ?", [row]))
+            except CorruptBlob as error:
+                unreadable.append(str(error))
+        return found, unreadable
 
     def newest(self, config: str, role: str) -> tuple[int, ModelInfo | None]:
         """How many models of a role there are, and the newest one whose files are there."""
@@ -143,7 +157,7 @@ class ModelStore:
         rows = self._database.rows(
             f"SELECT * {known} AND pruned IS NULL ORDER BY added DESC, id DESC LIMIT 1", [config, role]
         )
-        return count, _model(rows[0]) if rows else None
+        return count, self._model(rows[0]) if rows else None
 
     def show(self, model: str) -> ModelInfo:
         """One model by its whole id. Raises `DataError` for an unknown one."""
@@ -152,7 +166,17 @@ class ModelStore:
             raise DataError(
                 unknown("model", model, [row["id"] for row in self._database.rows("SELECT id FROM models")])
             )
-        return _model(rows[0])
+        return self._model(rows[0])
+
+    def _model(self, row: sqlite3.Row) -> ModelInfo:
+        fields, where = dict(row), f"model {row['id']}"
+        for name, kind in (("settings", dict), ("parents", list), ("metrics", dict), ("window", list)):
+            fields[name] = read_json(fields[name], kind, self._database, where)
+        try:
+            window = tuple((int(first), int(last)) for first, last in fields["window"])
+        except (TypeError, ValueError) as error:
+            raise CorruptBlob(f"{self._database}, {where} has no window ({error}): restore it from a backup") from error
+        return ModelInfo(**fields | {"parents": tuple(map(str, fields["parents"])), "window": window})
 
     def resolve(self, config: str, name: str) -> ModelInfo:
         """The model meant by `best` (promoted), `initial`, or the beginning of an id. Raises `DataError`."""
@@ -176,7 +200,7 @@ class ModelStore:
     def promoted(self, config: str) -> str | None:
         """The id of the promoted model."""
         entry = self._registry.get(_key(config))
-        return str(entry.value["model"]) if entry else None
+        return _promoted(entry) if entry else None
 
     def revision(self, config: str) -> int:
         """Of what is promoted: higher after each change; 0 while nothing is."""
@@ -251,7 +275,7 @@ class ModelStore:
             for blob in _blobs(found):
                 self._blobs.check(blob)
             entry = self._registry.get(_key(config))
-            current = entry.value["model"] if entry else None
+            current = _promoted(entry) if entry else None
             self._keep(config, entry)
             if current == model or current != over:
                 return current == model
@@ -268,9 +292,31 @@ class ModelStore:
 
     def history(self, config: str) -> list[Promotion]:
         """Every change of the promoted model, oldest first."""
-        self._keep(config, self._registry.get(_key(config)))
         rows = self._database.rows("SELECT * FROM promotions WHERE config = ? ORDER BY revision", [config])
-        return [Promotion(config, row["revision"], **json.loads(row["value"])) for row in rows]
+        found, entry = [self._promotion(row) for row in rows], self._registry.get(_key(config))
+        if entry is not None and all(one.revision != entry.revision for one in found):  # killed before it was kept
+            found.append(self._told(config, entry.revision, entry.value))
+        return found
+
+    def _promotion(self, row: sqlite3.Row) -> Promotion:
+        where = f"promotion {row['revision']} of {row['config']}"
+        return self._told(row["config"], row["revision"], read_json(row["value"], dict, self._database, where))
+
+    def _told(self, config: str, revision: int, value: dict[str, object]) -> Promotion:
+        if set(value) != {"model", "previous", "action", "at", "evidence"}:
+            raise CorruptBlob(f"{self.run.path}: promotion {revision} of {config} tells {sorted(value)}, not all of it")
+        fields: dict[str, Any] = value
+        return Promotion(config, revision, **fields)
+
+    def last_known(self) -> dict[str, Entry]:
+        """By config, the value of `promoted/…` of which this run knows last, whatever the registry says."""
+        newest = "revision = (SELECT max(revision) FROM promotions AS other WHERE other.config = promotions.config)"
+        found = {}
+        for row in self._database.rows(f"SELECT * FROM promotions WHERE {newest} ORDER BY config"):
+            promotion = self._promotion(row)
+            value = {name: item for name, item in asdict(promotion).items() if name not in ("config", "revision")}
+            found[promotion.config] = Entry(_key(promotion.config), value, promotion.revision)
+        return found
 
     def _keep(self, config: str, entry: Entry | None) -> None:
         if entry is not None:
@@ -288,7 +334,8 @@ class ModelStore:
         Kept are the newest `keep`, the initial ones, every model that is or was promoted, and the parents of these;
         with `copied`, also those whose blobs are not all in it: what was copied elsewhere.
         """
-        with self._database.transaction() as connection:
+        with ExitStack() as stack:
+            connection = None if dry_run else stack.enter_context(self._database.transaction())
             models = [model for model in self.ls(config) if not model.pruned]
             promoted = {entry.model for entry in self.history(config)}
             roots = [model for model in models if model.id in promoted or model.role == "initial"]
@@ -297,7 +344,7 @@ class ModelStore:
             gone = [model for model in models if model.id not in kept]
             if copied is not None:
                 gone = [model for model in gone if all(blob in copied for blob in _blobs(model))]
-            if dry_run:
+            if connection is None:
                 return gone
             connection.executemany(
                 "UPDATE models SET pruned = ? WHERE id = ?", [(time.time(), model.id) for model in gone]
@@ -337,8 +384,7 @@ def _key(config: str) -> str:
     return f"promoted/{config}"
 
 
-def _model(row: sqlite3.Row) -> ModelInfo:
-    fields = dict(row)
-    for name in ("settings", "parents", "metrics", "window"):
-        fields[name] = json.loads(fields[name])
-    return ModelInfo(**fields | {"parents": tuple(fields["parents"]), "window": tuple(map(tuple, fields["window"]))})
+def _promoted(entry: Entry) -> str:
+    if not isinstance(model := entry.value.get("model"), str):
+        raise CorruptBlob(f"{entry.key} in the registry names no model: `ringrift data repair DIR` sets it again")
+    return model

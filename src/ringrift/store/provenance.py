@@ -12,6 +12,7 @@ import sqlite3
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Self
 
@@ -130,11 +131,12 @@ def retract(
 def undo_retraction(run: RunDirectory, id_: int, *, dry_run: bool = False) -> Retraction:
     """Puts the games of a retraction back, except those that another one in force, chosen by something else, means too:
     they are that one's from then on; undone already, it stays as it is. Raises `DataError` for an unknown one."""
-    with run.database.transaction(Patience.LONG) as connection:
+    with ExitStack() as stack:
+        connection = None if dry_run else stack.enter_context(run.database.transaction(Patience.LONG))
         known = {one.id: one for one in retractions(run)}
         if id_ not in known:
             raise DataError(f"{run.path} has no retraction {id_}: `ringrift data retractions` lists them")
-        if dry_run or known[id_].undone is not None:
+        if connection is None or known[id_].undone is not None:
             return known[id_]
         held = {row["id"] for row in run.database.rows("SELECT id FROM games WHERE retraction = ?", [id_])}
         connection.execute("UPDATE retractions SET undone = ? WHERE id = ?", (time.time(), id_))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import ringrift
 from ringrift.clock import SYSTEM_CLOCK, Clock
@@ -25,6 +26,8 @@ from ringrift.store.schema import FUNCTIONS, SCHEMA
 from ringrift.texts import read_json
 
 FORMAT = 1  #: of run.json and the layout
+T = TypeVar("T")
+DATABASES = ("fabric.db", "games.db")
 ONLINE, TAKEN = "online-", "taken"  #: how files of people's games begin; the folder of those that were taken in
 LOOP_LEASE = "loop"
 LOOP_TTL = 60.0  #: seconds that a hanging loop keeps the directory
@@ -49,44 +52,109 @@ class RunDirectory:
     @classmethod
     def create(cls, path: Path | str) -> RunDirectory:
         """A new run in a directory that is empty or does not exist yet."""
-        path = Path(path)
+        path, identity = Path(path), secrets.token_hex(8)
         cls.check_vacant(path)
         about = {
             "format": FORMAT,
-            "identity": secrets.token_hex(8),
+            "identity": identity,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "release": ringrift.__version__,
         }
         with space_checked(path):
             make_directory(path)
-        write_atomically(path / "run.json", json.dumps(about, indent=1).encode() + b"\n")
-        return cls.open(path)
+        run = cls._opened(path, identity)
+        try:  # last: a directory is a run once it has this
+            write_atomically(path / "run.json", json.dumps(about, indent=1).encode() + b"\n")
+        except BaseException:
+            run.close()
+            raise
+        return run
 
     @staticmethod
     def check_vacant(path: Path) -> None:
         """Raises `DataError` unless a run can be made there."""
         if path.exists() and not path.is_dir():
             raise DataError(f"{path} is a file: a run needs a directory, new or empty")
-        if path.is_dir() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
+        # Databases are made before run.json: a creation that was killed left them.
+        if path.is_dir() and any(not entry.name.startswith((TEMPORARY, *DATABASES)) for entry in path.iterdir()):
             raise DataError(f"{path} is neither empty nor a run directory: give a new or an empty directory")
 
     @classmethod
     def open(cls, path: Path | str) -> RunDirectory:
         """An existing run."""
         path = Path(path)
+        identity = cls.identity_of(path)
+        for name in DATABASES:
+            if missing := cls.missing(path / name):
+                raise CorruptBlob(missing)
+        return cls._opened(path, identity)
+
+    @staticmethod
+    def identity_of(path: Path) -> str:
+        """Of the run in a directory; raises as `open` does where `run.json` is not sound."""
         about = path / "run.json"
         if not about.is_file():
             what = "is not a run directory (it has no run.json)" if path.is_dir() else "does not exist"
             raise DataError(f"{path} {what}: give a directory made by `ringrift loop --run DIR`")
         try:
+<<<<<<< HEAD
             found = read_json(about.read_bytes())
             format_, identity = int(found["format"]), str(found["identity"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:
+=======
+            found = json.loads(about.read_bytes())
+            format_, identity = found["format"], found["identity"]
+            if type(format_) is not int or format_ < 1 or not isinstance(identity, str):
+                raise ValueError(f"format {format_!r:.40}, identity {identity!r:.40}")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+>>>>>>> f5a357f (Stores: checksums of rows, lost databases found and repaired, claimed batches, runs that are only read, times)
             raise CorruptBlob(f"{about} is corrupt ({error}): restore it from a backup") from error
         if format_ > FORMAT:
             raise FormatTooNew(
                 f"{about} has format {format_}; this release reads up to {FORMAT}: use the release that made the run"
             )
+        return identity
+
+    @staticmethod
+    def missing(database: Path) -> str | None:
+        """What is said of a database of a run that is missing or empty; none where it has something."""
+        if database.is_file() and database.stat().st_size:
+            return None
+        what = f"{database} is {'empty' if database.is_file() else 'missing'}, and what it held with it"
+        if database.name == "fabric.db":
+            return f"{what}: `ringrift data repair {database.parent}` promotes again what games.db knows of"
+        return f"{what}: restore the run from a backup"
+
+    @classmethod
+    def open_parts(cls, path: Path) -> tuple[RunDirectory, dict[str, str]]:
+        """A run with what of it can be opened, and by file why the rest cannot: that is as if nothing were in it.
+
+        Raises `DataError` for a directory that is no run.
+        """
+        if not (path / "run.json").is_file():
+            cls.identity_of(path)
+        wrong: dict[str, str] = {}
+
+        def tried(name: str, opened: Callable[[], T], otherwise: Callable[[], T]) -> T:
+            try:
+                if name in DATABASES and (missing := cls.missing(path / name)):
+                    raise CorruptBlob(missing)
+                return opened()
+            except DataError as error:
+                wrong[name] = str(error)
+                return otherwise()
+
+        identity = tried("run.json", lambda: cls.identity_of(path), str)
+        database = tried(
+            "games.db",
+            lambda: Database(path / "games.db", SCHEMA, FUNCTIONS),
+            lambda: Database(None, SCHEMA, FUNCTIONS),
+        )
+        fabric = tried("fabric.db", lambda: LocalFabric(path), lambda: LocalFabric(path, database=None))
+        return cls(path, identity, database, fabric), wrong
+
+    @classmethod
+    def _opened(cls, path: Path, identity: str) -> RunDirectory:
         with ExitStack() as opened:
             database = Database(path / "games.db", SCHEMA, FUNCTIONS)
             opened.callback(database.close)

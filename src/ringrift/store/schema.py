@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from ringrift.errors import RingRiftError
 from ringrift.fabric.database import Function
+from ringrift.fabric.sums import SUM_FUNCTIONS, Summed, sums_schema
 from ringrift.rules import Options, Record
 from ringrift.rules.record import HEAD, MAGIC
 
@@ -76,6 +77,7 @@ def forget_shard(connection: sqlite3.Connection, shard: int) -> None:
 
 
 FUNCTIONS: Mapping[str, Function] = {
+    **SUM_FUNCTIONS,
     "ringrift_is_whole": is_whole,
     "ringrift_evidence": evidence,
     "ringrift_told": lambda record, column: _told(record)[column],
@@ -233,3 +235,21 @@ BEGIN
 END;
 """,
 }
+GAMES = Summed(
+    "games",
+    "{id}",
+    "id work_id config plies winner reason content played_by worker machine code_version model engines seed settings"
+    " generation origin",
+    "created added record",
+    kept="state validated_by evidence quality audited problem quarantined_at quarantined_by shard retraction",
+    json="engines origin",
+)
+SUMMED = (
+    GAMES,
+    Summed("shards", "{id}", "id config blob samples games encoding_hash", "added"),
+    Summed("models", "{id}", "id config role checkpoint onnx settings parents metrics window", "added pruned",
+           json="settings parents metrics window"),
+    Summed("promotions", "{config} || '/' || {revision}", "config revision value", json="value"),
+    Summed("retractions", "{id}", "id by what reason", "at undone", json="what"),
+)  # fmt: skip
+SCHEMA[4] = sums_schema(SUMMED)

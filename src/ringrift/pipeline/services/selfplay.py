@@ -104,7 +104,7 @@ def _kind(player: str) -> str:
 
 def _number(ctx: Context, config: str) -> int:
     entry = ctx.run.fabric.registry.get(f"batch/{config}")
-    return int(str(entry.value["number"])) + 1 if entry else 1
+    return 1 + (int(str(entry.value["number"])) if entry else stages.last_batch(ctx.run, config, "batch"))
 
 
 def _count(ctx: Context, config: str, number: int) -> None:
