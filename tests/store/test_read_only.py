@@ -92,10 +92,10 @@ def test_what_only_reads_works(place: Path, command: str, run: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "quarantine purge RUN --all", "models promote initial --run RUN",
-        "data retract RUN --model m-1", "data audit RUN",
-        "selfplay -c square8_2p --run RUN --engine random --games 1", "export -c square8_2p --run RUN", "jobs cancel export/1 --run RUN",
-        "data merge RUN --run RUN/new", "loop --run RUN --set services.port=0",
+        "quarantine purge RUN --all", "models promote initial --run RUN", "data retract RUN --model m-1",
+        "data audit RUN", "selfplay -c square8_2p --run RUN --engine random --games 1",
+        "export -c square8_2p --run RUN",
+        "jobs cancel export/1 --run RUN", "data merge RUN --run RUN/new", "loop --run RUN --set services.port=0",
     ],
 )  # fmt: skip
 def test_what_writes_says_so(place: Path, command: str) -> None:

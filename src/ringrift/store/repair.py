@@ -127,8 +127,16 @@ def _promoted_again(run: RunDirectory) -> list[str]:
     registry = run.fabric.registry
     assert isinstance(run.fabric, LocalFabric)
     for config, entry in models.last_known().items():
-        if models.revision(config) < entry.revision:
+        if not _is_promoted(models, config, entry.revision):
             if not run.fabric.registry.restore(entry):
                 registry.set(entry.key, entry.value)
             done.append(f"{entry.value['model']} is promoted for {config} again")
     return done
+
+
+def _is_promoted(models: ModelStore, config: str, revision: int) -> bool:
+    """Whether the registry has that promotion, or a later one."""
+    try:
+        return models.promoted(config) is not None and models.revision(config) >= revision
+    except CorruptBlob:
+        return False
