@@ -107,10 +107,20 @@ def _games(run: RunDirectory) -> Iterator[Looked]:
                 reason = str(error)
             reason = reason or changed.get(str(id_))
             changed.pop(str(id_), None)
-            yield what, reason, partial(store.judge, [(id_, reason)])
+            yield what, reason, partial(_set_apart, store, id_, reason)
         last = ids[-1]
-    known = {str(game) for game, _, problem in store.quarantined() if problem in changed.values()}
-    yield from ((f"game {game}", why, _leave) for game, why in changed.items() if game not in known)
+    for game, why in changed.items():  # quarantined, or lost
+        yield f"game {game}", why, partial(_set_apart, store, game, why)
+
+
+def _set_apart(store: GameStore, game: int | str, reason: str | None) -> None:
+    """Quarantines a game, and lets its row count as written."""
+    with store.run.database.transaction() as connection:
+        store.judge([(int(game), reason)])
+        there = f"(SELECT {schema.GAMES.sum()} FROM games WHERE id = ?1)"
+        connection.execute(
+            f"UPDATE sums SET sum = {there} WHERE of = 'games' AND key = ?1 AND {there} IS NOT NULL", [int(game)]
+        )
 
 
 def _orphans(run: RunDirectory) -> Iterator[Looked]:
