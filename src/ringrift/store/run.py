@@ -97,17 +97,11 @@ class RunDirectory:
             what = "is not a run directory (it has no run.json)" if path.is_dir() else "does not exist"
             raise DataError(f"{path} {what}: give a directory made by `ringrift loop --run DIR`")
         try:
-<<<<<<< HEAD
             found = read_json(about.read_bytes())
-            format_, identity = int(found["format"]), str(found["identity"])
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-=======
-            found = json.loads(about.read_bytes())
             format_, identity = found["format"], found["identity"]
             if type(format_) is not int or format_ < 1 or not isinstance(identity, str):
                 raise ValueError(f"format {format_!r:.40}, identity {identity!r:.40}")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
->>>>>>> f5a357f (Stores: checksums of rows, lost databases found and repaired, claimed batches, runs that are only read, times)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise CorruptBlob(f"{about} is corrupt ({error}): restore it from a backup") from error
         if format_ > FORMAT:
             raise FormatTooNew(
