@@ -149,7 +149,7 @@ class Record:
         except IllegalMove as error:
             raise CorruptBlob(f"the record does not replay: {error}") from error
         if (found := game.canonical_hash()) != self.final_hash:
-            raise CorruptBlob(f"the record replays to the state {found}, not to {self.final_hash}")
+            raise CorruptBlob(f"the record replays to the state {found}, not to {self.final_hash[:60]}")
         outcome = early_outcome(game) if self.reason.startswith(EARLY) else game.outcome()
         ours = (outcome.winner, outcome.reason, outcome.ranks) if outcome else (0, "", ())
         if ours != (self.winner, self.reason, self.ranks):
