@@ -45,6 +45,37 @@ def test_bad_input_is_one_sentence_and_status_2(arguments: list[str], said: str)
     assert said in done.stderr
 
 
+INTERRUPTED = """
+import os, signal, sys
+
+module = sys.argv.pop(1)
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from ringrift.__main__ import run
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "status"),
+    [
+        ("typer", -signal.SIGINT),
+        ("numpy", -signal.SIGINT),
+        ("ringrift.cli.match", -signal.SIGINT),
+        ("ringrift.settings", 130),  # of a command that has begun
+    ],
+)
+def test_an_interrupt_at_the_start_has_no_traceback(module: str, status: int) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, module, "config", "show"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
 def test_a_package_of_an_extra_that_is_missing_is_named_with_it(tmp_path: Path) -> None:
     said = "torch.nn is not installed: pip install 'ringrift[train]'; in a checkout: make setup"
     assert sentence(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")) == said

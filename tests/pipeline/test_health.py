@@ -201,6 +201,19 @@ def test_log_files_are_set_aside_by_size(tmp_path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[-1])["number"] == 199
 
 
+def test_a_log_without_room_is_told_once_and_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "laptop.jsonl"
+    path.symlink_to("/dev/full")
+    with writing(path, 0):
+        for number in range(20):
+            log.info("line", number=number)
+    assert capfd.readouterr().err == f"{path} lacks lines: No space left on device\n"
+    path.unlink()
+    with writing(path, 0):
+        log.warning("room again")
+    assert json.loads(path.read_text())["lines_dropped"] == 20
+
+
 def test_events_are_logged_with_their_sequence(tmp_path: Path) -> None:
     ctx = context(VirtualClock())
     sequence = ctx.publish(GamesValidated(config="square8_2p", job="j", valid=3, quarantined=1), parent=None)

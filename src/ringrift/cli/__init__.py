@@ -68,6 +68,10 @@ class Frame(typer.core.TyperGroup):
     """Writes out what a command has said before it has a status: a full disk and a closed pipe are told by it."""
 
     def invoke(self, ctx: Any) -> Any:
+        import numpy  # noqa: F401 # an interrupt while it is loaded would end as an error of numpy
+
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # from here on a command can end in order
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             done = super().invoke(ctx)
             sys.stdout.flush()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import QueueListener, RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,29 @@ bound = structlog.contextvars.bound_contextvars
 """`with bound(service="train", job=…):` puts these into each line of the block, in this thread."""
 
 
+class _File(RotatingFileHandler):
+    """A file; lines that it has no room for are dropped, counted and told of once, until one is written again."""
+
+    told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        before = _SINK.dropped
+        super().emit(record)
+        self.told = self.told and _SINK.dropped > before
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # logging's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        _SINK.dropped += 1
+        with suppress(OSError):  # what it holds has no room either
+            self.close()  # it is opened again for the next line
+        if not self.told:
+            self.told = True
+            print(f"{self.baseFilename} lacks lines: {error.strerror}", file=sys.stderr)
+
+
 @contextmanager
 def writing(path: Path | None, max_bytes: int) -> Iterator[None]:
     """Lines go to `path` meanwhile; at `max_bytes` it is set aside as `….1`, and the oldest of these is deleted.
@@ -73,7 +97,7 @@ def writing(path: Path | None, max_bytes: int) -> Iterator[None]:
     file: logging.Handler = logging.StreamHandler()
     if path is not None:
         make_directory(path.parent)
-        file = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8", delay=True)
+        file = _File(path, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8", delay=True)
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED)
     listener = QueueListener(lines, file)
     listener.start()
