@@ -330,8 +330,7 @@ def read_run(path: Path) -> None:
     place = path.parent / "run"
     place.mkdir(exist_ok=True)
     shutil.copyfile(path, place / "run.json")
-    with RunDirectory.open(place):
-        pass
+    RunDirectory.identity_of(place)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from random_play import games, random_game
 from recorded import FILES, recorded
 
-from ringrift.errors import IllegalMove, InvalidNotation, RulesError
+from ringrift.errors import IllegalMove, InvalidNotation
 from ringrift.rules import CONFIGS, Game, Options, wire
 from ringrift.rules.parity import lines_of
 from ringrift.rules.wire import WireError, is_ended, read_config, read_move, read_state, write_moves, write_state
@@ -290,9 +290,14 @@ def test_a_move_that_cannot_be_says_why() -> None:
         ({"type": "place_ring"}, InvalidNotation, "has a player"),
         ({"type": "place_ring", "player": 2}, IllegalMove, "not to move"),
         ({"type": "castle", "player": 1}, InvalidNotation, "unknown type"),
-        ({"type": "place_ring", "player": 1}, InvalidNotation, "not a cell"),
+        ({"type": "place_ring", "player": 1}, IllegalMove, "to or placementCount would tell them apart"),
+        ({"type": "place_ring", "player": 1, "to": 7}, InvalidNotation, "not a cell"),
         ({"type": "place_ring", "player": 1, "to": {"x": 9, "y": 9}}, IllegalMove, "not legal"),
-        ({"type": "place_ring", "player": 1, "to": {"x": 0, "y": 0}, "placementCount": {"a": 1}}, RulesError, "P0,0"),
+        (
+            {"type": "place_ring", "player": 1, "to": {"x": 0, "y": 0}, "placementCount": {"a": 1}},
+            InvalidNotation,
+            "a whole number is right",
+        ),
     ):
         with pytest.raises(error, match=said):
             read_move(game, move)

@@ -206,7 +206,7 @@ def test_a_network_that_fails_fails_no_game_and_reaches_nobody_else(room: Search
         assert good.why == "searched"
         for game, answer in zip(games, ill, strict=True):  # the same network answered once or twice, then no more
             assert answer.why == "failure" and answer.move in game.playable_moves()
-        policy = Seated(choose("policy:m", CONFIG, models=lambda _: ("m", Path())), Broken(CONFIG, after=0))
+        policy = Seated(choose("policy:best", CONFIG, models=lambda _: ("m", Path())), Broken(CONFIG, after=0))
         one_ply = await room.decide(policy, games[0], 1, ends)
         assert (one_ply.why, one_ply.spent) == ("failure", 0) and one_ply.move in games[0].playable_moves()
         deep = await room.decide(seated(Broken(CONFIG, after=5)), games[0], 1, ends)

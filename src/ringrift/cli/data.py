@@ -251,6 +251,7 @@ def data_validate(
     from ringrift.store.samples import read_shard
     from ringrift.store.shard_report import validate_shard
 
+    shard.stat()  # one that is not there is not corrupt
     place, config = shard.absolute().parents, read_shard(shard).config
     if games and len(place) > 2 and (place[2] / "run.json").is_file():
         with RunDirectory.open(place[2]) as run:

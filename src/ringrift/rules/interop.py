@@ -240,8 +240,10 @@ def _told(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     context = about.get("eliminationcontext")
     if isinstance(context, str) and context:
         yield "eliminationContext", context[0].lower()
-    if count := _whole(about.get("placementcount")):
+    if count := _whole(placed := about.get("placementcount")):
         yield "placementCount", count
+    elif placed is not None:
+        raise InvalidNotation(f"placementCount is {shown(placed)}; a whole number is right")
     option = _whole(about.get("recoveryoption", about.get("option")))
     mode = MODES.get(str(about.get("recoverymode", ""))[:LONGEST].lower(), "L" if option else "")
     yield from ((name, value) for name, value in (("recoveryMode", mode), ("recoveryOption", option)) if value)

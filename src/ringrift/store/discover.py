@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ringrift.errors import DataError, NodeUnreachable, RingRiftError
+from ringrift.errors import CorruptBlob, DataError, NodeUnreachable, RingRiftError
 from ringrift.store import far_ls
 from ringrift.store.earlier import EarlierDatabase, Refused, game_chunks, kind_of, read_game, unix_time, unpacked
 from ringrift.store.games import GameStore
@@ -162,15 +162,20 @@ def _file(path: Path) -> Iterator[Found]:
 
 
 def _lines(path: Path, name: str) -> list[dict[str, Any]]:
-    """Games and plies of each config of a file of JSON lines."""
+    """Games and plies of each config of a file of JSON. Raises `CorruptBlob` where none of it can be read."""
     rows: dict[str, dict[str, Any]] = {}
+    refused = None
     for chunk in game_chunks(path):
         for place, text in chunk:
             game = read_game(place, text, name)
-            if not isinstance(game, Refused):
+            if isinstance(game, Refused):
+                refused = refused or game
+            else:
                 row = rows.setdefault(game.config, {"config": game.config, "games": 0, "plies": 0, "source": ""})
                 row["games"] += 1
                 row["plies"] += len(game.moves)
+    if refused and not rows:
+        raise CorruptBlob(f"{refused.id}: {refused.reason}")
     return [rows[config] for config in sorted(rows)]
 
 
