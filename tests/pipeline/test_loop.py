@@ -205,7 +205,7 @@ def test_smoke_round_lowers_the_loss(tmp_path: Path) -> None:
         (["loop", "--config", "chess"], "unknown config 'chess'"),
         (["loop", "--run", "{file}"], "is a file"),
         (["match", "random", "best", "--run", "{empty}"], "is not a run directory"),
-        (["match", "random", "alphago"], "does not exist"),
+        (["match", "random", "alphago"], "unknown player 'alphago'"),
         (["export", "--config", CONFIG, "--run", "{empty}"], "is not a run directory"),
         (["train", "--config", CONFIG, "--run", "{new}"], "no samples of square8_2p"),
         (["gate", "m-12", "--run", "{new}"], "means 0 models"),
