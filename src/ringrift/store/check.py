@@ -10,7 +10,7 @@ from functools import partial
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, RingRiftError
 from ringrift.evaluators import read_metadata
 from ringrift.fabric import Database, Entry, LocalFabric
-from ringrift.fabric.database import Patience
+from ringrift.fabric.database import Patience, numbered
 from ringrift.fabric.local import SUMMED
 from ringrift.fabric.sums import MASTER, Summed, unsound
 from ringrift.rules import CONFIGS
@@ -119,7 +119,8 @@ def _set_apart(store: GameStore, game: int | str, reason: str | None) -> None:
         store.judge([(int(game), reason)])
         there = f"(SELECT {schema.GAMES.sum()} FROM games WHERE id = ?1)"
         connection.execute(
-            f"UPDATE sums SET sum = {there} WHERE of = 'games' AND key = ?1 AND {there} IS NOT NULL", [int(game)]
+            f"UPDATE sums SET sum = {there} WHERE of = 'games' AND key = ?1 AND {there} IS NOT NULL",
+            numbered([int(game)]),
         )
 
 
