@@ -49,6 +49,7 @@ INTERRUPTED = """
 import os, signal, sys
 
 module = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may have it ignored
 
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
