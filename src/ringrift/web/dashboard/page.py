@@ -72,8 +72,8 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     replays.add(run)
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    served.add_middleware(Arrived)
-    served.add_middleware(Guard, limits=LIMITS, access=Access(local=is_loopback(host)))  # before the other
+    served.add_middleware(Arrived)  # inside the guard, whose requests are whole: the other way round no file is served
+    served.add_middleware(Guard, limits=LIMITS, access=Access(local=is_loopback(host)))
     icon = HERE / "icon.svg"
     ui.run_with(
         served,
