@@ -103,7 +103,7 @@ def test_an_audit_goes_on_after_kill_and_names_the_worker(run: RunDirectory) -> 
     assert mark_of(run, CONFIG) == (3, 7.0)
     assert [game.id for game in store.quarantine()] == [2]
     done = audit(run, CONFIG, dataclasses.replace(ALL, recheck=0.0), lambda _: EVALUATOR, 8.0, seen.append)
-    assert (seen, done.searched) == ([1, 2, 3, 4, 5], 2)
+    assert (sorted(set(seen)), done.searched) == ([1, 2, 3, 4, 5], 2)
     assert [(game.id, game.worker) for game in store.quarantine()] == [(2, "liar"), (4, "liar")]
     assert all("searched again it came out differently: ply" in game.reason for game in store.quarantine())
     assert [line.partition(":")[0] for line in done.quarantined] == ["game 4 of liar"]
@@ -155,7 +155,7 @@ def test_each_audit_replays_other_games(run: RunDirectory, monkeypatch: pytest.M
     store, looked = GameStore(run), list[int]()
     store.add_many([(finished(seed).to_bytes(), f"w{seed}") for seed in range(12)])
     validate(run)
-    monkeypatch.setattr("ringrift.store.audit.game_problem", lambda _, game: looked.append(game.id))
+    monkeypatch.setattr("ringrift.store.audit.problem", lambda game: looked.append(game.id))
     for now in (1.0, 2.0):
         audit(run, CONFIG, AuditSettings(share=0.0, recheck=0.5), lambda _: EVALUATOR, now)
     assert len(looked) == 12

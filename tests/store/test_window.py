@@ -15,7 +15,7 @@ import pytest
 from sample_oracle import finished
 
 from ringrift.errors import DataError
-from ringrift.store import GameStore, ModelStore, RunDirectory, samples
+from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.check import check
 from ringrift.store.games import GameRow
 from ringrift.store.provenance import Provenance, retract, undo_retraction
@@ -159,14 +159,11 @@ def test_samples_of_newer_games_are_new_though_older_ones_were_taken_back(run: R
     assert replay_window(run, CONFIG, WindowSettings(new_samples=new)).games.tolist() == [3, 4]
 
 
-def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retracted_game_is_in_no_window_and_comes_back_in_the_same_shard(run: RunDirectory) -> None:
     (first,) = shards(run)
     taken = retract(run, games=[2], reason="bad")
     export(run, CONFIG)
     assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 3]
-    monkeypatch.setattr(samples, "make_samples", None)  # nothing is made again
     undo_retraction(run, taken.id)
     drop_shard(run, shards(run)[0].id)
     os.utime(run.fabric.blobs.path(first.blob), (0, 0))

@@ -9,6 +9,7 @@ from ringrift.fabric.files import sync_directory, write_atomically
 from ringrift.fabric.job import OPEN, Job, JobState
 from ringrift.fabric.local import LocalFabric
 from ringrift.fabric.memory import MemoryFabric
+from ringrift.fabric.parcel import Parcel
 from ringrift.fabric.protocol import (
     BlobInfo,
     Blobs,
@@ -41,6 +42,7 @@ __all__ = [
     "Log",
     "LogEntry",
     "MemoryFabric",
+    "Parcel",
     "Registry",
     "kept_alive",
     "sync_directory",

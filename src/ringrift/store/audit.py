@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,13 +17,15 @@ import ringrift
 from ringrift.analysis.replay import disputed
 from ringrift.errors import CorruptBlob, DataError, check_fields
 from ringrift.evaluators import Evaluator
+from ringrift.fabric import Parcel
 from ringrift.fabric.database import Patience
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
-from ringrift.store.validate import game_problem
+from ringrift.store.validate import carried, problem, row_problem, unpacked
 
 ROUNDING = 0.05  #: difference of a probability that another machine's arithmetic may make
 MOST = 500  #: old games replayed again in one audit
+MAKING = ("model", "worker", "machine", "code_version")  #: what an audit asks about the making of a game
 
 
 @dataclass(frozen=True)
@@ -87,32 +89,87 @@ def audit(
 
     `evaluator` raises `DataError` for a model that has no files.
     """
-    found, store, (start, _) = Audited(), GameStore(run), mark_of(run, config)
+    done = Audited()
+    for found in look_again(to_audit(run, config, settings, now), evaluator):
+        keep(run, config, found, done)
+        progress(found.up_to)
+    return done
+
+
+@dataclass
+class Found:
+    """What was found of some games."""
+
+    up_to: int
+    """To here the games of the config are audited now."""
+    at: float
+    searched: list[int] = field(default_factory=list)
+    replayed: int = 0
+    skipped: int = 0
+    wrong: list[tuple[int, str, str]] = field(default_factory=list)
+    """Games that came out differently: id, worker, reason."""
+
+
+def to_audit(run: RunDirectory, config: str, settings: AuditSettings, now: float) -> Parcel:
+    """The games since the mark that are searched again, and the sample of all that are replayed."""
+    store, (start, _) = GameStore(run), mark_of(run, config)
     newest = max(start, reach(run, config))
-    searched = run.database.rows(
+    rows = run.database.rows(
         "SELECT id FROM games WHERE id > ? AND id <= ? AND +config = ? AND +state = 'valid' AND +retraction IS NULL"
         " AND +model <> '' ORDER BY id", [start, newest, config], Patience.LONG,
     )  # fmt: skip
-    for number in (row["id"] for row in searched if is_chosen(run, row["id"], settings.share)):
-        for game in store.sound([number], config):  # none where somebody quarantined it meanwhile
-            _search_again(store, game, evaluator, now, found)
-        run.fabric.registry.set(f"audit/{config}", {"up_to": number, "at": now})
-        progress(number)
-    _replay_again(store, config, settings, newest, now, found)
-    run.fabric.registry.set(f"audit/{config}", {"up_to": newest, "at": now})
-    return found
+    searched = [row["id"] for row in rows if is_chosen(run, row["id"], settings.share)]
+    wanted = min(MOST, round(settings.recheck * newest))
+    seed = hashlib.blake2b(f"{run.identity}/replay/{newest}/{now}".encode(), digest_size=8).digest()
+    rng = np.random.default_rng(int.from_bytes(seed, "little"))
+    replayed = sorted((1 + rng.choice(newest, wanted, replace=False)).tolist()) if newest else []
+    games = sorted(store.sound([*searched, *replayed], config), key=lambda game: game.id)
+    made = {str(game.id): {name: store.about(game.id)[name] for name in MAKING} for game in games}
+    return carried(run, games, searched=searched, replayed=replayed, made=made, up_to=newest, at=now)
+
+
+def look_again(parcel: Parcel, evaluator: Callable[[str], Evaluator]) -> Iterator[Found]:
+    """Searches and replays the games of a parcel of `to_audit` again; needs no database."""
+    about = parcel.about
+    games = {game.id: (game, row, about["made"][str(game.id)]) for game, row in unpacked(parcel)}
+    wrong = set[int]()
+    for number in filter(games.__contains__, about["searched"]):
+        found = Found(number, about["at"])
+        _search_again(games[number][0], games[number][2], evaluator, found)
+        wrong.update(game for game, _, _ in found.wrong)
+        yield found
+    found = Found(about["up_to"], about["at"])
+    for number in (number for number in about["replayed"] if number in games and number not in wrong):
+        game, row, made = games[number]
+        found.replayed += 1
+        if (reason := problem(game) or row_problem(game, row)) is not None:
+            found.wrong.append((number, made["worker"], f"it was sound before: {reason}"))
+    yield found
+
+
+def keep(run: RunDirectory, config: str, found: Found, done: Audited) -> None:
+    """Stores what was found, and adds it to `done`."""
+    store = GameStore(run)
+    for game in found.searched:
+        store.mark_audited(game, found.at)
+    for game, worker, reason in found.wrong:
+        store.judge([(game, reason)])
+        done.quarantined.append(f"game {game} of {worker}: {reason}")
+    run.fabric.registry.set(f"audit/{config}", {"up_to": found.up_to, "at": found.at})
+    done.searched += len(found.searched)
+    done.replayed += found.replayed
+    done.skipped += found.skipped
 
 
 def _search_again(
-    store: GameStore, game: StoredGame, evaluator: Callable[[str], Evaluator], now: float, found: Audited
+    game: StoredGame, made: Mapping[str, str], evaluator: Callable[[str], Evaluator], found: Found
 ) -> None:
-    about = store.about(game.id)
-    if about["code_version"] != ringrift.__version__:  # its searches may differ by right
+    if made["code_version"] != ringrift.__version__:  # its searches may differ by right
         found.skipped += 1
         return
-    tolerance = 0.0 if about["machine"] == socket.gethostname() else ROUNDING
+    tolerance = 0.0 if made["machine"] == socket.gethostname() else ROUNDING
     try:
-        network = evaluator(str(about["model"]))
+        network = evaluator(made["model"])
     except DataError:
         found.skipped += 1
         return
@@ -123,25 +180,6 @@ def _search_again(
     except DataError:
         found.skipped += 1
         return
-    found.searched += 1
-    store.mark_audited(game.id, now)
+    found.searched.append(game.id)
     if reason is not None:
-        _quarantine(store, game, about, f"searched again it came out differently: {reason}", found)
-
-
-def _replay_again(
-    store: GameStore, config: str, settings: AuditSettings, newest: int, now: float, found: Audited
-) -> None:
-    wanted = min(MOST, round(settings.recheck * newest))
-    seed = hashlib.blake2b(f"{store.run.identity}/replay/{newest}/{now}".encode(), digest_size=8).digest()
-    rng = np.random.default_rng(int.from_bytes(seed, "little"))
-    for number in sorted((1 + rng.choice(newest, wanted, replace=False)).tolist()) if newest else ():
-        for game in store.sound([number], config):
-            found.replayed += 1
-            if (reason := game_problem(store.run, game)) is not None:
-                _quarantine(store, game, store.about(game.id), f"it was sound before: {reason}", found)
-
-
-def _quarantine(store: GameStore, game: StoredGame, about: dict[str, object], reason: str, found: Audited) -> None:
-    store.judge([(game.id, reason)])
-    found.quarantined.append(f"game {game.id} of {about['worker']}: {reason}")
+        found.wrong.append((game.id, made["worker"], f"searched again it came out differently: {reason}"))

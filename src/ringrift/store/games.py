@@ -245,14 +245,17 @@ class GameStore:
             yield from (StoredGame(*row) for row in rows)
             since_id = rows[-1]["id"]
 
-    def judge(self, judged: Iterable[tuple[int, str | None]], quality: Mapping[int, float] | None = None) -> int:
-        """Makes games valid (no problem) or quarantines them (the problem); how many it quarantined.
+    def judge(
+        self, judged: Iterable[tuple[int, str | None]], quality: Mapping[int, float] | None = None, by: str = ""
+    ) -> int:
+        """Makes games valid (no problem) or quarantines them (the problem), as the process `by` (default: this one) has
+        found; how many it quarantined.
 
         Those already quarantined stay. Of two games with the same content, the one judged first becomes valid. The
         process that played a game may quarantine it, but not make it valid. The shard of a game that is quarantined is
         forgotten, and made again without it by the next export.
         """
-        judge, bad = process_name(), 0
+        judge, bad = by or process_name(), 0
         with self._database.transaction() as connection:
             for game, problem in judged:
                 reason = problem or _twin(connection, game)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import mmap
 import os
 import struct
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from ringrift import _core
 from ringrift.encoding import ENCODING_HASH, PLANES
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
+from ringrift.fabric import Blobs
 from ringrift.rules import Record, config_info
 from ringrift.rules.record import EARLY
 from ringrift.store.games import GameStore, StoredGame
@@ -43,7 +45,6 @@ BROKEN = (
 )  # fmt: skip
 SHARD_BYTES = 1 << 26  #: of its planes, unpacked
 SUFFIX = ".npz"
-REMEMBERED = 86400.0  #: seconds for which a shard whose export was killed, or that was forgotten, is not made again
 #: Arrays of 16-bit floats, which the core knows as 16-bit integers.
 HALVES = ("policy_target", "root_value", "short_term_value", "surprise", "territory_share", "eliminated_share")
 
@@ -272,10 +273,21 @@ class ReadGame:
 
     id: int
     record: Record
-    digest: bytes
-    """of the stored bytes"""
     count: int
     """samples that it gives"""
+
+
+@dataclass(frozen=True)
+class MadeShard:
+    """A stored shard that the run does not know yet."""
+
+    config: str
+    blob: str
+    games: list[int]
+    """Ids of its games."""
+    samples: int
+    symmetric: int
+    """Samples that keep every symmetry of the board."""
 
 
 def export(
@@ -286,28 +298,46 @@ def export(
 ) -> Exported:
     """Turns the valid games that are in no shard into shards; each game ends up in exactly one.
 
-    The same games give the same bytes, so that a killed export can simply be run again; what is stored already is not
-    made again. Shards of an earlier encoding or format are forgotten and made again. `progress` gets the number of
-    games done.
+    The same games give the same bytes, so that a killed export can simply be run again. Shards of an earlier encoding
+    or format are forgotten and made again. `progress` gets the number of games done.
     """
+    drop_earlier(run, config)
+    made, done, symmetric = [], 0, 0
+    games = GameStore(run).iter_valid(config, unexported=True)
+    for one in make_shards(run.fabric.blobs, config, games, settings):
+        if (shard := register(run, one)) is None:
+            raise JobError(
+                f"another process is exporting {config} games of {run.path}, or takes some back: let it finish"
+            )
+        made.append(shard)
+        symmetric += one.symmetric
+        done += len(one.games)
+        progress(done)
+    return Exported(tuple(made), done, sum(shard.samples for shard in made), symmetric)
+
+
+def drop_earlier(run: RunDirectory, config: str) -> None:
+    """Forgets the shards of an earlier encoding or format: they are made again from their games."""
     for shard in shards(run, config):
         if shard.encoding_hash != made_under():
             drop_shard(run, shard.id)
-    made, done, symmetric = [], 0, 0
-    for games in shardfuls(config, map(read_game, GameStore(run).iter_valid(config, unexported=True))):
-        blob, count = _stored(run, config, games, settings)
-        made.append(register(run, config, blob, games))
-        symmetric += count
-        done += len(games)
-        progress(done)
-    return Exported(tuple(made), done, sum(shard.samples for shard in made), symmetric)
+
+
+def make_shards(
+    blobs: Blobs, config: str, games: Iterable[StoredGame], settings: ExportSettings
+) -> Iterator[MadeShard]:
+    """The shards of games, stored as blobs, in order."""
+    for some in shardfuls(config, map(read_game, games)):
+        samples, symmetric = make_samples(config, some, settings)
+        blob = blobs.put(samples.to_bytes(), SUFFIX)
+        yield MadeShard(config, blob, [game.id for game in some], sum(game.count for game in some), symmetric)
 
 
 def read_game(stored: StoredGame) -> ReadGame:
     """A stored game with the number of its samples: the decisions that were searched, or all of them where none was."""
     record = stored.read()
     count = len(record.search.ply if record.search else _core.decisions(record._first(), record.moves)[0])
-    return ReadGame(stored.id, record, hashlib.sha256(stored.record).digest(), count)
+    return ReadGame(stored.id, record, count)
 
 
 def shardfuls(config: str, games: Iterable[ReadGame]) -> Iterator[list[ReadGame]]:
@@ -326,26 +356,6 @@ def shardfuls(config: str, games: Iterable[ReadGame]) -> Iterator[list[ReadGame]
         held += game.count
     if batch:
         yield batch
-
-
-def _stored(run: RunDirectory, config: str, games: Sequence[ReadGame], settings: ExportSettings) -> tuple[str, int]:
-    """(blob, symmetric samples) of the shard of these games, which is made only where it is not known from before."""
-    key = hashlib.sha256(f"{made_under()}/{config}/{settings.symmetries}/{settings.seed}".encode())
-    for game in games:
-        key.update(game.id.to_bytes(8, "little") + game.digest)
-    name, blobs = f"shards/{key.hexdigest()}", run.fabric.blobs
-    if (known := run.fabric.registry.get(name)) is not None:
-        blob = str(known.value["blob"])
-        try:
-            blobs.check(blob)
-            blobs.put(blobs.path(blob), SUFFIX)  # it is young again, or the janitor may take it before it is registered
-            return blob, int(str(known.value["symmetric"]))
-        except DataError:
-            blobs.delete(blob)  # damaged, or gone already
-    samples, symmetric = make_samples(config, games, settings)
-    blob = blobs.put(samples.to_bytes(), SUFFIX)
-    run.fabric.registry.set(name, {"blob": blob, "symmetric": symmetric}, ttl=REMEMBERED)
-    return blob, symmetric
 
 
 def make_samples(config: str, games: Sequence[ReadGame], settings: ExportSettings) -> tuple[Samples, int]:
@@ -379,24 +389,26 @@ def make_samples(config: str, games: Sequence[ReadGame], settings: ExportSetting
     return samples, symmetric
 
 
-def register(run: RunDirectory, config: str, blob: str, games: Sequence[ReadGame]) -> ShardInfo:
-    """Makes a stored shard of these games known; they are exported from then on."""
-    samples = sum(game.count for game in games)
+def register(run: RunDirectory, made: MadeShard) -> ShardInfo | None:
+    """Makes a stored shard known, once, however often it is registered: its games are exported from then on.
+
+    None where its games are not all to be exported any more: others have them, or some were taken back.
+    """
     with run.database.transaction() as connection:
-        marks = [(game.id,) for game in games]
+        ids = json.dumps(made.games)
+        known = connection.execute(
+            "SELECT * FROM shards WHERE blob = ? AND config = ?", (made.blob, made.config)
+        ).fetchone()
+        place = "shard = ?" if known else "place = 'unexported' AND ? = 0"
+        query = f"SELECT count(*) FROM games WHERE id IN (SELECT value FROM json_each(?)) AND {place}"
+        if connection.execute(query, (ids, known["id"] if known else 0)).fetchone()[0] != len(made.games):
+            return None
+        if known:
+            return ShardInfo(**dict(known))
         shard = connection.execute(
             "INSERT INTO shards (config, blob, samples, games, encoding_hash, added) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING RETURNING *",
-            (config, blob, samples, len(games), made_under(), time.time()),
+            " RETURNING *",
+            (made.config, made.blob, made.samples, len(made.games), made_under(), time.time()),
         ).fetchone()
-        taken = shard is None
-        if not taken:
-            changed = connection.executemany(
-                f"UPDATE games SET shard = {shard['id']} WHERE id = ? AND place = 'unexported'", marks
-            ).rowcount
-            taken = changed != len(marks)
-        if taken:
-            raise JobError(
-                f"another process is exporting {config} games of {run.path}, or takes some back: let it finish"
-            )
+        connection.executemany(f"UPDATE games SET shard = {shard['id']} WHERE id = ?", [(game,) for game in made.games])
     return ShardInfo(**dict(shard))

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ringrift import _core
 from ringrift.errors import DataError, RingRiftError
+from ringrift.fabric import Parcel
+from ringrift.fabric.parcel import SUFFIX
 from ringrift.rules import Record
 from ringrift.store.games import GameStore, StoredGame
+from ringrift.store.provenance import process_name
 from ringrift.store.quality import score
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import content_id, evidence
 
+T = TypeVar("T")
 BATCH = 64  #: games judged in one transaction
+CARRIED = 1024  #: games in one parcel
 SERVE = "import sys; from ringrift.store.validate import serve; serve(*sys.argv[1:])"
 #: Ends of the judging process that a game can be blamed for; running out of memory (SIGKILL) is none.
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+COLUMNS = "config, plies, winner, reason, content, state, validated_by, evidence"  #: of a row, compared with its record
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Games as they were judged."""
+
+    by: str
+    """The process that did it; not the one that played them."""
+    games: list[tuple[int, str | None, float | None]]
+    """Of each its id, why it is not sound, and its quality if it is."""
 
 
 @dataclass(frozen=True)
@@ -41,79 +59,124 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
     Games that were judged stay judged whatever happens to either process. A game on which that process crashes, also
     when it judges that game alone, is quarantined.
     """
-    store, done, batch = GameStore(run), [0, 0], BATCH
-    while next(store.iter_waiting(), None) is not None:
-        before = list(done)
+    store, valid, bad = GameStore(run), 0, 0
+    while parcel := next(waiting(store), None):
+        with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file:
+            file.write(parcel.to_bytes())
+            file.flush()
+            for judged in judge(Path(file.name)):
+                quarantined = keep(store, judged)
+                valid, bad = valid + len(judged.games) - quarantined, bad + quarantined
+                progress(valid + bad)
+    score_all(store)
+    return Validated(valid, bad)
 
-        def tell(valid: int, quarantined: int, before: list[int] = before) -> None:
-            done[:] = before[0] + valid, before[1] + quarantined
-            progress(sum(done))
 
-        crash, begun = _judge(run, batch, tell)
+def waiting(store: GameStore) -> Iterator[Parcel]:
+    """The games that nobody has judged yet."""
+    for games in _batches(store.iter_waiting(), CARRIED):
+        yield carried(store.run, games)
+
+
+def carried(run: RunDirectory, games: Sequence[StoredGame], **about: object) -> Parcel:
+    """Games with what their rows say of them, for whoever has no database."""
+    query = f"SELECT id, {COLUMNS} FROM games WHERE id IN (SELECT value FROM json_each(?))"
+    rows = {id_: told for id_, *told in run.database.rows(query, [json.dumps([game.id for game in games])])}
+    told = [(game.id, game.work_id, rows[game.id]) for game in games]
+    return Parcel({"games": told, **about}, [game.record for game in games])
+
+
+def unpacked(parcel: Parcel) -> list[tuple[StoredGame, list[Any]]]:
+    """The games of a parcel that `carried` made, each with its row."""
+    return [
+        (StoredGame(id_, work_id, record), row)
+        for (id_, work_id, row), record in zip(parcel.about["games"], parcel.parts, strict=True)
+    ]
+
+
+def judge(path: Path) -> Iterator[Judged]:
+    """Judges the games of the parcel in a file, in a process of its own, some at a time.
+
+    Raises `DataError` where that process cannot be started, or gave up.
+    """
+    done, count, batch = 0, len(Parcel.from_bytes(path.read_bytes()).parts), BATCH
+    while done < count:
+        before, begun = done, 0
+        crash = None
+        for said in _served(path, done, batch):
+            if isinstance(said, str):
+                crash = said
+            elif isinstance(said, int):
+                begun = said
+            else:
+                done += len(said.games)
+                yield said
         if crash is None:
-            break
+            return
         if not begun and done == before:
-            raise DataError(
-                f"validating {run.path} crashes with {crash} before it looks at a game: no game is to blame"
-            )
+            raise DataError(f"validating games crashes with {crash} before it looks at a game: no game is to blame")
         if batch == 1 and done == before:
-            done[1] += store.judge([(begun, f"the process that judged it crashed with {crash}")])
-            batch = BATCH
+            yield Judged(process_name(), [(begun, f"the process that judged it crashed with {crash}", None)])
+            done, batch = done + 1, BATCH
         else:
             batch = 1
-    while unscored := store.unscored():
-        store.rate({game.id: score(game.read()) for game in unscored})
-    return Validated(*done)
 
 
-def _judge(run: RunDirectory, batch: int, tell: Callable[[int, int], object]) -> tuple[str | None, int]:
-    """Runs the other process; the signal of its crash, or none, and the first game of the last batch that it began, or
-    0. Raises `DataError` where it gave up."""
-    begun = 0
-    command = [sys.executable, "-c", SERVE, str(run.path), str(batch)]
+def _served(path: Path, start: int, batch: int) -> Iterator[int | str | Judged]:
+    """What the other process says: the first game of the batch that it begins, what it has judged; at last the signal
+    of its crash, if that was its end. Raises `DataError` where it gave up."""
+    command = [sys.executable, "-c", SERVE, str(path), str(start), str(batch)]
     with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe that nobody reads would fill up
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as judge:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as server:
             try:
-                for line in judge.stdout or ():
-                    valid, quarantined, begun = map(int, line.split())
-                    tell(valid, quarantined)
+                for line in server.stdout or ():
+                    said = json.loads(line)
+                    yield said if isinstance(said, int) else Judged(**said)
             except BaseException:
-                judge.terminate()
+                server.terminate()
                 raise
         errors.seek(0)
-        said = errors.read()
-    if -judge.returncode in CRASHES:
-        return signal.Signals(-judge.returncode).name, begun
-    if judge.returncode != 0:
-        last = (said.strip().splitlines() or ["it said nothing"])[-1]
-        raise DataError(f"validating {run.path} stopped with status {judge.returncode}: {last}")
-    return None, begun
+        last = (errors.read().strip().splitlines() or ["it said nothing"])[-1]
+    if -server.returncode in CRASHES:
+        yield signal.Signals(-server.returncode).name
+    elif server.returncode != 0:
+        raise DataError(f"validating games stopped with status {server.returncode}: {last}")
 
 
-def serve(path: str, batch: str) -> None:
-    """The other process: prints the numbers of valid and of quarantined games so far, and the first game of the batch
-    that it is about to judge; 0 after the last one."""
+def serve(path: str, start: str, batch: str) -> None:
+    """The other process: of each batch, prints the first game that it is about to judge, and then the judgements."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, which then ends this process
-    with RunDirectory.open(Path(path)) as run:
-        store, valid, quarantined = GameStore(run), 0, 0
-        for games in _batches(store.iter_waiting(), int(batch)):
-            print(valid, quarantined, games[0].id, flush=True)
-            judged = [(game.id, game_problem(run, game)) for game in games]
-            sound = [game for game, (_, reason) in zip(games, judged, strict=True) if reason is None]
-            bad = store.judge(judged, {game.id: score(game.read()) for game in sound})
-            valid, quarantined = valid + len(judged) - bad, quarantined + bad
-        print(valid, quarantined, 0, flush=True)
+    games = unpacked(Parcel.from_bytes(Path(path).read_bytes()))[int(start) :]
+    for some in _batches(iter(games), int(batch)):
+        print(some[0][0].id, flush=True)
+        judged = [(game, problem(game) or row_problem(game, row)) for game, row in some]
+        scored = [(game.id, why, None if why else score(game.read())) for game, why in judged]
+        print(json.dumps({"by": process_name(), "games": scored}), flush=True)
+
+
+def keep(store: GameStore, judged: Judged) -> int:
+    """Stores what was judged; how many games it quarantined."""
+    scores = {game: quality for game, _, quality in judged.games if quality is not None}
+    return store.judge([(game, why) for game, why, _ in judged.games], scores, judged.by)
+
+
+def score_all(store: GameStore) -> None:
+    """Scores the valid games of before scores were kept."""
+    while unscored := store.unscored():
+        store.rate({game.id: score(game.read()) for game in unscored})
 
 
 def game_problem(run: RunDirectory, game: StoredGame) -> str | None:
     """Why a game that is not quarantined is not sound, its row included; none if it is."""
-    return problem(game) or _row_problem(run, game)
+    if why := problem(game):
+        return why
+    return row_problem(game, run.database.rows(f"SELECT {COLUMNS} FROM games WHERE id = ?", [game.id])[0])
 
 
-def _row_problem(run: RunDirectory, game: StoredGame) -> str | None:
+def row_problem(game: StoredGame, row: Iterable[object]) -> str | None:
+    """What a row says otherwise than the record of its game; none where nothing."""
     record = game.read()
-    columns = "config, plies, winner, reason, content, state, validated_by, evidence"
-    *told, state, judge, proof = run.database.rows(f"SELECT {columns} FROM games WHERE id = ?", [game.id])[0]
+    *told, state, judge, proof = row
     if told != [record.config, len(record.moves), record.winner, record.reason, content_id(record)]:
         return f"its row {told} differs from its record"
     if state == "valid" and proof != evidence(game.record, str(judge), len(record.moves), record.winner, record.reason):
@@ -142,6 +205,6 @@ def _problem(record: Record) -> str | None:
     return f"it has policies for plies {sorted(lengths)}, where nothing was decided" if lengths else None
 
 
-def _batches(games: Iterator[StoredGame], size: int) -> Iterator[list[StoredGame]]:
+def _batches(games: Iterator[T], size: int) -> Iterator[list[T]]:
     while batch := list(islice(games, size)):
         yield batch
