@@ -22,13 +22,13 @@ import torch
 from ringrift.evaluation import MatchResult, MatchSettings, score_interval
 from ringrift.nets import initial_checkpoint, load_checkpoint
 from ringrift.nets.architectures import ARCHITECTURES
-from ringrift.pipeline import stages
+from ringrift.pipeline import evaluate, export, ingest, models, selfplay, train
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.samples import ExportSettings
 from ringrift.store.window import ReplayWindow, WindowSettings, replay_window
-from ringrift.training import TrainSettings, fit, train
+from ringrift.training import TrainSettings, fit
 from ringrift.training.data import Batch, SampleStream
 from ringrift.training.loss import losses
 from ringrift.training.mixture import hold_out
@@ -139,23 +139,23 @@ def make_data(runs: dict[str, RunDirectory], games: int, kept: Kept) -> None:
     play = SelfplaySettings(search=GumbelSettings(simulations=SIMULATIONS), play=HERE)
 
     def played(where: RunDirectory, name: str, player: str, games: int, settings: SelfplaySettings) -> int:
-        chosen = stages.choose_player(run, CONFIG, player, settings.search)
-        stages.selfplay_stage(where, CONFIG, name, games, settings, chosen, seed=1)
-        return stages.ingest_stage(where).valid
+        chosen = models.choose_player(run, CONFIG, player, settings.search)
+        selfplay.play_games(where, CONFIG, name, games, settings, chosen, seed=1)
+        return ingest.ingest_games(where).valid
 
     def copied(where: RunDirectory, without: str) -> int:
         """The same games under the same ids, but those of one job."""
         found = ((game.record, game.work_id) for game in GameStore(run).iter_valid(CONFIG))
         GameStore(where).add_many((record, work) for record, work in found if f"/{without}/" not in f"/{work}")
-        return stages.ingest_stage(where).valid
+        return ingest.ingest_games(where).valid
 
     def exported(where: RunDirectory, symmetries: bool = True) -> int:
-        return stages.export_stage(where, CONFIG, ExportSettings(symmetries=symmetries)).samples
+        return export.export_games(where, CONFIG, ExportSettings(symmetries=symmetries)).samples
 
     heuristic = replace(play, engine="heuristic")
     kept("games of the heuristic", lambda: played(run, "heuristic", "heuristic", games, heuristic))
     kept("samples of the heuristic", lambda: exported(run))
-    first = kept("first network", lambda: stages.train_stage(run, CONFIG, replace(BASE, held_out=0.0), steps=600).id)
+    first = kept("first network", lambda: train.train_model(run, CONFIG, replace(BASE, held_out=0.0), steps=600).id)
     kept("games of the first network", lambda: played(run, "network", first, games // 2, play))
     kept("its later games", lambda: played(run, "later", first, games // 2, play))
     kept("samples of the first network", lambda: exported(run))
@@ -221,15 +221,15 @@ def stretch(name: str, window: ReplayWindow) -> Iterator[float]:
 def trained(run: RunDirectory, arm: Arm, window: ReplayWindow, steps: int, seed: int, held: Batch) -> dict[str, Any]:
     """Trains one network and registers it."""
     settings = replace(BASE, **arm.change)
-    result = train({CONFIG: window}, settings, steps=steps, seed=seed)
+    result = fit.train({CONFIG: window}, settings, steps=steps, seed=seed)
     network, _ = load_checkpoint(result.checkpoint)
     with torch.no_grad():
         found = losses(network(held.planes, held.globals), held, replace(settings, root_value_share=0.0))
-    positions = stages.window_positions([part.path for part in window.parts])
-    made = stages._registration(
-        run, CONFIG, result.checkpoint, positions, "int8", role="ablation", settings=asdict(settings)
+    positions = models.window_positions([part.path for part in window.parts])
+    made = models.make_model(
+        run.fabric.blobs, CONFIG, result.checkpoint, positions, "int8", role="ablation", settings=asdict(settings)
     )
-    (model,) = stages._register(run, [made])
+    (model,) = models.register(run, [made])
     return {"model": model, "steps": steps, "policy": found.policy.item(), "value": found.value.item()}
 
 
@@ -237,7 +237,7 @@ def contest(run: RunDirectory, a: str, b: str, pairs: int, seed: int) -> dict[st
     """A match at equal simulations."""
     search = GumbelSettings(simulations=SIMULATIONS, gumbel_scale=0.0)
     settings = MatchSettings(games=2 * pairs, search=search, play=HERE)
-    return stages.match_stage(run, CONFIG, a, b, settings, seed=100 + seed).to_dict()
+    return evaluate.play_match(run, CONFIG, a, b, settings, seed=100 + seed).to_dict()
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

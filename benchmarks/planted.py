@@ -15,11 +15,10 @@ import torch
 
 from ringrift.evaluation import GateSettings, MatchSettings, RegressionSettings
 from ringrift.nets import export_onnx, load_checkpoint, random_positions, save_checkpoint
-from ringrift.pipeline import Recipe, jobs, stages
+from ringrift.pipeline import Recipe, evaluate, export, ingest, models, regression, selfplay, settings, table, train
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import ModelRolledBack, RegressionDetected
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.services import regression
 from ringrift.pipeline.supervisor import tick
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
@@ -41,11 +40,11 @@ RECIPE = Recipe(
 
 def good_model(run: RunDirectory) -> ModelInfo:
     """A small network that has learned from games of the heuristic player; promoted."""
-    player = stages.choose_player(run, CONFIG, "heuristic")
-    stages.selfplay_stage(run, CONFIG, "one", GAMES, SelfplaySettings(engine="heuristic", play=HERE), player)
-    stages.ingest_stage(run)
-    stages.export_stage(run, CONFIG, ExportSettings())
-    model = stages.train_stage(run, CONFIG, LEARN, steps=STEPS, precision="float32")
+    player = models.choose_player(run, CONFIG, "heuristic")
+    selfplay.play_games(run, CONFIG, "one", GAMES, SelfplaySettings(engine="heuristic", play=HERE), player)
+    ingest.ingest_games(run)
+    export.export_games(run, CONFIG, ExportSettings())
+    model = train.train_model(run, CONFIG, LEARN, steps=STEPS, precision="float32")
     assert ModelStore(run).promote(model.id, over=None)
     return model
 
@@ -87,7 +86,7 @@ def label_noise(run: RunDirectory, good: ModelInfo) -> str:
         ), *rest)  # fmt: skip
 
     with patch.object(fit, "losses", noisy):
-        return stages.train_stage(run, CONFIG, LEARN, steps=NOISY_STEPS, parent=good, precision="float32").id
+        return train.train_model(run, CONFIG, LEARN, steps=NOISY_STEPS, parent=good, precision="float32").id
 
 
 PLANTED: dict[str, Callable[[RunDirectory, ModelInfo], str]] = {
@@ -103,7 +102,7 @@ def found_after(run: RunDirectory, good: ModelInfo, bad: str, most: int) -> tupl
     since = run.fabric.log.last()
     assert store.promote(bad, over=good.id)
     recipe = replace(RECIPE, loop=replace(RECIPE.loop, seed=since))  # other openings for each
-    jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
+    settings.keep_recipe(run.fabric.registry, CONFIG, recipe)
     history = len(store.history(CONFIG))
     with patch.object(regression, "_spared", lambda ctx, history: False):
         games = told = 0
@@ -116,9 +115,9 @@ def found_after(run: RunDirectory, good: ModelInfo, bad: str, most: int) -> tupl
                 assert store.promoted(CONFIG) == good.id
                 assert run.fabric.log.read(since, types=[ModelRolledBack.__name__])
                 return told, games
-            for job in run.fabric.jobs.claim("planted", {"cores": 1, "memory": 1e12}, kinds=[jobs.MATCH]):
-                run.fabric.jobs.finish(job, jobs.run_job(run, job, "planted"))
-            games = sum(match.games for match in stages.noted_matches(store.show(bad), regression.PREFIX).values())
+            for job in run.fabric.jobs.claim("planted", {"cores": 1, "memory": 1e12}, kinds=[evaluate.KIND.name]):
+                run.fabric.jobs.finish(job, table.run_job(run, job, "planted"))
+            games = sum(match.games for match in evaluate.noted_matches(store.show(bad), regression.PREFIX).values())
     return told, 0
 
 

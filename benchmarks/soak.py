@@ -18,7 +18,7 @@ import psutil
 
 from ringrift.evaluation import MatchSettings
 from ringrift.fabric import JobState
-from ringrift.pipeline import stages
+from ringrift.pipeline import evaluate
 from ringrift.pipeline.effects import dead_letters
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.check import check
@@ -102,7 +102,7 @@ def report(run: RunDirectory, configs: list[str], looks: list[Look], status: int
         row = [counts[config].games, counts[config].samples, len(store.ls(config, "candidate")), len(promoted)]
         result = "only one | |" if len(set(promoted)) < 2 else ""
         if not result:
-            match = stages.match_stage(run, config, promoted[-1], promoted[0], MatchSettings(games=GAMES), seed=2**31)
+            match = evaluate.play_match(run, config, promoted[-1], promoted[0], MatchSettings(games=GAMES), seed=2**31)
             low, high = match.interval
             result = f"{match.wins}–{match.losses} of {match.games} | {match.score:.3f} ({low:.3f}–{high:.3f}) |"
             result += f" {match.elo:+.0f} ({match.elo_interval[0]:+.0f} to {match.elo_interval[1]:+.0f})"

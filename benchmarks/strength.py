@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from ringrift.evaluation import MatchResult, MatchSettings
-from ringrift.pipeline import stages
+from ringrift.pipeline import evaluate
 from ringrift.rules import config_info
 from ringrift.search import GumbelSettings
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -115,7 +115,7 @@ class Rivals:
     def meet(self, name: str, games: int, seconds: float = 0.0, seed: int = 0) -> MatchResult:
         """A model, or `policy:MODEL`, against the heuristic."""
         settings = replace(self.settings, games=games, seconds=seconds)
-        return stages.match_stage(self.run, self.config, name, "heuristic", settings, seed=seed)
+        return evaluate.play_match(self.run, self.config, name, "heuristic", settings, seed=seed)
 
 
 def told(what: str, cpu: float | None, match: MatchResult) -> dict[str, Any]:

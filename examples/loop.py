@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ringrift.evaluation import GateSettings, MatchSettings
-from ringrift.pipeline import stages
+from ringrift.pipeline import export, ingest, models, selfplay, train
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import SelfplaySettings
 from ringrift.store import ModelStore, RunDirectory
@@ -28,16 +28,16 @@ def main(directory: str = "runs/example") -> None:
     with RunDirectory.open_or_create(Path(directory)) as run, run.loop_lease() as lease:
         for number in range(1, ROUNDS + 1):
             # Self-play: the heuristic to begin with, then the newest network; every finished game is stored at once.
-            newest = stages.newest_model(run, CONFIG, learn)
-            player = stages.choose_player(run, CONFIG, "heuristic" if number == 1 else newest.id, play.search)
-            played = stages.selfplay_stage(run, CONFIG, f"example-{number}", GAMES, play, player)
+            newest = models.newest_model(run, CONFIG, learn)
+            player = models.choose_player(run, CONFIG, "heuristic" if number == 1 else newest.id, play.search)
+            played = selfplay.play_games(run, CONFIG, f"example-{number}", GAMES, play, player)
             # Another process replays the games from their moves; what replays becomes samples.
-            replayed = stages.ingest_stage(run)
-            exported = stages.export_stage(run, CONFIG, ExportSettings())
+            replayed = ingest.ingest_games(run)
+            exported = export.export_games(run, CONFIG, ExportSettings())
             # Training starts from the newest network and makes a candidate.
-            candidate = stages.train_stage(run, CONFIG, learn)
+            candidate = train.train_model(run, CONFIG, learn)
             # The candidate plays its gauntlet, ending with the promoted model, and takes its place if it is better.
-            verdict = stages.gate_stage(run, CONFIG, candidate.id, gate, MatchSettings(), lease=lease)
+            verdict = gate.gate_model(run, CONFIG, candidate.id, gate, MatchSettings(), lease=lease)
             print(
                 f"round {number}: {played.new} games, {replayed.quarantined} quarantined, {exported.samples} samples,"
                 f" loss {candidate.metrics['loss_before']:.3f} → {candidate.metrics['loss_after']:.3f};"

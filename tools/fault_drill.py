@@ -36,7 +36,7 @@ from rich.progress import track
 
 from ringrift.evaluation import GateSettings, MatchSettings
 from ringrift.fabric.faults import VARIABLE
-from ringrift.pipeline import stages
+from ringrift.pipeline import evaluate, export, gate, ingest, models, selfplay, train
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -62,20 +62,20 @@ GATE = GateSettings(gates={}, games=5 * MATCHES, early=(-2000.0, -1900.0))  # wh
 
 
 def _play(run: RunDirectory) -> None:
-    stages.selfplay_stage(run, CONFIG, "drill", GAMES, PLAY, stages.choose_player(run, CONFIG, "heuristic"))
+    selfplay.play_games(run, CONFIG, "drill", GAMES, PLAY, models.choose_player(run, CONFIG, "heuristic"))
 
 
 def _train(run: RunDirectory) -> None:
-    initial = stages.initial_model(run, CONFIG, LEARN)
-    stages.train_stage(run, CONFIG, LEARN, steps=STEPS, precision="float32", parent=initial)
+    initial = models.initial_model(run, CONFIG, LEARN)
+    train.train_model(run, CONFIG, LEARN, steps=STEPS, precision="float32", parent=initial)
 
 
 def _match(run: RunDirectory) -> None:
-    stages.match_stage(run, CONFIG, _candidate(run), "initial", COMPARE)
+    evaluate.play_match(run, CONFIG, _candidate(run), "initial", COMPARE)
 
 
 def _promote(run: RunDirectory) -> None:
-    stages.gate_stage(run, CONFIG, _candidate(run), GATE, COMPARE)
+    gate.gate_model(run, CONFIG, _candidate(run), GATE, COMPARE)
 
 
 def _candidate(run: RunDirectory) -> str:
@@ -84,8 +84,8 @@ def _candidate(run: RunDirectory) -> str:
 
 STAGES: dict[str, Callable[[RunDirectory], object]] = {
     "play": _play,
-    "ingest": stages.ingest_stage,
-    "export": lambda run: stages.export_stage(run, CONFIG, ExportSettings()),
+    "ingest": ingest.ingest_games,
+    "export": lambda run: export.export_games(run, CONFIG, ExportSettings()),
     "train": _train,
     "match": _match,
     "promote": _promote,

@@ -201,10 +201,7 @@ def shards(_: Path) -> Iterable[bytes]:
     from ringrift import _core
     from ringrift.store.samples import ExportSettings, ReadGame, make_samples
 
-    games = [
-        ReadGame(n, r, len(_core.decisions(r._first(), r.moves)[0]))
-        for n, r in enumerate(map(finished, (1, 2)))
-    ]
+    games = [ReadGame(n, r, len(_core.decisions(r._first(), r.moves)[0])) for n, r in enumerate(map(finished, (1, 2)))]
     yield make_samples("square8_2p", games, ExportSettings())[0].to_bytes()
 
 

@@ -25,19 +25,18 @@ from ringrift.errors import DataError, LeaseLost, SettingsError
 from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Lease
 from ringrift.pipeline.bus import Bus
+from ringrift.pipeline.crew import STATE, WORKING, crew_of
 from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import LoopStarted, LoopStopped
 from ringrift.pipeline.health import gauge, measure, parts
-from ringrift.pipeline.jobs import JOB_KINDS, TRAIN, keep_recipe
 from ringrift.pipeline.logs import writing
 from ringrift.pipeline.loop import LoopResult, Round, Until, judged, missing_games, rounds
 from ringrift.pipeline.outlook import opening
 from ringrift.pipeline.service import Context, Level, Profile, Step
-from ringrift.pipeline.services import SERVICES
-from ringrift.pipeline.services.worker import STATE, WORKING, crew_of
-from ringrift.pipeline.settings import Recipe, SupervisionSettings, WorkerSettings
+from ringrift.pipeline.settings import Recipe, SupervisionSettings, WorkerSettings, keep_recipe
 from ringrift.pipeline.settings import smoke as small
 from ringrift.pipeline.supervisor import Supervisor, start_order
+from ringrift.pipeline.table import KINDS, SERVICES
 from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, loop_configs, milestone
 from ringrift.pipeline.worker import Child, Crew, give_back_orphans
 from ringrift.store import ModelStore, RunDirectory
@@ -290,7 +289,7 @@ def crew(run: RunDirectory, settings: WorkerSettings, profile: Profile, ended: C
     def start(job: Job) -> Child:
         return Child(run.path, job, settings.nice, ended)
 
-    kinds = (TRAIN,) if profile is Profile.TRAINER else tuple(JOB_KINDS)
+    kinds = {"train": KINDS["train"]} if profile is Profile.TRAINER else KINDS
     return Crew(run.fabric, start, settings, clock=SYSTEM_CLOCK, kinds=kinds)
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ringrift.cli import app
 from ringrift.errors import DataError, SettingsError
 from ringrift.evaluators.metadata import read_metadata
-from ringrift.pipeline import stages
+from ringrift.pipeline import export, gate, ingest, models, selfplay
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.samples import ExportSettings
@@ -34,10 +34,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
     with RunDirectory.create(path) as run:
         for config in ("square8_2p", "hex8_3p"):
-            player = stages.choose_player(run, config, "heuristic")
-            stages.selfplay_stage(run, config, "one", 6, HERE, player)
-            stages.ingest_stage(run)
-            stages.export_stage(run, config, ExportSettings())
+            player = models.choose_player(run, config, "heuristic")
+            selfplay.play_games(run, config, "one", 6, HERE, player)
+            ingest.ingest_games(run)
+            export.export_games(run, config, ExportSettings())
     return path
 
 
@@ -59,8 +59,8 @@ def test_train_look_and_compare(directory: Path, tmp_path: Path) -> None:
                                                                                  "--config", model.config)  # fmt: skip
         hexes = ModelStore(run).ls("hex8_3p", "candidate")
         assert [model.id for model in hexes] == rows[1]["models"].split()[1:]
-        stages.note_verdict(run, first["id"], False, "0.4 is below 0.55")
-        assert stages.rejected_in_a_row(run, "square8_2p") == 1
+        gate.note_verdict(run, first["id"], False, "0.4 is below 0.55")
+        assert models.rejected_in_a_row(run, "square8_2p") == 1
     assert "Gate: rejected. 0.4 is below 0.55" in (directory / "cards" / f"{first['id']}.md").read_text()
 
     shown = json.loads(tell("runs", "show", first["id"], *at, "--json"))
@@ -77,7 +77,7 @@ def test_train_look_and_compare(directory: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_start_from_another_config_and_from_a_file(directory: Path, tmp_path: Path) -> None:
     with RunDirectory.open(directory) as run:
-        initial = stages.initial_model(run, "square8_2p", TrainSettings(architecture="nano"))
+        initial = models.initial_model(run, "square8_2p", TrainSettings(architecture="nano"))
         file = run.fabric.blobs.path(initial.checkpoint).read_bytes()
     (tmp_path / "weights.safetensors").write_bytes(file)
     at = ["--run", directory]

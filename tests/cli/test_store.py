@@ -16,8 +16,8 @@ from ringrift.cli import app, main
 from ringrift.cli.options import moment, parse_time
 from ringrift.errors import DataError, RingRiftError, SettingsError
 from ringrift.fabric import Job, LocalFabric
+from ringrift.pipeline import gate
 from ringrift.pipeline.by_hand import context
-from ringrift.pipeline.services import gate
 from ringrift.store import GameStore, ModelStore, RunDirectory
 
 CONFIG = "square8_2p"

@@ -10,7 +10,7 @@ import pytest
 import ringrift
 from ringrift.errors import DataError
 from ringrift.evaluation import MatchSettings, read_pool
-from ringrift.pipeline import stages
+from ringrift.pipeline import evaluate, export, gate, ingest, models, selfplay
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.samples import ExportSettings
@@ -24,17 +24,17 @@ def test_games_of_a_run(tmp_path: Path) -> None:
     """Matches are files of their own that have no moves; the store, from which samples come, has self-play alone."""
     with RunDirectory.create(tmp_path / "run") as run:
         rated = MatchSettings(games=4, play=HERE)
-        stages.match_stage(run, CONFIG, "heuristic", "random", rated)
+        evaluate.play_match(run, CONFIG, "heuristic", "random", rated)
         assert GameStore(run).counts() == []
-        stages.ingest_stage(run)
-        assert stages.export_stage(run, CONFIG, ExportSettings()).samples == 0
+        ingest.ingest_games(run)
+        assert export.export_games(run, CONFIG, ExportSettings()).samples == 0
         files = sorted((run.path / "matches").iterdir())
         assert len(read_pool(files)[1]) == 4
 
         play = SelfplaySettings(engine="random", play=HERE)
-        stages.selfplay_stage(run, CONFIG, "one", 4, play, stages.choose_player(run, CONFIG, "random"))
-        stages.ingest_stage(run)
-        assert stages.export_stage(run, CONFIG, ExportSettings()).games == 4
+        selfplay.play_games(run, CONFIG, "one", 4, play, models.choose_player(run, CONFIG, "random"))
+        ingest.ingest_games(run)
+        assert export.export_games(run, CONFIG, ExportSettings()).games == 4
         assert sorted((run.path / "matches").iterdir()) == files
         assert len(read_pool(files)[1]) == 4
         with pytest.raises(DataError, match=r"(neither the header of a match|hold 0 games)"):
@@ -48,8 +48,8 @@ def test_no_code_can_mix_them() -> None:
             node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
         ]
         assert not [name for name in modules if name.startswith(("ringrift.store", "ringrift.training"))], path
-    for function in (stages.match_stage, stages.gate_stage):
+    for function in (evaluate.play_match, gate.gate_model):
         assert "GameStore" not in function.__code__.co_names
-    assert "GameStore" in stages.selfplay_stage.__code__.co_names
+    assert "GameStore" in selfplay.apply.__code__.co_names
     readers = [path.name for path in SOURCE.rglob("*.py") if "read_pool" in path.read_text()]
     assert sorted(readers) == ["__init__.py", "ladder.py", "loop.py", "match.py", "ratings.py"]

@@ -8,11 +8,10 @@ import pytest
 from stored import CONFIG, finished
 
 from ringrift.clock import VirtualClock
-from ringrift.pipeline import Recipe, jobs, smoke
+from ringrift.pipeline import Recipe, audit, settings, smoke, table
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import GamesAudited
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.services import audit
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.audit import mark_of
 from ringrift.store.validate import validate
@@ -23,7 +22,7 @@ def test_it_comes_after_many_games_or_a_day(tmp_path: Path, monkeypatch: pytest.
     clock = VirtualClock(1e9)
     with RunDirectory.create(tmp_path / "run") as run:
         recipe = smoke(Recipe())
-        jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
+        settings.keep_recipe(run.fabric.registry, CONFIG, recipe)
         ctx = Context(run, (CONFIG,), {CONFIG: recipe}, Bus(run.fabric.log, "test"), clock=clock)
         store = GameStore(run)
 
@@ -38,9 +37,9 @@ def test_it_comes_after_many_games_or_a_day(tmp_path: Path, monkeypatch: pytest.
         (step,) = audit.plan(ctx)
         step.do()
         assert list(audit.plan(ctx)) == [], "it is under way"
-        (job,) = run.fabric.jobs.claim("test", {"cores": 1, "memory": 1e12}, kinds=[jobs.AUDIT])
-        monkeypatch.setattr("ringrift.pipeline.jobs.time.time", clock.now)
-        jobs.run_job(run, job, "test")
+        (job,) = run.fabric.jobs.claim("test", {"cores": 1, "memory": 1e12}, kinds=[audit.KIND.name])
+        monkeypatch.setattr("ringrift.pipeline.audit.time.time", clock.now)
+        table.run_job(run, job, "test")
         run.fabric.jobs.finish(job, {})
         last = ctx.bus.last(GamesAudited)
         assert last is not None

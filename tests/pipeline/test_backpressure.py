@@ -5,13 +5,13 @@ from dataclasses import replace
 from random_play import random_game
 
 from ringrift.clock import VirtualClock
-from ringrift.pipeline import Recipe, jobs, smoke
+from ringrift.pipeline import Recipe, selfplay, smoke
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import LoopStarted, PressureChanged, SelfplayFinished
 from ringrift.pipeline.service import Context, Profile
-from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.settings import SupervisionSettings
 from ringrift.pipeline.supervisor import Supervisor
+from ringrift.pipeline.table import SERVICES
 from ringrift.rules import Record
 from ringrift.store import GameStore, RunDirectory
 
@@ -36,8 +36,10 @@ def test_games_that_nobody_trains_on_stay_bounded() -> None:
             end = clock.now() + seconds
             while clock.now() < end:
                 clock.advance(max(0.1, supervisor.run_due()))
-                for job in run.fabric.jobs.claim("test", {"cores": 9, "memory": 1e12}, kinds=[jobs.SELFPLAY], limit=9):
-                    batch = jobs.SelfplayBatch.model_validate(job.payload)
+                for job in run.fabric.jobs.claim(
+                    "test", {"cores": 9, "memory": 1e12}, kinds=[selfplay.KIND.name], limit=9
+                ):
+                    batch = selfplay.SelfplayBatch.model_validate(job.payload)
                     name = f"{CONFIG}/batch-{batch.number:06d}"
                     store.add_many((record, f"{name}/{game:06d}") for game in range(batch.games))
                     run.fabric.jobs.finish(job, {})

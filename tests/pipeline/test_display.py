@@ -6,9 +6,8 @@ import pytest
 from rich.progress import TimeElapsedColumn
 
 from ringrift.pipeline.display import FieldColumn, Fitting, PlainConsole, whole_column
-from ringrift.pipeline.jobs import keep_recipe
 from ringrift.pipeline.outlook import ahead, duration, opening
-from ringrift.pipeline.settings import Recipe
+from ringrift.pipeline.settings import Recipe, keep_recipe
 from ringrift.store import RunDirectory
 
 TITLE = "selfplay square8_2p paranoid plays batch 12"

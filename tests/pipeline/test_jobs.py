@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from ringrift.evaluation import MatchSettings
 from ringrift.evaluators import UniformEvaluator
 from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Job
-from ringrift.pipeline import Recipe, jobs, smoke, stages
+from ringrift.pipeline import Recipe, evaluate, export, ingest, kind, models, selfplay, settings, smoke, table, train
 from ringrift.pipeline.events import EVENTS
 from ringrift.rules import CONFIGS
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -29,75 +27,65 @@ CONFIG = "square8_2p"
 
 
 def batch(**changes: object) -> Job:
-    payload = jobs.SelfplayBatch(number=1, games=3, engine="random")
-    job = jobs.make_job(jobs.SELFPLAY, "000001", payload, CONFIG, parent=7)
+    payload = selfplay.SelfplayBatch(number=1, games=3, engine="random")
+    job = selfplay.KIND.job("000001", payload, CONFIG, parent=7)
     return replace(job, payload={**job.payload, **changes})
 
 
 def test_every_kind_is_whole() -> None:
-    for name, row in jobs.JOB_KINDS.items():
+    for name, row in table.KINDS.items():
         assert row.name == name
         assert row.emits.__name__ in EVENTS
         assert row.needs.get("cores", 1) == 1
-    assert len({row.priority for row in jobs.JOB_KINDS.values()}) == len(jobs.JOB_KINDS)
-    assert min(jobs.JOB_KINDS.values(), key=lambda row: row.priority).name == jobs.SELFPLAY
+    assert len({row.priority for row in table.KINDS.values()}) == len(table.KINDS)
+    assert min(table.KINDS.values(), key=lambda row: row.priority).name == selfplay.KIND.name
 
 
 def test_a_payload_is_checked_when_it_is_put_and_when_it_is_run() -> None:
     with pytest.raises(SettingsError, match="takes a SelfplayBatch, not a ValidGames"):
-        jobs.make_job(jobs.SELFPLAY, "1", jobs.ValidGames(), CONFIG)
+        selfplay.KIND.job("1", export.ValidGames(), CONFIG)
     with pytest.raises(SettingsError, match="unknown kind of job 'selfpaly'; did you mean 'selfplay'"):
-        jobs.make_job("selfpaly", "1", jobs.ValidGames(), CONFIG)
+        table.kind_of("selfpaly")
     with RunDirectory.in_memory() as run:
         with pytest.raises(SettingsError, match=r"selfplay/square8_2p/000001 is no selfplay job: games: .*; speed: "):
-            jobs.run_job(run, batch(games="many", speed=3), "test")
+            table.run_job(run, batch(games="many", speed=3), "test")
         with pytest.raises(DataError, match="no settings for square8_2p"):
-            jobs.run_job(run, batch(), "test")
+            table.run_job(run, batch(), "test")
 
 
-def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one() -> None:
     with RunDirectory.in_memory() as run:
-        jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
         store, blobs = ModelStore(run), run.fabric.blobs
-        one, two = (store.register(CONFIG, blobs.put(name, ".safetensors"), None, {}) for name in (b"1", b"2"))
-        assert store.promote(one, over=None) and store.promote(two, over=one)
-        asked: list[str] = []
-        monkeypatch.setattr(stages, "check_model", lambda run, model: asked.append(model))
-        monkeypatch.setattr(stages, "choose_player", lambda *_: None)
-        monkeypatch.setattr(
-            stages, "selfplay_stage", lambda *_, **__: stages.Played("batch", games=3, new=3, plies=9, player="p")
+        one, two = (
+            store.register(CONFIG, blobs.put(name, ".safetensors"), blobs.put(name, ".onnx"), {})
+            for name in (b"1", b"2")
         )
-        jobs.run_job(run, batch(engine="gumbel", model=two), "test")
+        assert store.promote(one, over=None) and store.promote(two, over=one)
+        at, wanted = kind.by_hand(run, CONFIG), selfplay.KIND.told(batch(engine="gumbel", model=two))
+        assert selfplay.prepare(run, at, wanted).player == two
         store.rollback(CONFIG)
         store.annotate(two, rolled_back={"revision": 3})
-        jobs.run_job(run, batch(engine="gumbel", model=two), "test")
-        assert asked == [two, one]
+        order = selfplay.prepare(run, at, wanted)
+        assert (order.player, [model.model for model in order.models]) == (one, [one])
 
 
-def test_a_match_is_played_under_what_was_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_match_is_played_under_what_was_stated() -> None:
     with RunDirectory.in_memory() as run:
-        recipe, played = smoke(Recipe()), list[MatchSettings]()
-        jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
-
-        def play(*given: object, **_: object) -> SimpleNamespace:
-            played.append(cast(MatchSettings, given[4]))
-            return SimpleNamespace(games=4, score=0.5, interval=(0.0, 1.0))
-
-        monkeypatch.setattr(stages, "match_stage", play)
-        monkeypatch.setattr(stages, "note_match", lambda *_: None)
-        before = jobs.MatchPair(a="random", b="heuristic", name="match/x", games=4, seed=1, openings_sha256="0")
+        at = kind.by_hand(run, CONFIG, match=smoke(Recipe()).match)
+        before = evaluate.MatchPair(a="random", b="heuristic", name="match/x", games=4, seed=1, openings_sha256="0")
         stated = before.model_copy(update={"match": MatchSettings(opening_plies_max=30)})
-        for pair in (before, stated):
-            jobs.run_job(run, jobs.make_job(jobs.MATCH, "x", pair, CONFIG), "test")
-        assert [settings.opening_plies_max for settings in played] == [recipe.match.opening_plies_max, 30]
+        plies = [evaluate.prepare(run, at, pair).settings.opening_plies_max for pair in (before, stated)]
+        assert plies == [at.recipe.match.opening_plies_max, 30]
+        with pytest.raises(DataError, match="and 0 was stated: another release makes others"):
+            next(evaluate.compute(at, evaluate.prepare(run, at, stated)))
 
 
 def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run") as run:
-        digest = jobs.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
-        result = jobs.run_job(run, batch(), "test")
+        digest = settings.keep_recipe(run.fabric.registry, CONFIG, smoke(Recipe()))
+        result = table.run_job(run, batch(), "test")
         assert (result["games"], result["player"], result["settings"]) == (3, "random", digest)
-        again = jobs.run_job(run, batch(), "test")
+        again = table.run_job(run, batch(), "test")
         assert again["games"] == 3
         assert GameStore(run).flow(CONFIG).waiting == 3
         (entry,) = run.fabric.log.read()
@@ -108,12 +96,12 @@ def test_a_job_done_twice_has_been_done_once(tmp_path: Path) -> None:
 def test_a_training_whose_games_were_taken_back_while_it_waited_learns_from_the_others(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run") as run:
         recipe = smoke(Recipe())
-        jobs.keep_recipe(run.fabric.registry, CONFIG, replace(recipe, loop=replace(recipe.loop, steps=2)))
+        settings.keep_recipe(run.fabric.registry, CONFIG, replace(recipe, loop=replace(recipe.loop, steps=2)))
         add(run, range(6))
-        waiting = jobs.Training(parent="", up_to=1, games=6)
+        waiting = train.Training(parent="", up_to=1, games=6)
         retract(run, games=[2], reason="bad")
         assert GameStore(run).flow(CONFIG).exported == 0
-        jobs.run_job(run, jobs.make_job(jobs.TRAIN, "initial/1", waiting, CONFIG), "test")
+        table.run_job(run, train.KIND.job("initial/1", waiting, CONFIG), "test")
         _, newest = ModelStore(run).newest(CONFIG, "candidate")
         assert newest and newest.window == ((1, 1), (3, 6)) and newest.metrics["games_total"] == 5
 
@@ -122,16 +110,16 @@ def test_samples_that_were_taken_back_do_not_count_against_new_ones(tmp_path: Pa
     with RunDirectory.create(tmp_path / "run") as run:
         add(run, range(6))
         training = replace(smoke(Recipe()).training, passes=10.0, batch_size=8)
-        first = stages.train_stage(run, CONFIG, training, steps=2, precision="float32")
+        first = train.train_model(run, CONFIG, training, steps=2, precision="float32")
         retract(run, games=[2, 3], reason="bad")
         add(run, range(6, 9))
         shown: list[int] = []
 
-        def show(_: str, total: int) -> AbstractContextManager[stages.Advance]:
+        def show(_: str, total: int) -> AbstractContextManager[kind.Advance]:
             shown.append(total)
-            return stages.quiet("", total)
+            return kind.quiet("", total)
 
-        second = stages.train_stage(run, CONFIG, training, precision="float32", show=show)
+        second = train.train_model(run, CONFIG, training, precision="float32", show=show)
         searches = [finished(seed).search for seed in range(6, 9)]
         new = sum(len(one.ply) for one in searches if one)
         assert shown == [pytest.approx(training.steps(new), rel=0.3)]
@@ -142,11 +130,11 @@ def test_what_is_exported_during_a_training_was_not_seen_by_it(tmp_path: Path) -
     with RunDirectory.create(tmp_path / "run") as run:
         add(run, range(3))
 
-        def show(_: str, total: int) -> AbstractContextManager[stages.Advance]:
+        def show(_: str, total: int) -> AbstractContextManager[kind.Advance]:
             add(run, range(3, 5))
-            return stages.quiet("", total)
+            return kind.quiet("", total)
 
-        made = stages.train_stage(run, CONFIG, smoke(Recipe()).training, steps=2, precision="float32", show=show)
+        made = train.train_model(run, CONFIG, smoke(Recipe()).training, steps=2, precision="float32", show=show)
         assert made.metrics["games_total"] == 3
 
 
@@ -154,7 +142,7 @@ def test_a_quarantined_game_leaves_its_shard(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run") as run:
         add(run, range(4))
         GameStore(run).judge([(2, "searched again it came out differently")])
-        assert stages.export_stage(run, CONFIG, ExportSettings()).games == 3
+        assert export.export_games(run, CONFIG, ExportSettings()).games == 3
         assert replay_window(run, CONFIG, WindowSettings()).games.tolist() == [1, 3, 4]
 
 
@@ -162,17 +150,18 @@ def add(run: RunDirectory, seeds: range) -> None:
     """Games that others have played, in shards."""
     for seed in seeds:
         GameStore(run).add(finished(seed).to_bytes(), f"game/{seed}", Provenance("elsewhere"))
-    stages.ingest_stage(run)
-    stages.export_stage(run, CONFIG, ExportSettings())
+    ingest.ingest_games(run)
+    export.export_games(run, CONFIG, ExportSettings())
 
 
 def test_settings_come_back_as_they_were() -> None:
     recipe = smoke(Recipe())
     with RunDirectory.in_memory() as run:
-        digest = jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
-        assert jobs.recipe_of(run.fabric.registry, CONFIG) == (recipe, digest)
+        digest = settings.keep_recipe(run.fabric.registry, CONFIG, recipe)
+        assert settings.recipe_of(run.fabric.registry, CONFIG) == (recipe, digest)
         assert (
-            jobs.keep_recipe(run.fabric.registry, CONFIG, replace(recipe, loop=replace(recipe.loop, seed=2))) != digest
+            settings.keep_recipe(run.fabric.registry, CONFIG, replace(recipe, loop=replace(recipe.loop, seed=2)))
+            != digest
         )
 
 
@@ -193,17 +182,17 @@ def test_a_canary_sings_the_same_again(config: str) -> None:
 def test_a_model_is_asked_before_it_plays(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run") as run:
         recipe = smoke(Recipe())
-        jobs.keep_recipe(run.fabric.registry, CONFIG, recipe)
-        model = stages.initial_model(run, CONFIG, recipe.training)
+        settings.keep_recipe(run.fabric.registry, CONFIG, recipe)
+        model = models.initial_model(run, CONFIG, recipe.training)
         job = batch(engine="gumbel", model=model.id)
-        assert jobs.run_job(run, job, "test")["player"] == model.id
+        assert table.run_job(run, job, "test")["player"] == model.id
         known: dict[str, object] = {**model.metrics["canary"]}  # type: ignore[dict-item]
         ModelStore(run).annotate(model.id, canary={**known, "value": [[0.9, 0.1]] * 4})
         with pytest.raises(DataError, match=f"{model.id} does not answer known positions"):
-            jobs.run_job(run, batch(engine="gumbel", model=model.id, number=2), "test")
+            table.run_job(run, batch(engine="gumbel", model=model.id, number=2), "test")
         assert model.onnx is not None
         path = run.fabric.blobs.path(model.onnx)
         path.write_bytes(path.read_bytes()[:-1] + b"x")
         with pytest.raises(CorruptBlob):
-            jobs.run_job(run, batch(engine="gumbel", model=model.id, number=2), "test")
+            table.run_job(run, batch(engine="gumbel", model=model.id, number=2), "test")
         assert GameStore(run).quarantined() == []

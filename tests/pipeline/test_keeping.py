@@ -11,14 +11,13 @@ import pytest
 
 from ringrift.clock import SYSTEM_CLOCK, VirtualClock
 from ringrift.fabric import Job
-from ringrift.pipeline import Recipe, jobs
+from ringrift.pipeline import Recipe, backup, crew, export, janitor, table
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import BackupFinished, CleanedUp, GamesValidated
 from ringrift.pipeline.service import Context, Step
-from ringrift.pipeline.services import backup, janitor, worker
 from ringrift.pipeline.settings import KeepingSettings, SupervisionSettings
 from ringrift.pipeline.supervisor import tick
-from ringrift.pipeline.worker import Crew
+from ringrift.pipeline.worker import Crew, Held
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.backup import BackupStore
 
@@ -85,7 +84,7 @@ def test_full_disk_costs_only_models_that_have_a_copy(ctx: Context) -> None:
     (due,) = backup.plan(ctx)
     due.do()
     (job,) = ctx.run.fabric.jobs.claim("w", {})
-    jobs.run_job(ctx.run, job, "test")
+    table.run_job(ctx.run, job, "test")
     later = model(ctx, 9)
     (step,) = steps(full)
     assert "3 old models that a backup has" in step.what
@@ -103,7 +102,7 @@ def test_without_the_backups_everything_else_is_still_deleted(ctx: Context, tmp_
     (due,) = backup.plan(ctx)
     due.do()
     (job,) = ctx.run.fabric.jobs.claim("w", {})
-    jobs.run_job(ctx.run, job, "test")
+    table.run_job(ctx.run, job, "test")
     orphan, full = store_blob(ctx, b"orphan"), replace(ctx, services=FULL, state={})
     (tmp_path / "copies").rename(tmp_path / "away")
     (step,) = steps(full)
@@ -131,7 +130,7 @@ def test_backups_are_asked_once_a_backup(ctx: Context, monkeypatch: pytest.Monke
         (due,) = backup.plan(replace(ctx, clock=VirtualClock(SYSTEM_CLOCK.now() + 3700 * backups)))
         due.do()
         (job,) = ctx.run.fabric.jobs.claim("w", {})
-        ctx.run.fabric.jobs.finish(job, jobs.run_job(ctx.run, job, "test"))
+        ctx.run.fabric.jobs.finish(job, table.run_job(ctx.run, job, "test"))
         for _ in range(3):
             steps(full)
         assert asked == [backups]
@@ -169,7 +168,7 @@ def test_backups_are_put_when_due_and_done_by_a_job(ctx: Context) -> None:
     step.do()
     assert list(backup.plan(ctx)) == []  # one is on its way
     (job,) = ctx.run.fabric.jobs.claim("w", {})
-    result = jobs.run_job(ctx.run, job, "test")
+    result = table.run_job(ctx.run, job, "test")
     ctx.run.fabric.jobs.finish(job, result)
     place = BackupStore(str(ctx.recipes[CONFIG].keeping.backup_to))
     assert [one.name for one in place.ls()] == [result["name"]]
@@ -183,11 +182,11 @@ def test_backups_are_put_when_due_and_done_by_a_job(ctx: Context) -> None:
 
 
 def test_no_new_work_on_a_full_disk(ctx: Context) -> None:
-    def start(job: Job) -> worker.Held:
+    def start(job: Job) -> Held:
         raise AssertionError(job)
 
-    ctx.run.fabric.jobs.put([Job("a", jobs.EXPORT)])
-    crew = Crew(ctx.run.fabric, start, clock=SYSTEM_CLOCK, capacity={"cores": 1, "memory": 1e12})  # type: ignore[arg-type]
-    working = replace(ctx, state={worker.STATE: crew})
-    assert [step.what for step in worker.plan(working)] == ["claim jobs"]
-    assert list(worker.plan(replace(working, services=replace(FULL, disk_stop=1e-9)))) == []
+    ctx.run.fabric.jobs.put([Job("a", export.KIND.name)])
+    held = Crew(ctx.run.fabric, start, clock=SYSTEM_CLOCK, kinds=table.KINDS, capacity={"cores": 1, "memory": 1e12})  # type: ignore[arg-type]
+    working = replace(ctx, state={crew.STATE: held})
+    assert [step.what for step in crew.plan(working)] == ["claim jobs"]
+    assert list(crew.plan(replace(working, services=replace(FULL, disk_stop=1e-9)))) == []

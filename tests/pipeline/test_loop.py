@@ -22,8 +22,8 @@ from ringrift.errors import DataError
 from ringrift.fabric import OPEN, JobState
 from ringrift.pipeline import Recipe, smoke
 from ringrift.pipeline.loop import rounds
-from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.supervisor import start_order
+from ringrift.pipeline.table import SERVICES
 from ringrift.pipeline.watch import whole
 from ringrift.store import RunDirectory
 from ringrift.store.check import check

@@ -10,11 +10,10 @@ import pytest
 
 from ringrift.clock import VirtualClock
 from ringrift.evaluation import GateSettings, MatchResult, MatchSettings, Rating, Slope, Velocity, gauntlet
-from ringrift.pipeline import Recipe, stages
+from ringrift.pipeline import Recipe, evaluate, progress
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import MatchFinished, PlateauReached
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.services import progress
 from ringrift.pipeline.supervisor import tick
 from ringrift.store import ModelStore, RunDirectory
 
@@ -46,7 +45,7 @@ def won(ctx: Context, a: str, name: str, low: float) -> None:
         elo_interval=(0, 0), openings=20, duplicates=0, plies=50, simulations={}, seed=0, confidence=0.95,
         pentanomial=(0, 0, 2, 0, 18),
     )  # fmt: skip
-    stages.note_match(ctx.run, a, f"match/{name}", result, 1.0)
+    evaluate.note_match(ctx.run, a, f"match/{name}", result, 1.0)
 
 
 def test_what_is_reached_is_recorded_once(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:

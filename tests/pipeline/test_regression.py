@@ -12,11 +12,10 @@ from stored import finished
 from ringrift.clock import VirtualClock
 from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings
 from ringrift.fabric import Job
-from ringrift.pipeline import Recipe, jobs, smoke, stages
+from ringrift.pipeline import Recipe, evaluate, models, regression, smoke
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import ModelRolledBack, RegressionDetected
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.services import regression
 from ringrift.pipeline.standing import standing
 from ringrift.pipeline.supervisor import tick
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -61,14 +60,14 @@ def play(ctx: Context, share: float) -> list[str]:
     """Plays the check that waits, of which the model wins that share; whom it met."""
     met = []
     while claimed := ctx.run.fabric.jobs.claim("test", {"cores": 9, "memory": 1e12}):
-        pair = jobs.MatchPair.model_validate(claimed[0].payload)
+        pair = evaluate.MatchPair.model_validate(claimed[0].payload)
         won = round(20 * share)
         result = MatchResult(
             config=CONFIG, a=pair.a, b=pair.b, wins=2 * won, losses=40 - 2 * won, draws=0, games=40, score=share,
             interval=(0, 1), elo=0, elo_interval=(0, 0), openings=20, duplicates=0, plies=50, simulations={}, seed=0,
             confidence=0.95, pentanomial=(20 - won, 0, 0, 0, won), openings_sha256=pair.openings_sha256,
         )  # fmt: skip
-        stages.note_match(ctx.run, pair.a, pair.name, result, ctx.clock.now(), pair.claim)
+        evaluate.note_match(ctx.run, pair.a, pair.name, result, ctx.clock.now(), pair.claim)
         ctx.run.fabric.jobs.finish(claimed[0], {})
         met.append(pair.b)
     return met
@@ -124,8 +123,8 @@ def test_a_much_worse_model_is_rolled_back_at_once(ctx: Context) -> None:
     now = standing(ctx, CONFIG)
     assert now.newest and now.base and (now.newest.id, now.base.id) == (child, one)
     later = model(ctx, "later", one)
-    assert stages.sound_model(ctx.run, store.show(later)).id == later
-    assert stages.sound_model(ctx.run, store.show(model(ctx, "grandchild", child))).id == one
+    assert models.sound_model(ctx.run, store.show(later)).id == later
+    assert models.sound_model(ctx.run, store.show(model(ctx, "grandchild", child))).id == one
 
 
 def test_games_that_were_being_played_at_a_rollback_are_taken_back_too(ctx: Context) -> None:
@@ -212,7 +211,7 @@ def test_every_rollback_is_told_and_stands_on_the_cards(ctx: Context) -> None:
     store.promote(other, over=one)  # all by hand, while no loop runs
     checks(ctx)
     assert [entry.event.model for entry in ctx.bus.read(ModelRolledBack, CONFIG)] == [three, two]
-    assert stages.sound_model(ctx.run, store.show(child)).id == other
+    assert models.sound_model(ctx.run, store.show(child)).id == other
     card = (ctx.run.path / "cards" / f"{three}.md").read_text()
     assert "was promoted." in card and f"Rolled back to {two}, revision 4: by hand." in card
 

@@ -12,7 +12,7 @@ from ringrift.clock import VirtualClock
 from ringrift.errors import LeaseLost
 from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings
 from ringrift.fabric import OPEN, Job, JobState
-from ringrift.pipeline import Recipe, jobs, smoke, stages
+from ringrift.pipeline import Recipe, evaluate, selfplay, smoke
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
     Event,
@@ -27,9 +27,9 @@ from ringrift.pipeline.events import (
 )
 from ringrift.pipeline.loop import Until, rounds
 from ringrift.pipeline.service import Context, Level, Step
-from ringrift.pipeline.services import SERVICES, selfplay
 from ringrift.pipeline.standing import MANY, PAUSE_SECONDS, standing
 from ringrift.pipeline.supervisor import tick
+from ringrift.pipeline.table import SERVICES
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance, retract
@@ -76,7 +76,7 @@ def do(ctx: Context, kind: str, *, score: float = 1.0, seconds: float = 10.0) ->
 
 
 def play(ctx: Context, job: Job, _: float, seconds: float) -> SelfplayFinished:
-    batch = jobs.SelfplayBatch.model_validate(job.payload)
+    batch = selfplay.SelfplayBatch.model_validate(job.payload)
     record = Record.from_game(random_game(job.config, seed=1), seed=1, players=("random", "random"))
     name = f"{job.config}/batch-{batch.number:06d}"
     games = ((numbered(record, batch.number, i), f"{name}/{i:06d}") for i in range(batch.games))
@@ -123,7 +123,7 @@ def train(ctx: Context, job: Job, _: float, __: float) -> TrainingFinished:
 
 
 def compare(ctx: Context, job: Job, score: float, _: float) -> MatchFinished:
-    pair = jobs.MatchPair.model_validate(job.payload)
+    pair = evaluate.MatchPair.model_validate(job.payload)
     note(ctx, pair, job.config, score)
     return MatchFinished(
         config=job.config, job=job.id, a=pair.a, b=pair.b, opponent=pair.name, games=pair.games, score=score,
@@ -131,7 +131,7 @@ def compare(ctx: Context, job: Job, score: float, _: float) -> MatchFinished:
     )  # fmt: skip
 
 
-def note(ctx: Context, pair: jobs.MatchPair, config: str, score: float) -> None:
+def note(ctx: Context, pair: evaluate.MatchPair, config: str, score: float) -> None:
     """A match in which A won each opening altogether, or lost it, with that share."""
     openings = pair.games // 2
     won = round(openings * score)
@@ -141,7 +141,7 @@ def note(ctx: Context, pair: jobs.MatchPair, config: str, score: float) -> None:
         plies=50, simulations={}, seed=0, confidence=0.95, pentanomial=(openings - won, 0, 0, 0, won),
         openings_sha256=pair.openings_sha256,
     )  # fmt: skip
-    stages.note_match(ctx.run, pair.a, pair.name, result, ctx.clock.now())
+    evaluate.note_match(ctx.run, pair.a, pair.name, result, ctx.clock.now())
 
 
 DO: dict[str, Callable[[Context, Job, float, float], Event]] = {

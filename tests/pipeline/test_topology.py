@@ -12,8 +12,8 @@ from ringrift.pipeline import topology as t
 from ringrift.pipeline.effects import EFFECTS, Effect
 from ringrift.pipeline.events import GamesValidated, LoopStarted
 from ringrift.pipeline.service import Profile, Service
-from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.supervisor import OWN, Supervisor, start_order, whole
+from ringrift.pipeline.table import SERVICES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
 

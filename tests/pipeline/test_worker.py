@@ -16,7 +16,7 @@ import pytest
 from ringrift.clock import SYSTEM_CLOCK, VirtualClock
 from ringrift.errors import DataError
 from ringrift.fabric import Job, JobState, MemoryFabric
-from ringrift.pipeline import Recipe, WorkerSettings, jobs, smoke
+from ringrift.pipeline import Recipe, WorkerSettings, selfplay, settings, smoke, table
 from ringrift.pipeline.watch import Lasting, Lines
 from ringrift.pipeline.worker import GRACE_SECONDS, NODE_SECONDS, Child, Crew, Outcome, give_back_orphans
 from ringrift.store import GameStore, RunDirectory
@@ -49,7 +49,7 @@ class Stage:
         self.load = load
         self.running: dict[str, Pretended] = {}
         self.crew = Crew(
-            self.fabric, self.start, WorkerSettings(utilisation=0.9), clock=self.clock, name="w",
+            self.fabric, self.start, WorkerSettings(utilisation=0.9), clock=self.clock, kinds=table.KINDS, name="w",
             capacity={"cores": 3, "memory": 1e12, "gpus": 0}, load=lambda: self.load,
         )  # fmt: skip
 
@@ -58,7 +58,7 @@ class Stage:
         return self.running[job.id]
 
     def put(self, kind: str, name: str) -> str:
-        job = Job(f"{kind}/{name}", kind, priority=jobs.JOB_KINDS[kind].priority, needs={"cores": 1})
+        job = Job(f"{kind}/{name}", kind, priority=table.KINDS[kind].priority, needs={"cores": 1})
         self.fabric.jobs.put([job])
         return job.id
 
@@ -116,7 +116,15 @@ def test_progress_holds_the_lease(stage: Stage) -> None:
 
 
 def test_a_broken_worker_waits_and_tells_that_it_is_there(stage: Stage) -> None:
-    other = Crew(stage.fabric, stage.start, clock=stage.clock, name="other", capacity={"cores": 3}, load=lambda: 0.0)
+    other = Crew(
+        stage.fabric,
+        stage.start,
+        clock=stage.clock,
+        kinds=table.KINDS,
+        name="other",
+        capacity={"cores": 3},
+        load=lambda: 0.0,
+    )
     assert other.claim() == [] and stage.fabric.registry.get("node/other") is not None
     for name in "abcd":
         stage.put("selfplay", name)
@@ -191,7 +199,7 @@ def test_self_play_gives_way_on_a_busy_machine_and_comes_back(stage: Stage) -> N
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunDirectory]:
     with RunDirectory.create(tmp_path / "run") as made:
-        jobs.keep_recipe(made.fabric.registry, CONFIG, smoke(Recipe()))
+        settings.keep_recipe(made.fabric.registry, CONFIG, smoke(Recipe()))
         yield made
 
 
@@ -200,12 +208,14 @@ def crew_of(run: RunDirectory, cores: int = 2) -> Crew:
         return Child(run.path, job, 5, lambda: None)
 
     capacity = {"cores": cores, "memory": 1e12}
-    return Crew(run.fabric, start, WorkerSettings(), clock=SYSTEM_CLOCK, capacity=capacity, load=lambda: 0.5)
+    return Crew(
+        run.fabric, start, WorkerSettings(), clock=SYSTEM_CLOCK, kinds=table.KINDS, capacity=capacity, load=lambda: 0.5
+    )
 
 
 def put(run: RunDirectory, games: int, engine: str = "random", number: int = 1) -> str:
-    payload = jobs.SelfplayBatch(number=number, games=games, engine=engine)
-    job = jobs.make_job(jobs.SELFPLAY, f"{number:06d}", payload, CONFIG)
+    payload = selfplay.SelfplayBatch(number=number, games=games, engine=engine)
+    job = selfplay.KIND.job(f"{number:06d}", payload, CONFIG)
     run.fabric.jobs.put([job])
     return job.id
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ringrift.errors import CorruptBlob, JobError
-from ringrift.pipeline import stages
+from ringrift.pipeline import selfplay
 from ringrift.players import Decision, PlayerChoice, choose
 from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.search import GumbelSettings, TreeMemory
@@ -66,7 +66,7 @@ def test_mixed_temperatures_are_each_game_s_own_and_the_elo_cools(tmp_path: Path
             play=PlaySettings(processes=1),
         )  # fmt: skip
         player = choose("gumbel", "square8_2p", GumbelSettings(simulations=2))
-        stages.selfplay_stage(run, "square8_2p", name, 8, settings, player, elo=elo)
+        selfplay.play_games(run, "square8_2p", name, 8, settings, player, elo=elo)
         records = [
             game.read() for game in GameStore(run).iter_waiting() if game.work_id.startswith(f"square8_2p/{name}/")
         ]

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from typer.testing import CliRunner
 
 from ringrift.cli import app
 from ringrift.encoding import ENCODING_HASH, encode, policy_addresses
-from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, JobError
+from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew
 from ringrift.evaluators import ModelMetadata
 from ringrift.rules import CONFIGS, Game, Record, SearchStats, config_info
 from ringrift.store import GameStore, ModelStore, RunDirectory, samples

@@ -18,7 +18,7 @@ from ringrift import _core
 from ringrift.cli import app, sentence
 from ringrift.errors import CorruptBlob
 from ringrift.pipeline import Recipe
-from ringrift.pipeline.jobs import keep_recipe
+from ringrift.pipeline.settings import keep_recipe
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.games import StoredGame
 from ringrift.store.samples import ExportSettings, Samples, export, make_samples, read_game

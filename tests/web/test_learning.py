@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ringrift.cli import app
 from ringrift.errors import DataError
-from ringrift.pipeline import Recipe, smoke, stages
+from ringrift.pipeline import Recipe, gate, models, smoke, train
 from ringrift.pipeline.online import PROFILES, OnlineProfile, learn_stage
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.run import TAKEN
@@ -39,7 +39,7 @@ def test_people_teach_a_candidate_and_the_gate_decides(run: RunDirectory) -> Non
     where = "/api/online-learning/learn_from_game"
     with pytest.raises(DataError, match="no promoted model"):
         learn_stage(run, CONFIG, PROFILE, RECIPE)
-    first = stages.initial_model(run, CONFIG, RECIPE.training)
+    first = models.initial_model(run, CONFIG, RECIPE.training)
     assert store.promote(first.id, over=None)
     games = [won_by_a_person(seed) for seed in range(3)]
     for game in games[:2]:
@@ -65,7 +65,7 @@ def test_people_teach_a_candidate_and_the_gate_decides(run: RunDirectory) -> Non
 
 
 def test_a_candidate_that_was_not_judged_is_judged_first(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, first = ModelStore(run), stages.initial_model(run, CONFIG, RECIPE.training)
+    store, first = ModelStore(run), models.initial_model(run, CONFIG, RECIPE.training)
     assert store.promote(first.id, over=None)
     run.online(CONFIG).mkdir(parents=True)
     for seed in range(3):
@@ -79,15 +79,15 @@ def test_a_candidate_that_was_not_judged_is_judged_first(run: RunDirectory, monk
         seen.append(given[3])
         raise KeyboardInterrupt
 
-    train = stages.train_stage
+    original = train.train_model
 
     def trained(*given: Any, **named: Any) -> Any:
         seen.append(named["window"])
-        return train(*given, **named)
+        return original(*given, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "train_stage", trained)
-        patch.setattr(stages, "gate_stage", killed)
+        patch.setattr(train, "train_model", trained)
+        patch.setattr(gate, "gate_model", killed)
         with pytest.raises(KeyboardInterrupt):
             learn_stage(run, CONFIG, replace(PROFILE, strict=True), RECIPE)
     assert seen == [replace(RECIPE.window, sources=("import:online-*=4",)), replace(RECIPE.gate, mature_after=0)]

@@ -217,7 +217,7 @@ def _evaluators(stack: ExitStack, run: Path | None, model: str | None, network: 
     """
     from ringrift.errors import DataError, SettingsError
     from ringrift.evaluators import HeuristicEvaluator
-    from ringrift.pipeline.stages import choose_player
+    from ringrift.pipeline.models import choose_player
     from ringrift.players import PLAYERS, PlayerChoice, needs_run
     from ringrift.players.table import EVALUATORS, SHIPPED
     from ringrift.store import RunDirectory

@@ -68,7 +68,7 @@ def benchmark(
 def _network(config: str, run: Path | None, model: str, arch: str, folder: Path) -> Path:
     """The file of a run's model, or the initial weights of an architecture, exported to the folder."""
     if run is not None:
-        from ringrift.pipeline.stages import choose_player
+        from ringrift.pipeline.models import choose_player
         from ringrift.store import RunDirectory
 
         with RunDirectory.open(run) as opened:

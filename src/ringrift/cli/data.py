@@ -13,7 +13,7 @@ from ringrift.cli.store import Directory, print_row, print_table, tell_unreadabl
 from ringrift.errors import DataError, RingRiftError, SettingsError
 
 if TYPE_CHECKING:
-    from ringrift.pipeline.stages import Advance
+    from ringrift.pipeline.kind import Advance
     from ringrift.store.importing import FileReport
 
 app = typer.Typer()
@@ -120,10 +120,10 @@ def data_audit(
     import secrets
     import time
 
+    from ringrift.pipeline.audit import audit_games as audit_stage
     from ringrift.pipeline.by_hand import context
     from ringrift.pipeline.display import Bars
     from ringrift.pipeline.events import GamesAudited
-    from ringrift.pipeline.stages import audit_stage
     from ringrift.store import GameStore, RunDirectory
     from ringrift.store.audit import AuditSettings
 
@@ -245,7 +245,7 @@ def data_validate(
 
     ringrift data validate runs/square8_2p/blobs/3f/3f….npz --detailed
     """
-    from ringrift.pipeline.jobs import recipe_of
+    from ringrift.pipeline.settings import recipe_of
     from ringrift.settings import load
     from ringrift.store import GameStore, RunDirectory
     from ringrift.store.samples import read_shard

@@ -38,7 +38,7 @@ def jobs_ls(
     Example: ringrift jobs ls --run runs/two --state dead
     """
     from ringrift.fabric import JobState
-    from ringrift.pipeline.jobs import kind_of
+    from ringrift.pipeline.table import kind_of
 
     states = [name for name in state.split(",") if name]
     for name in states:

@@ -34,7 +34,7 @@ def found_models(run: Path | None, config: str, arch: str | None = None) -> Iter
             path.write_bytes(onnx)
             yield lambda name: (f"untrained-{arch}", path)
     elif run:
-        from ringrift.pipeline.stages import choose_player
+        from ringrift.pipeline.models import choose_player
         from ringrift.store import RunDirectory
 
         with RunDirectory.open(run) as opened:
@@ -135,7 +135,7 @@ def measure(
     from ringrift.evaluation.match import player_label
     from ringrift.evaluation.ratings import rate, read_pool
     from ringrift.pipeline.display import Bars
-    from ringrift.pipeline.stages import Advance
+    from ringrift.pipeline.kind import Advance
     from ringrift.players.ladder import LEVELS, choose_level
     from ringrift.settings import load
 

@@ -55,7 +55,7 @@ def selfplay(
     json: Json = False,
 ) -> None:
     """Play training games; each is stored as it ends. After a crash, the same command plays the missing ones."""
-    from ringrift.pipeline import stages
+    from ringrift.pipeline import models, selfplay
     from ringrift.pipeline.display import Bars
     from ringrift.pipeline.loop import elo_of
     from ringrift.store import RunDirectory
@@ -64,12 +64,12 @@ def selfplay(
                       "selfplay.search.simulations": simulations, "loop.seed": seed})  # fmt: skip
     with RunDirectory.open_or_create(directory_of(run, config, given)) as opened:
         name = given.selfplay.engine
-        if stages.engine_name(name, model) != name:
-            newest = stages.newest_model(opened, config, given.training, given.loop.seed).id
-            name = stages.engine_name(name, newest if model == "newest" else model)
-        player = stages.choose_player(opened, config, name, given.selfplay.search)
-        with stages.claimed_batch(opened, config, given.loop.games, player) as batch:
-            played = stages.selfplay_stage(
+        if models.engine_name(name, model) != name:
+            newest = models.newest_model(opened, config, given.training, given.loop.seed).id
+            name = models.engine_name(name, newest if model == "newest" else model)
+        player = models.choose_player(opened, config, name, given.selfplay.search)
+        with selfplay.claimed_batch(opened, config, given.loop.games, player) as batch:
+            played = selfplay.play_games(
                 opened, config, batch, given.loop.games, given.selfplay, player, seed=given.loop.seed,
                 elo=elo_of(opened, config, player.name), show=Bars(),
             )  # fmt: skip
@@ -84,14 +84,14 @@ def export(
     config: Config, run: Run = None, assign: Assign = None, settings: SettingsFile = None, json: Json = False
 ) -> None:
     """Replay the games that came in, set aside what does not replay, and make samples of the others."""
-    from ringrift.pipeline import stages
+    from ringrift.pipeline import export, ingest
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
 
     given = settings_of(config, settings, assign)
     with RunDirectory.open(directory_of(run, config, given)) as opened:
-        replayed = stages.ingest_stage(opened, show=Bars())
-        made = stages.export_stage(opened, config, given.export, show=Bars())
+        replayed = ingest.ingest_games(opened, show=Bars())
+        made = export.export_games(opened, config, given.export, show=Bars())
     if json:
         print_json({"replayed": dataclasses.asdict(replayed), "exported": dataclasses.asdict(made)})
         return
@@ -133,7 +133,7 @@ def train(
 
     Two devices: torchrun --nproc-per-node 2 -m -- ringrift train --config square8_2p --run runs/loop
     """
-    from ringrift.pipeline import stages
+    from ringrift.pipeline import kind, models, train
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
 
@@ -141,11 +141,11 @@ def train(
     given = settings_of(names[0], settings, assign, **{"loop.steps": steps, "loop.seed": seed})
     leads = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, one speaks
     with RunDirectory.open(directory_of(run, names[0] if len(names) == 1 else "loop", given)) as opened:
-        start = None if parent == "newest" else stages.starting_model(opened, names[0], parent, given.loop.seed)
-        model = stages.train_stage(
+        start = None if parent == "newest" else models.starting_model(opened, names[0], parent, given.loop.seed)
+        model = train.train_model(
             opened, names[0], given.training, window=given.window, beside=names[1:], steps=given.loop.steps,
             epochs=epochs, parent=start, precision=given.loop.precision, seed=given.loop.seed,
-            show=Bars() if leads else stages.quiet,
+            show=Bars() if leads else kind.quiet,
         )  # fmt: skip
     if json and leads:
         print_json(dataclasses.asdict(model))
@@ -174,16 +174,16 @@ def gate(
     ringrift gate --run runs/square8_2p
     ringrift gate m-20 --games 800 --set gate.early=[0,35] --set 'gate.gates={random=0.85}' --no-promote
     """
-    from ringrift.pipeline import stages
+    from ringrift.pipeline import gate, models
     from ringrift.pipeline.by_hand import tell_verdict
     from ringrift.pipeline.display import Bars
     from ringrift.store import ModelStore, RunDirectory
 
     given = settings_of(config, settings, assign, **{"gate.games": games, "loop.seed": seed})
     with RunDirectory.open(directory_of(run, config, given)) as opened:
-        newest = stages.newest_model(opened, config, given.training, given.loop.seed)
+        newest = models.newest_model(opened, config, given.training, given.loop.seed)
         model = newest if candidate == "newest" else ModelStore(opened).resolve(config, candidate)
-        verdict = stages.gate_stage(
+        verdict = gate.gate_model(
             opened, config, model.id, given.gate, given.match, seed=given.loop.seed, promote=promote, show=Bars()
         )
         tell_verdict(opened, model.id)

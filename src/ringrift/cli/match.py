@@ -53,7 +53,7 @@ def match(
     ringrift match best heuristic --run runs/hex8_3p -c hex8_3p --alone --games 200
     ringrift match m-20 m-19 --run runs/square8_2p --sprt 0,20 --games 4000 --seconds 0.05 --save m-20.jsonl
     """
-    from ringrift.pipeline import stages
+    from ringrift.pipeline import evaluate
     from ringrift.pipeline.display import Bars, match_lines
     from ringrift.players import needs_run
     from ringrift.store import RunDirectory
@@ -67,7 +67,7 @@ def match(
         opened = None
         if run is not None or needs_run(a) or needs_run(b):
             opened = stack.enter_context(RunDirectory.open(directory_of(run, config, given)))
-        result = stages.match_stage(
+        result = evaluate.play_match(
             opened, config, a, b, dataclasses.replace(given.match, alone=alone), seed=given.loop.seed, save=save,
             show=bars, planned=lambda plan: bars.console.print(plan.sentence()),
         )  # fmt: skip

@@ -82,7 +82,7 @@ def play(
 
 
 def _opponent(name: str, config: str, run: Path | None) -> Player:
-    from ringrift.pipeline.stages import choose_player
+    from ringrift.pipeline.models import choose_player
     from ringrift.players import needs_run
     from ringrift.settings import load
     from ringrift.store import RunDirectory

@@ -128,11 +128,11 @@ def models_import(
 
     Example: ringrift models import best.safetensors --config square8_3p --run runs/square8_3p
     """
-    from ringrift.pipeline import stages
+    from ringrift.pipeline import models
     from ringrift.store import RunDirectory
 
     with RunDirectory.open_or_create(directory_of(run, config, settings_of(config, None, None))) as directory:
-        model = stages.import_model(directory, config, file)
+        model = models.import_model(directory, config, file)
     if json:
         print_json({"model": model, "config": config})
     else:

@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from ringrift.errors import SettingsError
-from ringrift.evaluation.kept import FORMAT, GameResult, Header, as_json, match_file
+from ringrift.evaluation.kept import FORMAT, GameResult, Header, MatchFile, as_json, match_file
 from ringrift.evaluation.settings import MatchSettings
 from ringrift.evaluation.sprt import Sprt
 from ringrift.evaluation.statistics import elo, expected_score, score_interval
@@ -313,26 +313,33 @@ def match(
     another match, `JobError` when processes die again and again.
     """
     plan = Plan(a, b, settings, seed, options)
-    tally, size = Tally(plan), len(plan.rows)
+    tally = Tally(plan)
     with match_file(save, plan.header()) as kept:
         planned(plan)
         tally.advance(kept.games)
         progress(len(kept.games), tally)
-        while not tally.done() and tally.position < PATIENCE * plan.wanted:
-            indices = range(tally.position, tally.position + plan.wanted - len(tally.groups))
-            here = settings_here(settings.play, plan.players)
-            share = math.ceil(len(indices) * size / here.process_count(len(indices) * size))
-            few = replace(here, concurrent=1 if settings.seconds else min(here.concurrent, share))
-            tasks = plan.tasks(indices, kept.games)
-            games = contest(plan.players, tasks, few, timeout=settings.timeout, options=options)
-            with closing(games):
-                for game in games:
-                    kept.add(game.work_id, _result(plan, game))
-                    tally.advance(kept.games)
-                    progress(len(kept.games), tally)
-                    if tally.done():
-                        break
-    return _summary(plan, tally)
+        for _ in playing(plan, tally, kept):
+            progress(len(kept.games), tally)
+    return summary(plan, tally)
+
+
+def playing(plan: Plan, tally: Tally, kept: MatchFile) -> Iterator[str]:
+    """Plays what is missing until the match is decided; the work id of each game as soon as it is kept and counted."""
+    size, settings = len(plan.rows), plan.settings
+    while not tally.done() and tally.position < PATIENCE * plan.wanted:
+        indices = range(tally.position, tally.position + plan.wanted - len(tally.groups))
+        here = settings_here(settings.play, plan.players)
+        share = math.ceil(len(indices) * size / here.process_count(len(indices) * size))
+        few = replace(here, concurrent=1 if settings.seconds else min(here.concurrent, share))
+        tasks = plan.tasks(indices, kept.games)
+        games = contest(plan.players, tasks, few, timeout=settings.timeout, options=plan.options)
+        with closing(games):
+            for game in games:
+                kept.add(game.work_id, _result(plan, game))
+                tally.advance(kept.games)
+                yield game.work_id
+                if tally.done():
+                    break
 
 
 def _result(plan: Plan, game: Finished | Void) -> GameResult:
@@ -345,7 +352,8 @@ def _result(plan: Plan, game: Finished | Void) -> GameResult:
     return GameResult(opening, plan.rows[row], record.ranks, game.plies, moves, spent)
 
 
-def _summary(plan: Plan, tally: Tally) -> MatchResult:
+def summary(plan: Plan, tally: Tally) -> MatchResult:
+    """What came of a match."""
     settings, games, wins = plan.settings, tally.games, tally.wins
     played = [game for group in tally.groups for game in group]
     low, high = score_interval([[game.point for game in group] for group in tally.groups], settings.confidence)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ringrift.errors import DataError
+from ringrift.pipeline import gate, regression
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.events import ModelRejected
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.services import gate, regression
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
 from ringrift.store.provenance import process_name
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ringrift.errors import JobError, LeaseLost, RulesError, SettingsError
-from ringrift.pipeline.jobs import run_job
-from ringrift.pipeline.stages import Advance
+from ringrift.pipeline.kind import Advance
+from ringrift.pipeline.table import run_job
 from ringrift.store import RunDirectory
 from ringrift.store.provenance import process_name
 

@@ -23,8 +23,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ringrift.evaluation import MatchResult, Pool
+from ringrift.pipeline.kind import Advance
 from ringrift.pipeline.loop import Round
-from ringrift.pipeline.stages import Advance
 
 
 class PlainConsole(Console):

@@ -7,9 +7,10 @@ the job alone: one that was applied twice has been applied once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -18,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ringrift.errors import SettingsError
 from ringrift.fabric import Blobs, Job, Parcel
 from ringrift.pipeline.events import Event
-from ringrift.pipeline.settings import Recipe
+from ringrift.pipeline.settings import LoopSettings, Recipe
 from ringrift.store import RunDirectory
 
+SELFPLAY = "selfplay"  #: the kind that fills a machine: workers do as much of it as is left to do
 MEGABYTE = 1 << 20
-PARCEL_SECONDS = 1.0  #: about, between two parcels of a job: what a kill may lose
+PARCEL_SECONDS = 1.0
 
 #: Tells that so many are done by now, with a remark.
 Advance = Callable[[int, str], None]
@@ -61,6 +63,12 @@ class Work:
     show: Show = quiet
     settings: str = ""
     """Hash of the recipe."""
+    parcel_seconds: float = PARCEL_SECONDS
+    """About, between two parcels: a kill may lose so much."""
+    counted: Counter[str] = field(default_factory=Counter)
+    """What its parcels have come to so far, for its event."""
+    told: list[str] = field(default_factory=list)
+    """What they have said."""
 
     @property
     def config(self) -> str:
@@ -114,7 +122,13 @@ class Kind(Generic[P, Q]):
             for parcel in self.compute(at, order):
                 event = self.apply(run, at, parcel)
         finally:
-            for blob in lent(order):
+            for blob in order.lent:
                 at.blobs.delete(blob)
         assert event is not None
         return event
+
+
+def by_hand(run: RunDirectory, config: str, show: Show = quiet, seed: int = 0, **parts: object) -> Work:
+    """What a command does itself: with `parts` of the recipe, and keeping each piece at once."""
+    recipe = replace(Recipe(loop=LoopSettings(seed=seed)), **parts)  # type: ignore[arg-type]
+    return Work(Job("by hand", "by hand", config), recipe, run.fabric.blobs, run.path, show, parcel_seconds=0.0)

@@ -22,9 +22,10 @@ from ringrift.evaluation import (
     read_pool,
     velocity,
 )
+from ringrift.pipeline.evaluate import noted_matches
 from ringrift.pipeline.events import MatchFinished
+from ringrift.pipeline.models import games_seen
 from ringrift.pipeline.settings import Recipe
-from ringrift.pipeline.stages import games_seen, noted_matches
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ringrift.errors import DataError
 from ringrift.fabric import Lease, kept_alive
 from ringrift.fabric.files import make_directory
-from ringrift.pipeline import stages
+from ringrift.pipeline import export, gate, kind, train
 from ringrift.pipeline.settings import Recipe
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.importing import import_files
@@ -65,7 +65,7 @@ def learn_stage(
     recipe: Recipe,
     *,
     seed: int = 0,
-    show: stages.Show = stages.quiet,
+    show: kind.Show = kind.quiet,
 ) -> OnlineResult:
     """Takes in the games of people that wait, and if they are enough, trains a candidate from the promoted model on the
     window in which they weigh more, and lets it run its gauntlet. Called again after a kill, it goes on.
@@ -77,7 +77,7 @@ def learn_stage(
 
 
 def _learn(
-    run: RunDirectory, config: str, profile: OnlineProfile, recipe: Recipe, lease: Lease, seed: int, show: stages.Show
+    run: RunDirectory, config: str, profile: OnlineProfile, recipe: Recipe, lease: Lease, seed: int, show: kind.Show
 ) -> OnlineResult:
     store = ModelStore(run)
     if (champion := store.promoted(config)) is None:
@@ -89,19 +89,19 @@ def _learn(
         if waiting < profile.games:
             reason = f"{waiting} games of people that nothing has learned from; the profile asks for {profile.games}"
             return OnlineResult(taken, refused, waiting, reason=reason)
-        stages.export_stage(run, config, recipe.export, show=show)
+        export.export_games(run, config, recipe.export, show=show)
         settings = replace(
             recipe.training, learning_rate=profile.rate * recipe.training.learning_rate, schedule="cosine",
             last_rate=LAST_RATE,
         )  # fmt: skip
         sources = (f"import:{ONLINE}*={profile.weight:g}", *recipe.window.sources)
-        candidate = stages.train_stage(
+        candidate = train.train_model(
             run, config, settings, window=replace(recipe.window, sources=sources), steps=profile.steps,
             parent=store.show(champion), precision=recipe.loop.precision, seed=seed, show=show,
         )  # fmt: skip
         store.annotate(candidate.id, people=people)
-    gate = replace(recipe.gate, mature_after=0) if profile.strict else recipe.gate
-    verdict = stages.gate_stage(run, config, candidate.id, gate, recipe.match, seed=seed, lease=lease, show=show)
+    asked = replace(recipe.gate, mature_after=0) if profile.strict else recipe.gate
+    verdict = gate.gate_model(run, config, candidate.id, asked, recipe.match, seed=seed, lease=lease, show=show)
     return OnlineResult(taken, refused, 0, candidate.id, verdict.passes, verdict.reason)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from ringrift.fabric import Job, JobState
-from ringrift.pipeline import jobs
-from ringrift.pipeline.jobs import recipe_of
-from ringrift.pipeline.settings import Recipe
+from ringrift.pipeline import evaluate, selfplay, train
+from ringrift.pipeline.settings import Recipe, recipe_of
 from ringrift.pipeline.standing import Standing, standing_of
 from ringrift.rules import config_info
 from ringrift.store import RunDirectory
@@ -40,14 +41,16 @@ def ahead(run: RunDirectory, config: str, recipe: Recipe | None = None) -> str:
     """How far the next candidate of a config is; empty where the run has all that it is to have."""
     recipe = recipe or recipe_of(run.fabric.registry, config)[0]
     now = standing_of(run, recipe.loop, config)
-    running = run.fabric.jobs.ls(states=(JobState.LEASED,), config=config)
+    running = defaultdict[str, list[Job]](list)
+    for job in run.fabric.jobs.ls(states=(JobState.LEASED,), config=config):
+        running[job.kind].append(job)
     number = now.trained + now.judged
     name = "first candidate" if number == 1 else f"candidate {number}"
-    if training := [job for job in running if job.kind == jobs.TRAIN]:
+    if training := running[train.KIND.name]:
         return f"{name} is trained: {_far(training, 'steps')}"
     if not now.judged:
-        return f"{name} is judged: {_far([job for job in running if job.kind == jobs.MATCH], 'games of its match')}"
-    return "" if now.finished else f"{name}: {_gathered(now, [job for job in running if job.kind == jobs.SELFPLAY])}"
+        return f"{name} is judged: {_far(running[evaluate.KIND.name], 'games of its match')}"
+    return "" if now.finished else f"{name}: {_gathered(now, running[selfplay.KIND.name])}"
 
 
 def _gathered(now: Standing, playing: list[Job]) -> str:

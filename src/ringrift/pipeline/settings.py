@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
+from functools import cache
 
-from ringrift.errors import check_fields, unknown
+from pydantic import TypeAdapter
+
+from ringrift.errors import DataError, check_fields, unknown
 from ringrift.evaluation import GateSettings, MatchSettings, ProgressSettings, RegressionSettings
+from ringrift.fabric import Lease, Registry
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.selfplay.settings import ENGINES
@@ -184,3 +190,26 @@ def smoke(recipe: Recipe, rounds: int = 1) -> Recipe:
         ),
         services=replace(recipe.services, port=0),
     )
+
+
+# -- the settings of a loop, for whoever does its jobs -----------------------------------------------------------------
+
+
+@cache
+def _recipes() -> TypeAdapter[Recipe]:
+    return TypeAdapter(Recipe)
+
+
+def keep_recipe(registry: Registry, config: str, recipe: Recipe, lease: Lease | None = None) -> str:
+    """Stores the settings of a config for its jobs; their hash."""
+    value = _recipes().dump_python(recipe, mode="json")
+    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    registry.set(f"settings/{config}", {"recipe": value, "hash": digest}, lease=lease)
+    return digest
+
+
+def recipe_of(registry: Registry, config: str) -> tuple[Recipe, str]:
+    """The settings in force for a config, and their hash. Raises `DataError` where no loop has stored any."""
+    if (entry := registry.get(f"settings/{config}")) is None:
+        raise DataError(f"the run has no settings for {config}: `ringrift loop --config {config}` stores them")
+    return _recipes().validate_python(entry.value["recipe"]), str(entry.value["hash"])

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringrift.fabric import OPEN, Job, JobState
-from ringrift.pipeline import stages
 from ringrift.pipeline.events import Event, LoopStarted, TrainingFinished
-from ringrift.pipeline.jobs import kind_of
+from ringrift.pipeline.models import games_seen, sound_model
 from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import LoopSettings
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
@@ -59,7 +58,7 @@ class Standing:
     def fresh(self) -> int:
         """Games in shards that the newest candidate has not seen; where some that it has seen were taken back since,
         those that are newer."""
-        return max(self.newer, self.flow.exported - stages.games_seen(self.newest))
+        return max(self.newer, self.flow.exported - games_seen(self.newest))
 
     @property
     def worth(self) -> float:
@@ -75,7 +74,7 @@ def standing(ctx: Context, config: str) -> Standing:
 def standing_of(run: RunDirectory, loop: LoopSettings, config: str) -> Standing:
     """Read from the store of a run."""
     trained, newest = ModelStore(run).newest(config, "candidate")
-    base = newest and stages.sound_model(run, newest)
+    base = newest and sound_model(run, newest)
     games = GameStore(run)
     newer = games.exported_after(config, newest.window[-1][1]) if newest and newest.window else 0
     return Standing(config, loop, games.flow(config), trained, newest, base, newer)
@@ -135,8 +134,3 @@ def unattended(kind: str, waiting: Callable[[Standing], float]) -> Callable[[Con
         return 0.0 if open_jobs(ctx, kind) else sum(waiting(standing(ctx, config)) for config in ctx.configs)
 
     return backlog
-
-
-def wake_service(ctx: Context, job: Job) -> None:
-    """Wakes whoever puts jobs like this one."""
-    ctx.wake(kind_of(job.kind).service)

@@ -98,7 +98,7 @@ OWN = (
 
 def whole() -> tuple[Service, ...]:
     """Every service that there is, effects aside."""
-    from ringrift.pipeline.services import SERVICES  # heavier than the supervisor itself
+    from ringrift.pipeline.table import SERVICES  # heavier than the supervisor itself
 
     return (*SERVICES, *OWN)
 

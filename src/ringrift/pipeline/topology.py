@@ -11,8 +11,8 @@ from ringrift.errors import SettingsError
 from ringrift.pipeline import events as e
 from ringrift.pipeline.effects import Effect
 from ringrift.pipeline.events import EVENTS, Event
-from ringrift.pipeline.jobs import JOB_KINDS
 from ringrift.pipeline.service import Service
+from ringrift.pipeline.table import KINDS
 
 OUTSIDE: Mapping[str, tuple[type[Event], ...]] = {
     "loop": (e.LoopStarted, e.LoopStopped),
@@ -55,7 +55,7 @@ def topology(services: Sequence[Service], effects: Sequence[Effect]) -> Topology
     """Of these services and effects, with all kinds of job."""
     emitters: defaultdict[str, list[str]] = defaultdict(list)
     listeners: defaultdict[str, list[str]] = defaultdict(list)
-    for kind in JOB_KINDS.values():
+    for kind in KINDS.values():
         emitters[kind.emits.__name__].append(f"job {kind.name}")
     for name, emits in [*OUTSIDE.items(), *((service.name, service.emits) for service in services)]:
         for event in emits:
@@ -127,7 +127,7 @@ def service_graph(services: Sequence[Service]) -> str:
     names = {service.name for service in services}
     lines = [f"    {_id(service.name)}[{service.name}]" for service in services]
     lines += [f"    {_id(other)} ==> {_id(service.name)}" for service in services for other in service.after]
-    putters = {f"job {kind.name}": kind.service for kind in JOB_KINDS.values()}
+    putters = {f"job {kind.name}": kind.service for kind in KINDS.values()}
     woken = {(putters.get(a, a), event, b) for a, event, b in edges(found) if b}
     lines += [f"    {_id(a)} -- {event} --> {_id(b)}" for a, event, b in sorted(woken) if a in names]
     return "\n".join(["flowchart LR", *lines])

@@ -45,8 +45,8 @@ from ringrift.pipeline.events import (
     WorkerSetAside,
 )
 from ringrift.pipeline.loop import elos, gain
+from ringrift.pipeline.models import games_seen
 from ringrift.pipeline.outlook import ahead
-from ringrift.pipeline.stages import games_seen
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.samples import shards
 

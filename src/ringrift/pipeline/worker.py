@@ -11,12 +11,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 from simple_pid import PID
@@ -26,7 +26,7 @@ from ringrift.errors import DataError, LeaseLost
 from ringrift.evaluators.machine import memory_bytes, usable_cores
 from ringrift.fabric import Fabric, Job, Jobs, JobState, workers
 from ringrift.fabric.workers import NODE
-from ringrift.pipeline.jobs import JOB_KINDS, SELFPLAY
+from ringrift.pipeline.kind import SELFPLAY, Kind
 from ringrift.pipeline.settings import WorkerSettings
 from ringrift.store.provenance import process_name
 
@@ -223,13 +223,13 @@ class Crew:
         settings: WorkerSettings = WorkerSettings(),
         *,
         clock: Clock,
-        kinds: Collection[str] = tuple(JOB_KINDS),
+        kinds: Mapping[str, Kind[Any, Any]],
         name: str = "",
         capacity: Mapping[str, float] | None = None,
         load: Callable[[], float] = machine_load,
     ) -> None:
         self.name = name or process_name()
-        self.kinds, self.settings = tuple(kinds), settings
+        self.kinds, self.settings = dict(kinds), settings
         self.capacity = dict(capacity or capacity_of(settings))
         self.held: dict[str, Held] = {}
         self.throttle = Throttle(settings.utilisation, self.capacity["cores"], clock, load)
@@ -332,7 +332,7 @@ class Crew:
         if (now := self._clock.monotonic()) - self._told >= NODE_SECONDS:
             self._told = now
             node = Node(
-                self.kinds, self.capacity, self.free, len(self.held), self.throttle.allowed,
+                tuple(self.kinds), self.capacity, self.free, len(self.held), self.throttle.allowed,
                 round(self.throttle.load, 3), round(self._clock.now(), 1),
             )  # fmt: skip
             with suppress(DataError):  # it is said again in a few seconds, and the leases must not wait for it

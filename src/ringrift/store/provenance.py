@@ -63,6 +63,11 @@ class Provenance:
             generation=generation, process=process_name(),
         )  # fmt: skip
 
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """What `vars` gave, perhaps by way of JSON."""
+        return cls(**{**said, "engines": tuple(said["engines"])})
+
 
 def settings_hash(values: Any) -> str:
     """16 hex digits of settings that JSON can say."""

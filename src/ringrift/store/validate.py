@@ -28,7 +28,7 @@ from ringrift.store.schema import content_id, evidence
 
 T = TypeVar("T")
 BATCH = 64  #: games judged in one transaction
-CARRIED = 1024  #: games in one parcel
+CARRIED = 1024  #: games in a parcel
 SERVE = "import sys; from ringrift.store.validate import serve; serve(*sys.argv[1:])"
 #: Ends of the judging process that a game can be blamed for; running out of memory (SIGKILL) is none.
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -74,7 +74,7 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
 
 def waiting(store: GameStore) -> Iterator[Parcel]:
     """The games that nobody has judged yet."""
-    for games in _batches(store.iter_waiting(), CARRIED):
+    for games in in_batches(store.iter_waiting(), CARRIED):
         yield carried(store.run, games)
 
 
@@ -147,7 +147,7 @@ def serve(path: str, start: str, batch: str) -> None:
     """The other process: of each batch, prints the first game that it is about to judge, and then the judgements."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, which then ends this process
     games = unpacked(Parcel.from_bytes(Path(path).read_bytes()))[int(start) :]
-    for some in _batches(iter(games), int(batch)):
+    for some in in_batches(iter(games), int(batch)):
         print(some[0][0].id, flush=True)
         judged = [(game, problem(game) or row_problem(game, row)) for game, row in some]
         scored = [(game.id, why, None if why else score(game.read())) for game, why in judged]
@@ -205,6 +205,7 @@ def _problem(record: Record) -> str | None:
     return f"it has policies for plies {sorted(lengths)}, where nothing was decided" if lengths else None
 
 
-def _batches(games: Iterator[T], size: int) -> Iterator[list[T]]:
+def in_batches(games: Iterator[T], size: int) -> Iterator[list[T]]:
+    """So many at a time."""
     while batch := list(islice(games, size)):
         yield batch

@@ -10,10 +10,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,13 +176,45 @@ class Played:
     retracted: bool = False
 
 
-def replay_window(
-    run: RunDirectory, config: str, settings: WindowSettings, up_to: int | None = None, now: float | None = None
-) -> ReplayWindow:
-    """The window of a run, of shards with ids up to `up_to`; its oldest shard is in it whole.
+@dataclass(frozen=True)
+class WindowFacts:
+    """What the store knows of a window, for whoever has no database."""
 
-    Raises: DataError where the gate of `stale_hours` or `new_samples` is closed, with the figures and what opens it.
-    """
+    config: str
+    total_samples: int
+    """That the run has of the config."""
+    total_games: int
+    """In its shards."""
+    shards: tuple[tuple[int, str], ...]
+    """Ids and blobs of the shards in the window, oldest first."""
+    games: Mapping[int, tuple[Played, ...]]
+    """By shard."""
+    at: float
+    """Unix time at which this was so."""
+    last: Seen | None = None
+    """Of the last candidate, if there is one."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the run had when a model was trained."""
+
+    samples: int
+    games: int
+    last_game: int
+    """The newest game that it learned from; 0 where that is not known."""
+
+    @classmethod
+    def by(cls, metrics: Mapping[str, Any], window: Sequence[Sequence[int]]) -> Self:
+        """What a model says of itself."""
+        samples, games = (int(str(metrics.get(name, 0))) for name in ("samples_total", "games_total"))
+        return cls(samples, games, max((last for _, last in window), default=0))
+
+
+def window_facts(
+    run: RunDirectory, config: str, settings: WindowSettings, up_to: int | None = None, now: float | None = None
+) -> WindowFacts:
+    """Of the window of a run, of shards with ids up to `up_to`."""
     known = [shard for shard in shards(run, config, up_to) if shard.encoding_hash == made_under()]
     total = sum(shard.samples for shard in known)
     chosen: list[ShardInfo] = []
@@ -191,11 +224,35 @@ def replay_window(
             break
         chosen.insert(0, shard)
         wanted -= shard.samples
-    parts = [_part(run.fabric.blobs.path(shard.blob), shard.id) for shard in chosen]
-    played = [game for part in parts for game in _played(run, part)]
+    rows = run.database.rows(
+        "SELECT metrics, window FROM models WHERE config = ? AND role = 'candidate' ORDER BY added DESC LIMIT 1",
+        [config],
+    )
+    last = Seen.by(json.loads(rows[0]["metrics"]), json.loads(rows[0]["window"])) if rows else None
+    return WindowFacts(
+        config, total, sum(shard.games for shard in shards(run, config, up_to)),
+        tuple((shard.id, shard.blob) for shard in chosen), {shard.id: _played(run, shard.id) for shard in chosen},
+        now or time.time(), last,
+    )  # fmt: skip
+
+
+def replay_window(
+    run: RunDirectory, config: str, settings: WindowSettings, up_to: int | None = None, now: float | None = None
+) -> ReplayWindow:
+    """The window of a run, of shards with ids up to `up_to`; its oldest shard is in it whole.
+
+    Raises: DataError where the gate of `stale_hours` or `new_samples` is closed, with the figures and what opens it.
+    """
+    return window_of(window_facts(run, config, settings, up_to, now), settings, run.fabric.blobs.path)
+
+
+def window_of(facts: WindowFacts, settings: WindowSettings, path: Callable[[str], Path]) -> ReplayWindow:
+    """The window that the store knows these facts of; `path` gives the file of a blob. Raises as `replay_window`."""
+    parts = [_part(path(blob), shard) for shard, blob in facts.shards]
+    played = [game for part in parts for game in _listed(part, facts.games[part.shard])]
     counts = np.concatenate([part.counts for part in parts]) if parts else np.zeros(0, np.int64)
     if played:
-        _check_fresh(run, config, settings, total, played, counts, now or time.time())
+        _check_fresh(facts, settings, played, counts)
     weights, notes = weigh(played, counts, settings)
     ends = np.cumsum([len(part.games) for part in parts])[:-1]
     weighted = (
@@ -206,53 +263,50 @@ def replay_window(
         if parts
         else ()
     )
-    return ReplayWindow(weighted, total, notes, settings.surprise, settings.correction, settings.unvalidated)
+    return ReplayWindow(
+        weighted, facts.total_samples, notes, settings.surprise, settings.correction, settings.unvalidated
+    )
 
 
-def _played(run: RunDirectory, part: WindowPart) -> list[Played]:
+def _played(run: RunDirectory, shard: int) -> tuple[Played, ...]:
     query = (
         "SELECT id, min(created, added) AS created, machine, worker, generation, quality, model, work_id, reason,"
         " retraction FROM games WHERE shard = ?"
     )
-    rows = {row["id"]: row for row in run.database.rows(query, [part.shard])}
-    games = []
-    for id_ in part.games.tolist():
-        if (row := rows.get(id_)) is None:
-            raise DataError(
-                f"{part.path} holds game {id_}, which the run has elsewhere by now: try again, or"
-                " `ringrift data check --repair`"
-            )
-        names = (row["model"], row["worker"], row["work_id"])
-        early, retracted = row["reason"].startswith(EARLY), row["retraction"] is not None
-        machine = row["machine"] or row["worker"]
-        games.append(Played(id_, row["created"], machine, row["generation"], row["quality"], names, early, retracted))
-    return games
+    return tuple(
+        Played(
+            row["id"], row["created"], row["machine"] or row["worker"], row["generation"], row["quality"],
+            (row["model"], row["worker"], row["work_id"]), row["reason"].startswith(EARLY),
+            row["retraction"] is not None,
+        )
+        for row in run.database.rows(query, [shard])
+    )  # fmt: skip
+
+
+def _listed(part: WindowPart, played: Sequence[Played]) -> list[Played]:
+    """The games of a part in its order."""
+    by_id = {game.id: game for game in played}
+    if missing := [id_ for id_ in part.games.tolist() if id_ not in by_id]:
+        raise DataError(
+            f"{part.path} holds game {missing[0]}, which the run has elsewhere by now: try again, or"
+            " `ringrift data check --repair`"
+        )
+    return [by_id[id_] for id_ in part.games.tolist()]
 
 
 def _check_fresh(
-    run: RunDirectory,
-    config: str,
-    settings: WindowSettings,
-    total: int,
-    played: Sequence[Played],
-    counts: NDArray[np.int64],
-    now: float,
+    facts: WindowFacts, settings: WindowSettings, played: Sequence[Played], counts: NDArray[np.int64]
 ) -> None:
-    hours = max(0.0, now - max(game.created for game in played)) / 3600
+    config, hours = facts.config, max(0.0, facts.at - max(game.created for game in played)) / 3600
     if 0 < settings.stale_hours < hours:
         raise DataError(
             f"the newest game of {config} that can be trained on is {hours:.1f} hours old, and window.stale_hours ="
             f" {settings.stale_hours:g} asks for a newer one: play, or give --set window.stale_hours=0"
         )
-    rows = run.database.rows(
-        "SELECT metrics, window FROM models WHERE config = ? AND role = 'candidate' ORDER BY added DESC LIMIT 1",
-        [config],
-    )
-    new = total
-    if rows:  # where some were taken back since, the run may have fewer than then, and those of newer games are new
-        learned = [last for _, last in json.loads(rows[0]["window"])]
-        newer = sum(counts[[game.id > max(learned) for game in played]].tolist()) if learned else 0
-        new = max(0, newer, total - int(json.loads(rows[0]["metrics"]).get("samples_total", 0)))
+    new = facts.total_samples
+    if last := facts.last:  # where some were taken back since, the run may have fewer, and those of newer games are new
+        newer = sum(counts[[game.id > last.last_game for game in played]].tolist()) if last.last_game else 0
+        new = max(0, newer, new - last.samples)
     if new < settings.new_samples:
         raise DataError(
             f"{config} has {new} samples that the last candidate has not had, and window.new_samples ="

@@ -13,7 +13,7 @@ from functools import partial
 from ringrift.errors import JobError, LeaseLost, NodeUnreachable
 from ringrift.evaluation import GateSettings, RegressionSettings
 from ringrift.fabric import OPEN, Fabric, Job, JobState, MemoryFabric
-from ringrift.pipeline import jobs
+from ringrift.pipeline import audit, evaluate, export, ingest, selfplay, table, train
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
     Event,
@@ -21,7 +21,6 @@ from ringrift.pipeline.events import (
     LoopStarted,
 )
 from ringrift.pipeline.service import Context, Profile
-from ringrift.pipeline.services import SERVICES
 from ringrift.pipeline.settings import LoopSettings, Recipe, WorkerSettings
 from ringrift.pipeline.simulation.invariants import (
     INVARIANTS,
@@ -44,6 +43,7 @@ from ringrift.pipeline.simulation.machines import (
 from ringrift.pipeline.simulation.plan import BROKEN, FAULTS, SINGLE_FAULTS, Fault, Plan, Report
 from ringrift.pipeline.simulation.results import GAME_SECONDS, NUMBERS, RESULTS, record
 from ringrift.pipeline.supervisor import tell_of_workers, tick
+from ringrift.pipeline.table import SERVICES
 from ringrift.pipeline.worker import Crew, Running
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.games import StoredGame
@@ -60,7 +60,13 @@ CHECK_SECONDS = 6 * 3600.0  #: between two checks of the invariants
 LOOP_TTL = 300.0
 DRAIN_DAYS = 0.5  #: in which all open jobs have to end once no more are put and nothing fails
 OF_MACHINES = ("janitor", "backup")  #: services that look at a real disk
-SECONDS = {jobs.AUDIT: 60.0, jobs.INGEST: 90.0, jobs.EXPORT: 120.0, jobs.TRAIN: 1800.0, jobs.MATCH: 600.0}
+SECONDS = {
+    audit.KIND.name: 60.0,
+    ingest.KIND.name: 90.0,
+    export.KIND.name: 120.0,
+    train.KIND.name: 1800.0,
+    evaluate.KIND.name: 600.0,
+}
 RECIPE = Recipe(
     gate=GateSettings(gates={"random": 0.85}, games=100),
     regression=RegressionSettings(checks=0),
@@ -209,8 +215,8 @@ class Simulation:
             return Computing(self, node, job, link)
 
         node.crew = Crew(
-            link, start, WorkerSettings(ttl=120.0), clock=self.clock, name=node.name, capacity=node.capacity,
-            load=lambda: RECIPE.worker.utilisation,
+            link, start, WorkerSettings(ttl=120.0), clock=self.clock, kinds=table.KINDS, name=node.name,
+            capacity=node.capacity, load=lambda: RECIPE.worker.utilisation,
         )  # fmt: skip
 
     # -- what the processes do
@@ -269,7 +275,7 @@ class Simulation:
 
     def seconds(self, job: Job) -> float:
         """How long a job computes."""
-        mean = GAME_SECONDS * int(str(job.payload["games"])) if job.kind == jobs.SELFPLAY else SECONDS[job.kind]
+        mean = GAME_SECONDS * int(str(job.payload["games"])) if job.kind == selfplay.KIND.name else SECONDS[job.kind]
         return mean * self.rng.uniform(0.7, 1.3)
 
     def result(self, job: Job, node: Node) -> Event:
@@ -277,7 +283,7 @@ class Simulation:
         if node.is_struck("partition"):
             raise NodeUnreachable(f"the store cannot be reached from {node.name}")
         spoilt = node.is_struck("wrong results")
-        payload = jobs.kind_of(job.kind).payload.model_validate(dict(job.payload))
+        payload = table.kind_of(job.kind).payload.model_validate(dict(job.payload))
         return RESULTS[job.kind](self, job, payload, spoilt)
 
     def problem(self, game: StoredGame) -> str | None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ringrift.fabric import OPEN, JobState
-from ringrift.pipeline import jobs
+from ringrift.pipeline import selfplay
 from ringrift.pipeline.events import (
     JobDied,
 )
@@ -47,9 +47,9 @@ def done_jobs_are_stored(at: Simulation) -> Looked:
     """What a finished job was to make is in the store."""
     for id_ in at.unseen:
         job = at.fabric.jobs.get(id_)
-        if job is None or job.kind != jobs.SELFPLAY:
+        if job is None or job.kind != selfplay.KIND.name:
             continue
-        batch = jobs.SelfplayBatch.model_validate(dict(job.payload))
+        batch = selfplay.SelfplayBatch.model_validate(dict(job.payload))
         stored = len(at.store.work_ids(f"{job.config}/batch-{batch.number:06d}/"))
         yield None if stored == batch.games else f"{id_} is done, and {stored} of its {batch.games} games are stored"
 

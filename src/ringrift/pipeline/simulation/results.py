@@ -10,7 +10,7 @@ import numpy as np
 
 from ringrift.evaluation import MatchResult, score_interval
 from ringrift.fabric import Job
-from ringrift.pipeline import jobs, stages
+from ringrift.pipeline import audit, evaluate, export, ingest, selfplay, train
 from ringrift.pipeline.events import (
     Event,
     GamesAudited,
@@ -40,7 +40,7 @@ def record(config: str, sound: bool) -> Record:
     return Record.from_game(game, seed=1, players=("random",) * int(config[-2]))
 
 
-def _selfplay(at: Simulation, job: Job, batch: jobs.SelfplayBatch, spoilt: bool) -> Event:
+def _selfplay(at: Simulation, job: Job, batch: selfplay.SelfplayBatch, spoilt: bool) -> Event:
     played = at.records[job.config][spoilt]
     name = f"{job.config}/batch-{batch.number:06d}"
     moves = (np.append(played.moves, np.array([batch.number, i], np.uint32)) for i in range(batch.games))
@@ -52,14 +52,14 @@ def _selfplay(at: Simulation, job: Job, batch: jobs.SelfplayBatch, spoilt: bool)
     )  # fmt: skip
 
 
-def _ingest(at: Simulation, job: Job, _: jobs.WaitingGames, _spoilt: bool) -> Event:
+def _ingest(at: Simulation, job: Job, _: ingest.WaitingGames, _spoilt: bool) -> Event:
     judged = [(game.id, at.problem(game)) for game in at.store.iter_waiting()]
     at.store.judge(judged)
     bad = sum(reason is not None for _, reason in judged)
     return GamesValidated(job=job.id, valid=len(judged) - bad, quarantined=bad)
 
 
-def _export(at: Simulation, job: Job, _: jobs.ValidGames, _spoilt: bool) -> Event:
+def _export(at: Simulation, job: Job, _: export.ValidGames, _spoilt: bool) -> Event:
     games = [game.id for game in at.store.iter_valid(job.config, unexported=True)]
     if games:
         with at.run_directory.database.transaction() as connection:
@@ -74,7 +74,7 @@ def _export(at: Simulation, job: Job, _: jobs.ValidGames, _spoilt: bool) -> Even
     )
 
 
-def _train(at: Simulation, job: Job, wanted: jobs.Training, spoilt: bool) -> Event:
+def _train(at: Simulation, job: Job, wanted: train.Training, spoilt: bool) -> Event:
     parent = wanted.parent or "initial"
     blob = at.fabric.blobs.put(job.id.encode(), ".safetensors")
     games = at.store.flow(job.config).exported
@@ -90,7 +90,7 @@ def _train(at: Simulation, job: Job, wanted: jobs.Training, spoilt: bool) -> Eve
     )  # fmt: skip
 
 
-def _match(at: Simulation, job: Job, pair: jobs.MatchPair, _spoilt: bool) -> Event:
+def _match(at: Simulation, job: Job, pair: evaluate.MatchPair, _spoilt: bool) -> Event:
     expected = 1 / (1 + 10 ** ((at.strength[pair.b] - at.strength[pair.a]) / 400))
     openings = pair.games // 2
     points = [sum(at.rng.random() < expected for _ in range(2)) for _ in range(openings)]
@@ -102,20 +102,24 @@ def _match(at: Simulation, job: Job, pair: jobs.MatchPair, _spoilt: bool) -> Eve
         plies=50.0, simulations={}, seed=0, confidence=0.95,
         pentanomial=(points.count(0), 0, points.count(1), 0, points.count(2)), openings_sha256=pair.openings_sha256,
     )  # fmt: skip
-    stages.note_match(at.run_directory, pair.a, pair.name, result, at.clock.now())
+    evaluate.note_match(at.run_directory, pair.a, pair.name, result, at.clock.now())
     return MatchFinished(
         config=job.config, job=job.id, a=pair.a, b=pair.b, opponent=pair.name, games=games, score=result.score,
         low=low, high=high,
     )  # fmt: skip
 
 
-def _audit(at: Simulation, job: Job, _: jobs.GamesToAudit, _spoilt: bool) -> Event:
+def _audit(at: Simulation, job: Job, _: audit.SomeGames, _spoilt: bool) -> Event:
     mark: dict[str, object] = {"up_to": reach(at.run_directory, job.config), "at": at.clock.now()}
     at.fabric.registry.set(f"audit/{job.config}", mark)
     return GamesAudited(config=job.config, job=job.id, searched=0, replayed=0, skipped=0, quarantined=[])
 
 
 RESULTS: dict[str, Callable[[Simulation, Job, Any, bool], Event]] = {
-    jobs.SELFPLAY: _selfplay, jobs.INGEST: _ingest, jobs.EXPORT: _export, jobs.TRAIN: _train, jobs.MATCH: _match,
-    jobs.AUDIT: _audit,
-}  # fmt: skip
+    selfplay.KIND.name: _selfplay,
+    ingest.KIND.name: _ingest,
+    export.KIND.name: _export,
+    train.KIND.name: _train,
+    evaluate.KIND.name: _match,
+    audit.KIND.name: _audit,
+}

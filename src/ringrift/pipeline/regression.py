@@ -12,7 +12,7 @@ from ringrift.evaluation.gauntlet import elo_of_share, openings_digest
 from ringrift.evaluation.match import SEATINGS
 from ringrift.evaluation.statistics import expected_score
 from ringrift.fabric import OPEN, Job
-from ringrift.pipeline import jobs, stages
+from ringrift.pipeline import evaluate
 from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.events import JobDied, MatchFinished, ModelPromoted, ModelRolledBack, RegressionDetected
 from ringrift.pipeline.service import Context, Service, Step
@@ -64,7 +64,7 @@ def plan(ctx: Context) -> Iterator[Step]:
 
 def finding_of(ctx: Context, model: ModelInfo) -> Finding:
     """What the checks of a promoted model have shown."""
-    found = sorted((int(number), match) for number, match in stages.noted_matches(model, PREFIX).items())
+    found = sorted((int(number), match) for number, match in evaluate.noted_matches(model, PREFIX).items())
     noted: Mapping[str, Any] = model.metrics
     claims = {number: noted[f"{PREFIX}{number}"].get("claim") for number, _ in found}  # earlier versions noted none
     checks = [Check(match.b, claims[number], match) for number, match in found if claims[number]]
@@ -82,25 +82,25 @@ def _next_check(ctx: Context, model: ModelInfo, last: Promotion, finding: Findin
         if job.state in OPEN:
             return None
         number += 1
-    number = max([number, *(1 + int(name) for name in stages.noted_matches(model, PREFIX))])
+    number = max([number, *(1 + int(name) for name in evaluate.noted_matches(model, PREFIX))])
     opponents = [one for gate in gates for one in (*before, gate)] or before
     noted = [float(str(kept["at"])) for name, kept in model.metrics.items() if name.startswith(PREFIX)]  # type: ignore[index]
     waited = ctx.clock.now() - max([last.at, *noted])
     early = not finding.grade and 0 <= waited < 60 * recipe.regression.minutes
-    if number >= recipe.regression.checks or not opponents or early or died_lately(ctx, jobs.MATCH, config):
+    if number >= recipe.regression.checks or not opponents or early or died_lately(ctx, evaluate.KIND.name, config):
         return None
     seed, games = derive_seed(recipe.loop.seed, "check", model.id, number), recipe.regression.games
     opponent, claim = opponents[number % len(opponents)]
-    pair = jobs.MatchPair(
+    pair = evaluate.MatchPair(
         a=model.id, b=opponent, name=f"{PREFIX}{number}", games=games, seed=seed, match=recipe.match, claim=claim,
         openings_sha256=openings_digest(config, seed, replace(recipe.match, games=games)),
     )  # fmt: skip
-    name = _id(model, number).removeprefix(f"{jobs.MATCH}/{config}/")
-    return jobs.make_job(jobs.MATCH, name, pair, config, cause(ctx, ModelPromoted, config))
+    name = _id(model, number).removeprefix(f"{evaluate.KIND.name}/{config}/")
+    return evaluate.KIND.job(name, pair, config, cause(ctx, ModelPromoted, config))
 
 
 def _id(model: ModelInfo, number: int) -> str:
-    return f"{jobs.MATCH}/{model.config}/{model.id}/{PREFIX}{number}"
+    return f"{evaluate.KIND.name}/{model.config}/{model.id}/{PREFIX}{number}"
 
 
 def _spared(ctx: Context, history: list[Promotion]) -> bool:

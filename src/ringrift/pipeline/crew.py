@@ -9,7 +9,6 @@ from ringrift.fabric import JobState
 from ringrift.pipeline.health import disk_share
 from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Profile, Service, Step
-from ringrift.pipeline.standing import wake_service
 from ringrift.pipeline.worker import Crew, Held
 
 STATE = "crew"  #: where `Context.state` has the crew
@@ -42,7 +41,7 @@ def _settle(ctx: Context, crew: Crew, held: Held) -> None:
     with bound(job=held.job.id):
         left = crew.settle(held)
         log.info("job ended", state=left.state.value if left else "lost", error=left.error if left else "")
-    wake_service(ctx, held.job)
+    ctx.wake(crew.kinds[held.job.kind].service)
 
 
 def report(ctx: Context) -> Iterator[Step]:

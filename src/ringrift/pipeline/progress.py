@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from ringrift.evaluation import Velocity, is_plateau
+from ringrift.pipeline.evaluate import noted_matches, stated_hurdles
 from ringrift.pipeline.events import MatchFinished, ModelPromoted, PlateauReached
 from ringrift.pipeline.loop import elos, gain
 from ringrift.pipeline.service import Context, Service, Step
-from ringrift.pipeline.stages import noted_matches, stated_hurdles
 from ringrift.pipeline.standing import cause
 from ringrift.store import ModelInfo, ModelStore
 

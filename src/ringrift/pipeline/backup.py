@@ -1,0 +1,62 @@
+"""Copies the run to another place every so often: a job without computing, done where the store is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ringrift.fabric import Parcel
+from ringrift.pipeline.events import BackupFinished
+from ringrift.pipeline.kind import Kind, Payload, Work
+from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.standing import blocked, putting
+from ringrift.store import RunDirectory
+from ringrift.store.backup import BackupStore
+
+
+def plan(ctx: Context) -> Iterator[Step]:
+    """A backup where the last one is older than `keeping.backup_minutes` and `keeping.backup_to` says where."""
+    keeping = ctx.recipes[ctx.configs[0]].keeping
+    if not keeping.backup_to or blocked(ctx, KIND.name, ""):
+        return
+    last = ctx.bus.last(BackupFinished)
+    ago = (ctx.clock.now() - last.entry.at) / 60 if last else float("inf")
+    if not 0 <= ago < keeping.backup_minutes:  # before: the date was set back
+        why = f"the last backup is {ago:.0f} minutes old" if last else "there is no backup yet"
+        payload = BackupTo(place=keeping.backup_to, keep=keeping.backups)
+        job = KIND.job(f"{ctx.clock.now():.0f}", payload, parent=last.sequence if last else None)
+        yield Step(f"copy the run to {keeping.backup_to}", why, putting(ctx, job))
+
+
+class BackupTo(Payload):
+    """Copy the run."""
+
+    place: str
+    keep: int
+    """How many copies are kept there."""
+
+
+def prepare(_run: RunDirectory, _at: Work, wanted: BackupTo) -> BackupTo:
+    """Nothing more."""
+    return wanted
+
+
+def compute(_at: Work, order: BackupTo) -> Iterator[Parcel]:
+    """Nothing but where to."""
+    yield Parcel({"place": order.place, "keep": order.keep})
+
+
+def apply(run: RunDirectory, at: Work, parcel: Parcel) -> BackupFinished:
+    """Makes the copy; of what is there already nothing is sent."""
+    place = parcel.about["place"]
+    with at.show(f"backup to {place}", 100) as advance:
+        store = BackupStore(place, made=True)
+        made = store.backup(run, lambda done, total: advance(100 * done // max(total, 1), ""))
+        store.prune(parcel.about["keep"], made.manifest)
+    return BackupFinished(
+        job=at.job.id, to=place, name=made.manifest, files=made.files, size_bytes=made.size_bytes,
+        sent_bytes=made.sent_bytes, lost=list(made.lost), seconds=round(made.seconds, 2),
+    )  # fmt: skip
+
+
+KIND = Kind("backup", BackupTo, BackupTo, prepare, compute, apply, BackupFinished, "backup", priority=90, needs={})
+SERVICE = Service("backup", plan, every=30.0, required=False)
