@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -135,9 +136,23 @@ class MatchFile:
                 fault_point(path, written=True)
 
 
+def _lock(file: TextIO, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise DataError(
+                    f"{file.name} is being written by another match: wait for it, or save to another file"
+                ) from None
+            time.sleep(0.05)
+
+
 @contextmanager
-def match_file(path: Path | None, header: Header) -> Iterator[MatchFile]:
-    """The match of that header, gone on with where `path` holds its beginning; without a path it is not kept.
+def match_file(path: Path | None, header: Header, patience: float = 0.0) -> Iterator[MatchFile]:
+    """The match of that header, gone on with where `path` holds its beginning; without a path it is not kept. While
+    another process writes it, it is waited for `patience` seconds.
 
     Raises `DataError` where the file holds another match, and says in what it differs.
     """
@@ -146,10 +161,7 @@ def match_file(path: Path | None, header: Header) -> Iterator[MatchFile]:
         return
     make_directory(path.parent)
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{path} is being written by another match: wait for it, or save to another file") from None
+        _lock(file, patience)
         found = read_matches([path])
         for kept, _ in found:
             if differing := [key for key in {**kept, **header} if kept.get(key) != header.get(key)]:

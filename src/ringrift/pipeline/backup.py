@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from ringrift.fabric import Parcel
+from ringrift.errors import JobError
+from ringrift.fabric import Parcel, kept_alive
 from ringrift.pipeline.events import BackupFinished
 from ringrift.pipeline.kind import Kind, Payload, Work
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import blocked, putting
 from ringrift.store import RunDirectory
 from ringrift.store.backup import BackupStore
+
+LEASE = 60.0  #: seconds for which a copy that was killed keeps others waiting
 
 
 def plan(ctx: Context) -> Iterator[Step]:
@@ -48,14 +53,26 @@ def compute(_at: Work, order: BackupTo) -> Iterator[Parcel]:
 def apply(run: RunDirectory, at: Work, parcel: Parcel) -> BackupFinished:
     """Makes the copy; of what is there already nothing is sent."""
     place = parcel.about["place"]
-    with at.show(f"backup to {place}", 100) as advance:
+    with _one_at_a_time(run), at.show(f"backup to {place}", 100) as advance:
         store = BackupStore(place, made=True)
-        made = store.backup(run, lambda done, total: advance(100 * done // max(total, 1), ""))
+        made = store.backup(run, lambda done, total: advance(100 * done // max(total, 1), ""), at.job.id)
         store.prune(parcel.about["keep"], made.manifest)
     return BackupFinished(
         job=at.job.id, to=place, name=made.manifest, files=made.files, size_bytes=made.size_bytes,
         sent_bytes=made.sent_bytes, lost=list(made.lost), seconds=round(made.seconds, 2),
     )  # fmt: skip
+
+
+@contextmanager
+def _one_at_a_time(run: RunDirectory) -> Iterator[None]:
+    while True:
+        try:
+            lease = run.fabric.leases.acquire("backup", LEASE)
+            break
+        except JobError:  # another process copies the run
+            time.sleep(0.5)
+    with kept_alive(lease):
+        yield
 
 
 KIND = Kind("backup", BackupTo, BackupTo, prepare, compute, apply, BackupFinished, "backup", priority=90, needs={})

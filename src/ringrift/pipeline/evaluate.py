@@ -36,6 +36,8 @@ from ringrift.players import PlayerChoice
 from ringrift.selfplay import PlaySettings, derive_seed
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
 
+PATIENCE = 30.0  #: seconds that games wait to be kept while another process keeps some of the same match
+
 
 def plan(ctx: Context) -> Iterator[Step]:
     """A job for the match that comes next for each newest candidate without a verdict."""
@@ -183,7 +185,7 @@ def apply(run: RunDirectory, at: Work, parcel: Parcel) -> MatchFinished | None:
     """Keeps games, each once; and what came of the match with the model that was A in it."""
     about = parcel.about
     if about["games"]:
-        with match_file(run.path / "matches" / about["file"], about["header"]) as kept:
+        with match_file(run.path / "matches" / about["file"], about["header"], PATIENCE) as kept:
             for work, game in about["games"].items():
                 if work not in kept.games:
                     kept.add(work, GameResult.from_dict(game))

@@ -18,13 +18,13 @@ import numpy as np
 from ringrift import _core
 from ringrift.errors import DataError, RingRiftError
 from ringrift.fabric import Parcel
-from ringrift.fabric.parcel import SUFFIX
 from ringrift.rules import Record
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.provenance import process_name
 from ringrift.store.quality import score
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import content_id, evidence
+from ringrift.store.scratch import scratch
 
 T = TypeVar("T")
 BATCH = 64  #: games judged in one transaction
@@ -60,11 +60,10 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
     when it judges that game alone, is quarantined.
     """
     store, valid, bad = GameStore(run), 0, 0
-    while parcel := next(waiting(store), None):
-        with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file:
-            file.write(parcel.to_bytes())
-            file.flush()
-            for judged in judge(Path(file.name)):
+    with scratch() as place:
+        while parcel := next(waiting(store), None):
+            (file := place / "games").write_bytes(parcel.to_bytes())
+            for judged in judge(file):
                 quarantined = keep(store, judged)
                 valid, bad = valid + len(judged.games) - quarantined, bad + quarantined
                 progress(valid + bad)
