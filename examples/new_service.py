@@ -2,7 +2,7 @@
 
     python examples/new_service.py
 
-In the project itself the row goes into SERVICES in `src/ringrift/pipeline/services/__init__.py`; `ringrift loop` then
+In the project itself the row goes into SERVICES in `src/ringrift/pipeline/table.py`; `ringrift loop` then
 runs it, `--dry-run` prints its steps, `/health` and `/metrics` know it.
 """
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ringrift.pipeline import Recipe, backup, evaluate, kind, models, selfplay, 
 from ringrift.pipeline.kind import Kind, Payload, Work
 from ringrift.pipeline.table import KINDS
 from ringrift.store import GameStore, ModelStore, RunDirectory
+from ringrift.store.check import needed_blobs
 from ringrift.store.provenance import Provenance
 from ringrift.store.samples import export
 from ringrift.store.validate import validate
@@ -203,7 +205,15 @@ def test_a_parcel_as_a_file() -> None:
 
 def test_what_was_lent_to_a_job_is_gone_when_it_has_ended(run: RunDirectory) -> None:
     before = {info.blob for info in run.fabric.blobs.ls()}
-    at = kind.by_hand(run, CONFIG)
+    held: list[bool] = []
+
+    def show(_title: str, _total: int) -> AbstractContextManager[kind.Advance]:
+        lent = {info.blob for info in run.fabric.blobs.ls()} - before
+        held.append(bool(lent) and lent <= needed_blobs(run))  # the janitor leaves it alone
+        return kind.quiet("", 0)
+
+    at = kind.by_hand(run, CONFIG, show)
     KINDS["ingest"].do(run, at, KINDS["ingest"].payload())
+    assert held == [True]
     assert {info.blob for info in run.fabric.blobs.ls()} == before
     assert ModelStore(run).ls(CONFIG, "candidate") == []

@@ -1,4 +1,4 @@
-"""From self-play to promotion: the stages as plain functions, the services that decide when to run them, their jobs."""
+"""From self-play to promotion: one file a stage, and the kernel that runs them."""
 
 from ringrift.pipeline.settings import LoopSettings, Recipe, WorkerSettings, smoke
 

@@ -21,6 +21,7 @@ from ringrift.fabric import Blobs, Job, Parcel
 from ringrift.pipeline.events import Event
 from ringrift.pipeline.settings import LoopSettings, Recipe
 from ringrift.store import RunDirectory
+from ringrift.store.check import LENT
 
 SELFPLAY = "selfplay"  #: the kind that fills a machine: workers do as much of it as is left to do
 MEGABYTE = 1 << 20
@@ -117,13 +118,17 @@ class Kind(Generic[P, Q]):
 
     def do(self, run: RunDirectory, at: Work, payload: P) -> Event:
         """The whole job, here. Raises what its parts raise."""
-        order, event = self.prepare(run, at, payload), None
+        order, event, registry = self.prepare(run, at, payload), None, run.fabric.registry
+        if order.lent:
+            registry.set(key := LENT + at.job.id, {"blobs": list(order.lent)}, ttl=self.time_limit)
         try:
             for parcel in self.compute(at, order):
                 event = self.apply(run, at, parcel)
         finally:
             for blob in order.lent:
                 at.blobs.delete(blob)
+            if order.lent:
+                registry.delete(key)
         assert event is not None
         return event
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, RingRiftError
 from ringrift.evaluators import read_metadata
@@ -23,6 +24,8 @@ from ringrift.store.validate import game_problem
 
 Looked = tuple[str, str | None, Callable[[], object]]
 """What was looked at, why it is unsound (none: it is sound), and what puts it right as far as that can be done."""
+
+LENT = "lent/"  #: in the registry, by job: the blobs that are for it alone
 
 
 @dataclass(frozen=True)
@@ -205,8 +208,9 @@ def _look_at_promoted(models: ModelStore, config: str, known: Entry | None) -> N
 
 
 def needed_blobs(run: RunDirectory) -> set[str]:
-    """The blobs that shards and models name."""
-    return {shard.blob for shard in shards(run)} | ModelStore(run).blobs()
+    """The blobs that shards and models name, and what is lent to jobs that are being done."""
+    lent = {str(blob) for entry in run.fabric.registry.ls(LENT) for blob in cast(list[str], entry.value["blobs"])}
+    return {shard.blob for shard in shards(run)} | ModelStore(run).blobs() | lent
 
 
 def _blobs(run: RunDirectory) -> Iterator[Looked]:
