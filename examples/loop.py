@@ -24,7 +24,7 @@ ROUNDS, GAMES = 2, 250
 def main(directory: str = "runs/example") -> None:
     play = SelfplaySettings(search=GumbelSettings(simulations=16))
     learn = TrainSettings(architecture="nano")
-    gate = GateSettings(gates={"random": 0.85}, games=100)
+    judge = GateSettings(gates={"random": 0.85}, games=100)
     with RunDirectory.open_or_create(Path(directory)) as run, run.loop_lease() as lease:
         for number in range(1, ROUNDS + 1):
             # Self-play: the heuristic to begin with, then the newest network; every finished game is stored at once.
@@ -37,7 +37,7 @@ def main(directory: str = "runs/example") -> None:
             # Training starts from the newest network and makes a candidate.
             candidate = train.train_model(run, CONFIG, learn)
             # The candidate plays its gauntlet, ending with the promoted model, and takes its place if it is better.
-            verdict = gate.gate_model(run, CONFIG, candidate.id, gate, MatchSettings(), lease=lease)
+            verdict = gate.gate_model(run, CONFIG, candidate.id, judge, MatchSettings(), lease=lease)
             print(
                 f"round {number}: {played.new} games, {replayed.quarantined} quarantined, {exported.samples} samples,"
                 f" loss {candidate.metrics['loss_before']:.3f} → {candidate.metrics['loss_after']:.3f};"

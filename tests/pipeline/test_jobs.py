@@ -43,7 +43,7 @@ def test_every_kind_is_whole() -> None:
 
 def test_a_payload_is_checked_when_it_is_put_and_when_it_is_run() -> None:
     with pytest.raises(SettingsError, match="takes a SelfplayBatch, not a ValidGames"):
-        selfplay.KIND.job("1", export.ValidGames(), CONFIG)
+        selfplay.KIND.job("1", export.ValidGames(), CONFIG)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="unknown kind of job 'selfpaly'; did you mean 'selfplay'"):
         table.kind_of("selfpaly")
     with RunDirectory.in_memory() as run:

@@ -20,6 +20,7 @@ from ringrift.evaluation.gauntlet import openings_digest
 from ringrift.fabric import Parcel
 from ringrift.fabric.local import LocalBlobs
 from ringrift.pipeline import Recipe, backup, evaluate, kind, models, selfplay, smoke, train
+from ringrift.pipeline.events import SelfplayFinished
 from ringrift.pipeline.kind import Kind, Payload, Work
 from ringrift.pipeline.table import KINDS
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -40,6 +41,7 @@ def refused(*given, **named):
 sqlite3.connect = refused
 from ringrift.fabric import Job
 from ringrift.fabric.local import LocalBlobs
+from ringrift.pipeline.events import SelfplayFinished
 from ringrift.pipeline.kind import Work
 from ringrift.pipeline.table import KINDS
 sys.path[:] = sys.argv[3].split(":")
@@ -180,11 +182,10 @@ def test_a_kill_loses_what_the_last_parcel_did_not_hold(run: RunDirectory, tmp_p
     parcels = selfplay.KIND.compute(at, selfplay.KIND.prepare(run, at, batch))
     for _ in range(3):
         selfplay.KIND.apply(run, at, next(parcels))
-    parcels.close()
     order = selfplay.KIND.prepare(run, at, batch)
     assert len(order.done) == 3
     last = [selfplay.KIND.apply(run, at, parcel) for parcel in selfplay.KIND.compute(at, order)][-1]
-    assert last is not None and last.games == 6
+    assert isinstance(last, SelfplayFinished) and last.games == 6
     assert len(GameStore(run).work_ids(f"{CONFIG}/batch-000001/")) == 6
 
 
