@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ringrift.evaluation import GateSettings, MatchSettings
-from ringrift.pipeline import export, ingest, models, selfplay, train
+from ringrift.pipeline import export, gate, ingest, models, selfplay, train
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import SelfplaySettings
 from ringrift.store import ModelStore, RunDirectory
