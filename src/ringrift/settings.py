@@ -41,7 +41,7 @@ PREFIX = "RINGRIFT_"
 OTHER_VARIABLES = {
     "RINGRIFT_SETTINGS": "the settings file, where it is not `ringrift.toml`",
     "RINGRIFT_VECTORS": "the folder of recorded games that the parity tests replay",
-    "RINGRIFT_API_KEY": "the key that requests to the service need where it is not for this machine alone",
+    "RINGRIFT_API_KEY": "the key that requests to the service, the page and the loop's port need, on this machine too",
     "ADMIN_API_KEY": "the key of its admin requests",
 }
 #: Environment variables of the earlier service, and the settings that they are.

@@ -67,6 +67,27 @@ def address(server: tuple[str, int]) -> str:
     return server[0]
 
 
+def test_a_key_that_is_set_holds_for_the_page(browser, run):
+    """A browser asks for it, any user and the key as password, and sends it with the WebSocket too."""
+    command = [sys.executable, "-m", "ringrift", "dashboard", "--run", str(run), "--port", "0", "--pace", "0.02"]
+    env = os.environ | {"RINGRIFT_API_KEY": "a-key"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout
+        address = process.stdout.readline().split()[-1].rstrip("/")
+        assert [httpx.get(address + path).status_code for path in ("/", "/games", "/loop")] == [401] * 3
+        assert httpx.get(address, auth=("any", "another")).status_code == 403
+        socket = address.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+        with pytest.raises(InvalidStatus, match="401"):
+            connect(socket)
+        context = browser.new_context(base_url=address, http_credentials={"username": "any", "password": "a-key"})
+        tab = context.new_page()
+        tab.goto("/?config=square8_2p&seats=p,1&seed=1")
+        assert act(tab, random.Random(5))  # the click came back over the WebSocket
+        context.close()
+        process.terminate()
+        assert process.wait(20) in (0, -signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright

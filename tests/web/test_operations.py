@@ -195,6 +195,17 @@ def test_the_port_has_the_guard_of_all_servers() -> None:
     assert ask(supervisor, questions) == [200, 403, 413, 414]
 
 
+def test_a_key_that_is_set_holds_for_the_port_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RINGRIFT_API_KEY", "a-key")
+    supervisor = Supervisor([doing("good", nothing)], context(), Profile.LAPTOP)
+
+    async def questions(client: httpx.AsyncClient) -> list[int]:
+        asked = [("/metrics", ""), ("/metrics", "another"), ("/metrics", "a-key"), ("/health", "")]
+        return [(await client.get(path, headers={"X-API-Key": key})).status_code for path, key in asked]
+
+    assert ask(supervisor, questions) == [401, 403, 200, 200]
+
+
 def test_a_busy_port_says_what_to_set() -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]

@@ -6,6 +6,7 @@ import base64
 import hmac
 import ipaddress
 import math
+import os
 import re
 import time
 import zlib
@@ -13,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ringrift._core import JsonFilter
 from ringrift.web.settings import LimitSettings
 
+API_KEY = "RINGRIFT_API_KEY"  #: the variable with the key
 #: Paths that need no key: those who look after the process ask them.
 PROBES = ("/live", "/ready", "/health")
 READING = ("GET", "HEAD", "OPTIONS")
@@ -51,6 +53,11 @@ class Access:
     local: bool = True
     """Only this machine is answered, under a name of this machine: a page of another one cannot pass itself off as
     such by a DNS answer of its own."""
+
+    @classmethod
+    def to(cls, host: str) -> Self:
+        """To a server at that address which has no settings of its own: with the key that is set, if one is."""
+        return cls(os.environ.get(API_KEY, ""), local=is_loopback(host))
 
 
 class Refusal(Exception):

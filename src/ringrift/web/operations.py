@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from ringrift.pipeline.health import BORDERS, ServiceStatus, Snapshot
-from ringrift.web.limits import Access, Guard, is_loopback
+from ringrift.web.limits import Access, Guard
 from ringrift.web.server import Server, configured, listen
 from ringrift.web.settings import LimitSettings
 
@@ -154,7 +154,7 @@ class _Server(Server):
 async def serve(app: FastAPI, host: str, port: int, listening: socket.socket | None = None) -> None:
     """Serves until it is cancelled; on `listening`, where that is open already. Raises as `listen`."""
     sockets = [listening or listen(host, port)]
-    guarded = Guard(app, limits=LIMITS, access=Access(local=is_loopback(host)))
+    guarded = Guard(app, limits=LIMITS, access=Access.to(host))
     server = _Server(configured(guarded, LIMITS, CLOSING_SECONDS, lifespan=False))
     try:
         await server.serve(sockets=sockets)

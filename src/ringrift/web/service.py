@@ -23,6 +23,7 @@ from ringrift.players.player import Limit
 from ringrift.players.table import PLAYERS, PlayerChoice, choose
 from ringrift.rules import config_info
 from ringrift.web.errors import add_handlers
+from ringrift.web.limits import API_KEY
 from ringrift.web.metrics import Metrics
 from ringrift.web.networks import Network, Networks
 from ringrift.web.observe import stand_before
@@ -64,7 +65,7 @@ class Service:
         self.networks = Networks(run, settings, self._placed, clock)
         #: Without one of its own nobody knows it.
         self.admin_key = os.environ.get("ADMIN_API_KEY") or secrets.token_hex(32)
-        self.api_key = os.environ.get("RINGRIFT_API_KEY", "")
+        self.api_key = os.environ.get(API_KEY, "")
         self.started = time.time()
         self._seated: dict[tuple[str, int, str, Network | None], tuple[float, Seated]] = {}
         """Those that are kept, and since when, the oldest first."""

@@ -11,7 +11,7 @@ from nicegui import events, ui
 
 from ringrift.rules.render import Point, point
 from ringrift.store import RunDirectory
-from ringrift.web.limits import Access, Arrived, Guard, is_loopback
+from ringrift.web.limits import Access, Arrived, Guard
 from ringrift.web.server import address, listen, serve_until_stopped
 from ringrift.web.settings import LimitSettings
 
@@ -73,7 +73,7 @@ def serve(run: RunDirectory | None, host: str, port: int, pace: float, ready: Ca
     watch.add(run)
     served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     served.add_middleware(Arrived)  # inside the guard, whose requests are whole: the other way round no file is served
-    served.add_middleware(Guard, limits=LIMITS, access=Access(local=is_loopback(host)))
+    served.add_middleware(Guard, limits=LIMITS, access=Access.to(host))
     icon = HERE / "icon.svg"
     ui.run_with(
         served,
