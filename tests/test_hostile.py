@@ -25,9 +25,9 @@ from earlier_games import random_game, wire_moves, write_database
 from fuzz_files import FILE_READERS, FileFuzzer
 
 from ringrift.errors import CorruptBlob, DataError
+from ringrift.fabric.scratch import scratch
 from ringrift.store.earlier import EarlierDatabase
 from ringrift.store.importing import import_files
-from ringrift.store.scratch import scratch
 from ringrift.texts import read_json, read_text
 
 ROOT = Path(__file__).parents[1]
@@ -237,7 +237,7 @@ def test_nothing_is_left_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = """
 import os, signal, sys
-from ringrift.store.scratch import scratch
+from ringrift.fabric.scratch import scratch
 with scratch() as place:
     (place / "large").write_bytes(b"x" * 1000)
     os.kill(os.getpid(), signal.SIGKILL)

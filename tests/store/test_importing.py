@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from ringrift._core import push_recorded
 from ringrift.cli import app
 from ringrift.errors import CorruptBlob, DataError
+from ringrift.fabric.database import SUPER
 from ringrift.rules import CONFIGS, Game, Options, Record
 from ringrift.rules.record import EARLY, early_outcome
 from ringrift.store import GameStore, RunDirectory
@@ -298,6 +299,39 @@ def other_shapes(tmp_path: Path, games: list[Game]) -> Iterator[tuple[str, Path]
     records = tmp_path / "records.jsonl"
     records.write_text("".join(Record.from_game(g, seed=1, players=("a", "b")).to_json() + "\n\n" for g in games))
     yield "records", records
+
+
+def hot_journal(database: Path, victim: Path) -> Path:
+    """A copy of a database with the journal of a writer that was killed, which says that `victim` is a part of it."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.executescript("PRAGMA cache_size = 1; BEGIN; DELETE FROM game_moves; DELETE FROM games")
+    left = database.parent / "hot"
+    left.mkdir()
+    for suffix in ("", "-journal"):
+        (left / f"hot.db{suffix}").write_bytes(database.with_name(f"{database.name}{suffix}").read_bytes())
+    connection.close()
+    name = str(victim).encode()
+    tail = len(name).to_bytes(4) + sum(name).to_bytes(4) + SUPER
+    with (left / "hot.db-journal").open("ab") as file:
+        file.write(bytes(4) + name + tail)
+    return left / "hot.db"
+
+
+def test_the_journal_of_a_foreign_database_is_undone_in_a_copy_and_deletes_nothing(
+    run: RunDirectory, tmp_path: Path
+) -> None:
+    (victim := tmp_path / "precious").write_text("a file of somebody")
+    hot = hot_journal(write_database(tmp_path / "games.db", few(6)), victim)
+    before = {file.name: file.read_bytes() for file in hot.parent.iterdir()}
+    report = imported(run, hot)
+    assert (report.games, report.imported, report.error) == (6, 6, "")
+    assert {file.name: file.read_bytes() for file in hot.parent.iterdir()} == before
+    assert victim.read_text() == "a file of somebody"
+
+    (run.path / "games.db-journal").write_bytes((hot.parent / "hot.db-journal").read_bytes())
+    with pytest.raises(CorruptBlob, match=r"games\.db-journal names another file"):
+        RunDirectory.open(run.path)
+    assert victim.exists()
 
 
 def test_databases_of_other_shapes_hold_the_same_games(run: RunDirectory, tmp_path: Path) -> None:

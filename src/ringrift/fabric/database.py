@@ -12,16 +12,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew
 from ringrift.fabric.faults import fault_point
 from ringrift.fabric.files import TEMPORARY, make_directory, no_space, space_checked, sync_directory
 from ringrift.fabric.mounts import refuse_network
+from ringrift.fabric.scratch import scratch
 
 READERS = 4  #: connections for reading beside the one that writes
 POLL_SECONDS = 0.02  #: between two looks for what other connections have changed
@@ -33,6 +33,7 @@ UNSOUND = re.compile(
     "no such (table|column|index)|(table|index|trigger) .* already exists|duplicate column|unsupported file format"
     "|malformed database schema|Could not decode to UTF-8|error in (table|index|trigger|view)"
 )
+SUPER = bytes.fromhex("d9d505f920a163d7")  #: what a rollback journal ends with that names a super-journal
 T = TypeVar("T")
 Function = Callable[..., str | int | float | bytes | None]
 
@@ -51,6 +52,15 @@ class Patience(float, Enum):
 def numbered(parameters: Sequence[object]) -> dict[str, object]:
     """Parameters of a statement that names them ?1, ?2, …: from Python 3.12 on, a sequence is for a plain ? alone."""
     return {str(number): value for number, value in enumerate(parameters, 1)}
+
+
+def names_another(journal: Path) -> bool:
+    """Whether a rollback journal names a super-journal: SQLite deletes that file when it has undone the changes,
+    whatever it is."""
+    with suppress(FileNotFoundError), journal.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - len(SUPER)))
+        return file.read() == SUPER
+    return False
 
 
 class Database:
@@ -91,6 +101,11 @@ class Database:
         self._watcher: sqlite3.Connection | None = None
         if path is not None:
             refuse_network(path.parent)
+            if not self.read_only and names_another(path.with_name(f"{path.name}-journal")):
+                raise CorruptBlob(
+                    f"{path}-journal names another file as a part of what it undoes, which no journal of a run does:"
+                    " delete it, and run `ringrift data check`"
+                )
             with space_checked(path):
                 make_directory(path.parent)
         with self._errors_named(Patience.NORMAL):
@@ -132,7 +147,7 @@ class Database:
             if _code(error) & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
         if log.exists() and log.stat().st_size:
-            copies = Path(self._at_close.enter_context(TemporaryDirectory(prefix="ringrift-read-")))
+            copies = self._at_close.enter_context(scratch())
             for part in (self.path, log):
                 shutil.copyfile(part, copies / part.name)
             self._uri = (copies / self.path.name).as_uri()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ringrift.errors import CorruptBlob, DataError, NodeUnreachable, RingRiftError
+from ringrift.fabric.scratch import scratch
 from ringrift.store import far_ls
 from ringrift.store.earlier import EarlierDatabase, Refused, game_chunks, kind_of, read_game, unix_time, unpacked
 from ringrift.store.games import GameStore
@@ -19,7 +20,6 @@ from ringrift.store.importing import is_source
 from ringrift.store.remote import SCHEME, ask
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import SCHEMA
-from ringrift.store.scratch import scratch
 
 
 @dataclass(frozen=True)

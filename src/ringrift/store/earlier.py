@@ -11,6 +11,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import re
 import secrets
 import shutil
@@ -28,6 +29,7 @@ from typing import Any, TextIO
 from pydantic_core import from_json
 
 from ringrift.errors import CorruptBlob, DataError, RulesError
+from ringrift.fabric.database import names_another
 from ringrift.rules import Game, Options, Record, config_info
 from ringrift.rules.interop import plain, plain_keys
 from ringrift.texts import encoding, shown
@@ -174,6 +176,8 @@ def unpacked(path: Path, into: Path, *, indexed: bool = False) -> Iterator[Path]
             shutil.copyfile(path, copy)
             for side in filter(Path.is_file, sides):
                 shutil.copyfile(side, copy.with_name(copy.name + side.name.removeprefix(path.name)))
+            if names_another(journal := copy.with_name(f"{copy.name}-journal")):  # which may be any file
+                os.truncate(journal, journal.stat().st_size - 1)
             sqlite3.connect(copy).execute("PRAGMA journal_mode = DELETE").connection.close()  # takes the log in
         ready = copy if copy.exists() else path
         if indexed and kind_of(ready) == "database":

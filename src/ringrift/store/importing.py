@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from ringrift._core import push_recorded
 from ringrift.errors import CorruptBlob, DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
+from ringrift.fabric.scratch import scratch
 from ringrift.rules import Game, Record, config_info
 from ringrift.rules.interop import PLAIN, plain_keys, told, wire_meanings, wire_texts
 from ringrift.rules.record import EARLY, early_outcome
@@ -43,7 +44,6 @@ from ringrift.store.earlier import (
 from ringrift.store.games import GameRow, GameStore
 from ringrift.store.provenance import Provenance
 from ringrift.store.schema import content_id
-from ringrift.store.scratch import scratch
 from ringrift.texts import shown
 
 AHEAD = 3  #: chunks in work or waiting, for each process
