@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import fuzz
@@ -224,9 +225,8 @@ def test_work_is_counted_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
 def test_values_that_unpack_to_much_are_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path = write_database(tmp_path / "games.db", [random_game("square8_2p", 1)])
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE game_initial_state SET initial_state_json = ?", [pack(b" " * (40 << 20))])
-    connection.close()
     (report,) = import_files([path], None)
     assert [one.reason for one in report.problems] == [
         "its initial state cannot be read, as JSON or packed by gzip or zlib (it is longer than any game)"

@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -191,10 +192,9 @@ def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -
 
 def write_database(path: Path, games: Iterable[Game], **given: Any) -> Path:
     """A database of games."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(SCHEMA)
         add_games(connection, games, **given)
-    connection.close()
     return path
 
 

@@ -191,7 +191,7 @@ def _walk(struct: Any, prefix: str = "") -> Iterator[Leaf]:
         if dataclasses.is_dataclass(type_):
             yield from _walk(value, key + ".")
         else:
-            type_text = type_.__name__ if isinstance(type_, type) else str(type_).replace("pathlib.", "")
+            type_text = type_.__name__ if isinstance(type_, type) else re.sub(r"\bpathlib\.(_local\.)?", "", str(type_))
             yield Leaf(key, type_, type_text, value, type(struct))
 
 

@@ -132,7 +132,11 @@ def test_ladder_measure_goes_on(tmp_path: Path) -> None:
         (["play", "--against", "random", "--level", "3"], "give --against or --level, not both"),
         (["match", "mixed:random,heuristc", "random"], "unknown player 'heuristc'; did you mean 'heuristic'?"),
         (["match", "heuristc", "random", "--run", "{}/run"], "unknown player 'heuristc'; did you mean 'heuristic'?"),
-        (["train", "--from", "tinny", "--run", "{}/run"], "unknown architecture 'tinny'; did you mean 'tiny'?"),
+        pytest.param(
+            ["train", "--from", "tinny", "--run", "{}/run"],
+            "unknown architecture 'tinny'; did you mean 'tiny'?",
+            marks=pytest.mark.training,
+        ),
         (["events", "dead", "--effect", "webhok", "--run", "{}/run"], "unknown effect 'webhok'; did you mean"),
         (["loop", "--profile", "laptp"], "unknown profile 'laptp'; did you mean 'laptop'?"),
         (["analyse", "--network", "{}/net.onnx"], "net.onnx"),

@@ -37,6 +37,8 @@ MADE = {
 }  # fmt: skip
 #: Commands that tell of each of several files, and then have a status that is not 0.
 OF_EACH = ("data import places", "data ls places")
+#: Commands that first say that torch is not installed.
+TRAINING = ("loop --run", "worker --run", "models import file")
 
 
 #: Built once: that takes longer than most commands that fail.
@@ -147,7 +149,9 @@ def test_a_value_that_cannot_be_used_is_named_as_it_was_typed(
     assert said in err
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.training) if name in TRAINING else name for name in PLACES]
+)
 def test_a_path_that_cannot_be_used_is_one_sentence(
     name: str, sound: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

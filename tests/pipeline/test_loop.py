@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -39,7 +40,7 @@ LOOP += ["--set", "match.search.simulations=2", "--set", "services.port=0"]
 def stored_games(directory: Path) -> list[str]:
     if not (directory / "games.db").exists():
         return []
-    with sqlite3.connect(f"file:{directory / 'games.db'}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{directory / 'games.db'}?mode=ro", uri=True)) as database, database:
         try:
             return [row[0] for row in database.execute("SELECT work_id FROM games")]
         except sqlite3.OperationalError:  # killed before it had tables

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -539,13 +540,13 @@ def test_a_game_that_differs_from_its_row_is_not_sound_for_its_next_judge_either
 def test_check_finds_games_that_name_what_is_not_there_and_counts_that_differ(run: RunDirectory) -> None:
     fill(run, range(2))
     export(run, CONFIG)
-    with sqlite3.connect(run.path / "games.db") as elsewhere:  # foreign keys are off there
+    with closing(sqlite3.connect(run.path / "games.db")) as elsewhere, elsewhere:  # foreign keys are off there
         elsewhere.execute("DELETE FROM shards")
         elsewhere.execute("UPDATE game_counts SET games = 9")
     assert [problem.what for problem in check(run, repair=True)] == ["shard 1", f"counts of {CONFIG}"]
     assert not check(run)
     assert (GameStore(run).counts(CONFIG)[0].games, export(run, CONFIG).games) == (2, 2)
-    with sqlite3.connect(run.path / "games.db") as elsewhere:
+    with closing(sqlite3.connect(run.path / "games.db")) as elsewhere, elsewhere:
         elsewhere.execute("UPDATE games SET shard = NULL, retraction = 7 WHERE id = 1")
     assert "retraction 7" in [problem.what for problem in check(run)]
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,17 +59,15 @@ def few(count: int, config: str = CONFIG) -> list[Game]:
 
 
 def change(path: Path, statement: str, *values: object) -> Path:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute(statement, values).rowcount
-    connection.close()
     return path
 
 
 def change_move(path: Path, number: int, **fields: object) -> Path:
     """Other fields in the JSON of one move of the first game."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         (text,) = connection.execute("SELECT move_json FROM game_moves WHERE move_number = ?", [number]).fetchone()
-    connection.close()
     text = json.dumps(json.loads(text) | fields)
     return change(path, "UPDATE game_moves SET move_json = ? WHERE move_number = ?", text, number)
 
@@ -122,13 +121,12 @@ def early_games(config: str, count: int) -> list[Game]:
 @pytest.mark.parametrize("config", ["square8_2p", "hex8_3p"])
 def test_games_ended_at_the_deciding_move_are_kept_and_marked(run: RunDirectory, tmp_path: Path, config: str) -> None:
     games = early_games(config, 4)
-    with sqlite3.connect(write_database(tmp_path / "games.db", [])) as connection:
+    with closing(sqlite3.connect(write_database(tmp_path / "games.db", []))) as connection, connection:
         for number, game in enumerate(games):
             outcome = early_outcome(game)
             assert outcome is not None
             said = [outcome.winner, None, outcome.winner, outcome.winner % game.num_seats + 1][number]
             add_games(connection, [game], first=number, game_status="completed", winner=said)
-    connection.close()
     report = imported(run, tmp_path / "games.db")
     assert (report.imported, report.early, report.quarantined) == (3, 3, 1)
     assert "but its file says that seat" in reasons(report)[0]
@@ -240,18 +238,17 @@ ODD: dict[str, Callable[[str], str | bytes]] = {
 def other_shapes(tmp_path: Path, games: list[Game]) -> Iterator[tuple[str, Path]]:
     """Databases and files of the same games in other shapes."""
     bare = tmp_path / "square8_2p.db"  # the config only in the name; other spellings; moves in the table of games
-    with sqlite3.connect(bare) as connection:
+    with closing(sqlite3.connect(bare)) as connection, connection:
         connection.execute("CREATE TABLE games (gameId TEXT, boardType TEXT, gameStatus TEXT, moves TEXT)")
         for number, game in enumerate(games):
             moves = [{snake(key): value for key, value in move.items() if value} for move in wire_moves(game)]
             row = {"gameId": str(number), "gameStatus": "finished", "moves": json.dumps(moves)}
             insert(connection, "games", row)
-    connection.close()
     yield "inline", bare
     split = write_database(
         tmp_path / "split.db", games
     )  # moves in two tables, without index, some in both, numbered from 1
-    with sqlite3.connect(split) as connection:
+    with closing(sqlite3.connect(split)) as connection, connection:
         connection.executescript(
             "CREATE TABLE late (gameId TEXT, ply INTEGER, move TEXT);"
             "INSERT INTO late SELECT game_id, move_number + 1, move_json FROM game_moves WHERE move_number >= 30;"
@@ -260,21 +257,19 @@ def other_shapes(tmp_path: Path, games: list[Game]) -> Iterator[tuple[str, Path]
             " ORDER BY move_json; DROP TABLE game_moves; DROP TABLE game_players; DROP TABLE game_initial_state;"
             "ALTER TABLE games DROP COLUMN winner; ALTER TABLE games DROP COLUMN source"
         )
-    connection.close()
     yield "two tables", split
     without = tmp_path / "without.db"  # the moves that only say that nothing can be done were not recorded
     write_database(without, games, moves=lambda game: [m for m in wire_moves(game) if not m["type"].startswith("no_")])
     yield "without forced moves", without
     for name, write in ODD.items():
         odd = tmp_path / f"{name}.db"
-        with sqlite3.connect(write_database(odd, games)) as connection:
+        with closing(sqlite3.connect(write_database(odd, games))) as connection, connection:
             connection.create_function("odd", 1, write)
             connection.executescript(
                 'CREATE TABLE later ("game id", "Move-Number", "move type", "move json");'
                 "INSERT INTO later SELECT game_id, move_number, move_type, odd(move_json) FROM game_moves;"
                 "DROP TABLE game_moves"
             )
-        connection.close()
         yield name, odd
     log = write_database(tmp_path / "log.db", [])  # a writer was killed: the games are in the log beside
     source = sqlite3.connect(log)
@@ -359,7 +354,8 @@ def test_options_and_other_boards_are_read_from_the_state(run: RunDirectory, tmp
 
 def test_files_that_are_no_databases_are_refused_with_a_sentence(run: RunDirectory, tmp_path: Path) -> None:
     whole = write_database(tmp_path / "whole.db", few(40))
-    sqlite3.connect(tmp_path / "else.db").execute("CREATE TABLE t (a)").connection.close()
+    with closing(sqlite3.connect(tmp_path / "else.db")) as connection:
+        connection.execute("CREATE TABLE t (a)")
     (tmp_path / "garbage.db").write_bytes(os.urandom(5000))
     (tmp_path / "header.db").write_bytes(whole.read_bytes()[:16] + os.urandom(9000))
     (tmp_path / "empty.db").touch()
@@ -396,12 +392,11 @@ def test_a_database_without_indexes_is_read_piece_by_piece_too(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pack: bool
 ) -> None:
     path = write_database(tmp_path / "games.db", few(3))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         for table in ("games", "game_moves", "game_players", "game_initial_state"):
             connection.executescript(
                 f"CREATE TABLE new AS SELECT * FROM {table}; DROP TABLE {table}; ALTER TABLE new RENAME TO {table}"
             )
-    connection.close()
     path, done = packed(path) if pack else path, []
     before = path.read_bytes()
     monkeypatch.setattr("ringrift.store.earlier.CHUNK", 1)
@@ -418,14 +413,13 @@ def test_a_start_that_cannot_be_read_is_named(run: RunDirectory, tmp_path: Path)
 
 def test_duplicate_ids_orphans_and_disagreeing_tables(run: RunDirectory, tmp_path: Path) -> None:
     path = write_database(tmp_path / "games.db", few(3))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
             "DELETE FROM games WHERE game_id = 'game-0000001';"
             "CREATE TABLE more AS SELECT game_id, move_number, move_json FROM game_moves"
             " WHERE game_id = 'game-0000002';"
             "UPDATE more SET move_json = '{}' WHERE move_number = 7"
         )
-    connection.close()
     report = imported(run, path)
     assert numbers(report) == (2, 1, 0, 1, 1)
     assert sorted(reasons(report)) == [

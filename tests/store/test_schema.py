@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def old_run(path: Path, games: int) -> None:
 
 
 def looked(path: Path) -> list[tuple[object, ...]]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         return connection.execute("SELECT id, work_id, state, record FROM games ORDER BY id").fetchall()
 
 
@@ -127,12 +128,12 @@ def test_format_1_is_brought_up_once_with_a_copy_of_what_it_was(tmp_path: Path) 
         assert store.flow(CONFIG).valid == 3
     copy = tmp_path / "run" / "games.db.format-1"
     assert looked(copy) == before
-    with sqlite3.connect(copy) as connection:
+    with closing(sqlite3.connect(copy)) as connection, connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     written = copy.stat().st_mtime_ns
     RunDirectory.open(tmp_path / "run").close()
     assert copy.stat().st_mtime_ns == written
-    with sqlite3.connect(tmp_path / "run" / "games.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "run" / "games.db")) as connection, connection:
         connection.execute("PRAGMA user_version = 5")
     with pytest.raises(FormatTooNew, match="format 5; this release reads up to 4"):
         RunDirectory.open(tmp_path / "run")
@@ -157,7 +158,7 @@ def test_looking_at_an_older_run_leaves_it_as_it_is(tmp_path: Path) -> None:
     (found,) = find([tmp_path / "run"])
     assert isinstance(found, Found)
     assert (found.config, found.games, found.waiting, found.quarantined) == (CONFIG, 6, 1, 1)
-    with sqlite3.connect(tmp_path / "run" / "games.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "run" / "games.db")) as connection, connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
@@ -194,7 +195,7 @@ def shell(run: RunDirectory, statement: str) -> str:
     if SHELL:
         return subprocess.run([SHELL, path, statement], capture_output=True, text=True, check=False).stderr
     try:
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(statement)
     except sqlite3.Error as error:
         return str(error)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -296,9 +296,8 @@ def test_no_file_and_no_database_is_touched_on_the_event_loop(
 def test_the_audit_would_see_it(audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "connect", audit.traced)
     audit.calls, audit.watched = [], threading.get_ident()
-    with sqlite3.connect(tmp_path / "x.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
         connection.execute("SELECT 1")
-    connection.close()
     (tmp_path / "file").touch()
     audit.watched = 0
     assert {call.split()[0] for call in audit.calls} >= {"sqlite3.connect", "sqlite3.execute", "open"}

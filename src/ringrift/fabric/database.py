@@ -114,8 +114,7 @@ class Database:
             with self._errors_named(Patience.NORMAL):
                 self._prepare(schema)
         except BaseException:
-            self._writer.close()
-            self._at_close.close()
+            self.close()
             raise
 
     def __str__(self) -> str:
@@ -142,7 +141,7 @@ class Database:
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             return connection
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             connection.close()
             if _code(error) & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ringrift.errors import CorruptBlob, FormatTooNew, IllegalMove, InvalidNotation, RulesError
 from ringrift.rules.game import Game, Options, Outcome, config_info
-from ringrift.texts import read_json, why
+from ringrift.texts import SHOWN, read_json, why
 
 FORMAT = 2
 MAGIC = b"RRGAME"
@@ -153,7 +153,8 @@ class Record:
         outcome = early_outcome(game) if self.reason.startswith(EARLY) else game.outcome()
         ours = (outcome.winner, outcome.reason, outcome.ranks) if outcome else (0, "", ())
         if ours != (self.winner, self.reason, self.ranks):
-            raise CorruptBlob(f"the record says {(self.winner, self.reason, self.ranks)}, its moves end with {ours}")
+            said = str((self.winner, self.reason, self.ranks))[:SHOWN]
+            raise CorruptBlob(f"the record says {said}, its moves end with {ours}")
         return game
 
     def _first(self) -> Game:

@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import sqlite3
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -178,7 +179,8 @@ def unpacked(path: Path, into: Path, *, indexed: bool = False) -> Iterator[Path]
                 shutil.copyfile(side, copy.with_name(copy.name + side.name.removeprefix(path.name)))
             if names_another(journal := copy.with_name(f"{copy.name}-journal")):  # which may be any file
                 os.truncate(journal, journal.stat().st_size - 1)
-            sqlite3.connect(copy).execute("PRAGMA journal_mode = DELETE").connection.close()  # takes the log in
+            with closing(sqlite3.connect(copy)) as connection:
+                connection.execute("PRAGMA journal_mode = DELETE")  # takes the log in
         ready = copy if copy.exists() else path
         if indexed and kind_of(ready) == "database":
             with closing(EarlierDatabase(ready, str(path))) as database:
@@ -272,7 +274,9 @@ class EarlierDatabase:
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
         try:
-            self._connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+            uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self.close = weakref.finalize(self, self._connection.close)  # also where it is none, and once forgotten
             self._work = guard(self._connection, path.stat().st_size)
             self._connection.execute(f"PRAGMA mmap_size = {1 << 40}")  # saves a copy of every page
             tables = [row[0] for row in self._rows(TABLES)]
@@ -479,10 +483,6 @@ class EarlierDatabase:
             for id_, rows in groupby(self._of(table, key, ids, ", ".join(told)), itemgetter(4)):
                 found.setdefault(id_, []).extend(rows)
         return found
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._connection.close()
 
 
 def in_order(rows: list[tuple[Any, ...]]) -> tuple[list[Move], str]:

@@ -34,9 +34,10 @@ def opened(path: Path) -> closing[sqlite3.Connection]:
     connection = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError as error:
+        connection.close()
         log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
+        if not isinstance(error, sqlite3.OperationalError) or (log.exists() and log.stat().st_size):
             raise
         connection = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
     connection.row_factory = sqlite3.Row
