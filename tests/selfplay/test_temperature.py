@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,3 +138,9 @@ def test_draws_follow_the_policy() -> None:
 def test_bad_settings(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TemperatureSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_docs_have_a_line_for_each_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    table = text.split("## How boldly moves are drawn")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(KINDS)
