@@ -141,6 +141,9 @@ def test_a_record_that_does_not_replay_says_where():
         dataclasses.replace(record, final_hash="0" * 16).replay()
     with pytest.raises(CorruptBlob, match="its moves end with"):
         dataclasses.replace(record, winner=3 - record.winner).replay()
+    with pytest.raises(CorruptBlob, match="its moves end with") as told:
+        dataclasses.replace(record, reason="9" * 5000).replay()
+    assert len(str(told.value)) < 300
     with pytest.raises(CorruptBlob, match=r"replays to|its moves end"):
         dataclasses.replace(record, moves=record.moves[:-1]).replay()
     with pytest.raises(RulesError, match="names 2 players"):
