@@ -328,7 +328,8 @@ def test_manifests_that_are_none(run: RunDirectory, place: BackupStore) -> None:
     path, document = manifest_of(place, place.backup(run).manifest)
     none: dict[str, Any]
     for none in (
-        {"files": []}, {"files": {"run.json": []}}, {"files": {"run.json": [1, "../../x"]}}, {"at": "x"},
+        {"files": []}, {"files": {"run.json": []}}, {"files": {"run.json": [1]}},
+        {"files": {"run.json": [1, "../../x"]}}, {"at": "x"},
         {"at": 1e999}, {"identity": 3}, {"format": "1"}, {"format": True}, {"format": 0},
         {"files": {"run.json": [-1, "0" * 64]}}, {"files": {"a": [0, "0" * 64]}},
         {"files": {"run.json": [1, "0" * 64, "../../../etc/passwd"]}},

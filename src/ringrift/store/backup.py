@@ -476,6 +476,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _stored(row: list[Any]) -> Stored:
     size, *hashes = row
-    if type(size) is not int or size < 0 or not all(isinstance(h, str) and SHA256.fullmatch(h) for h in hashes):
+    if (
+        type(size) is not int
+        or size < 0
+        or not hashes
+        or not all(isinstance(h, str) and SHA256.fullmatch(h) for h in hashes)
+    ):
         raise ValueError(f"{row!r:.60} is not a file's size and hashes")
     return Stored(size, hashes[0], tuple(hashes[1:]))

@@ -28,7 +28,7 @@ from ringrift.store.schema import content_id, evidence
 
 T = TypeVar("T")
 BATCH = 64  #: games judged in one transaction
-CARRIED = 1024  #: games in a parcel
+CARRIED = 4096  #: games in a parcel, so many that the start of a judge is little beside them
 SERVE = "import sys; from ringrift.store.validate import serve; serve(*sys.argv[1:])"
 #: Ends of the judging process that a game can be blamed for; running out of memory (SIGKILL) is none.
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
