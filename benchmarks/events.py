@@ -17,10 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from ringrift.fabric import LocalFabric, LogEntry
+from ringrift.observe.logs import writing
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.effects import EFFECTS, Delivery, Effect, deliver
 from ringrift.pipeline.events import GamesValidated
-from ringrift.pipeline.logs import writing
 from ringrift.pipeline.service import Context
 
 SINGLES = 500

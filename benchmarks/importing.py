@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from earlier_games import random_game, write_database
 
+from ringrift.earlier.importing import import_files
 from ringrift.store import GameStore, RunDirectory
-from ringrift.store.importing import import_files
 
 NAMED = ("games", "game_moves", "game_players", "game_initial_state")
 

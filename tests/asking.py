@@ -8,7 +8,7 @@ import httpx
 from random_play import random_game
 
 from ringrift.rules import Game
-from ringrift.rules.wire import write_state
+from ringrift.wire import write_state
 
 
 class Client:

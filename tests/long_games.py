@@ -5,7 +5,7 @@ from typing import Any
 from random_play import random_game
 
 from ringrift.rules import Game, config_info
-from ringrift.rules.wire import write_moves, write_state
+from ringrift.wire import write_moves, write_state
 
 #: Bytes that a cell takes in a text of the board, at most: `-10,11,-1:4:12:10|`.
 CELL = 18

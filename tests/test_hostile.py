@@ -25,10 +25,10 @@ import pytest
 from earlier_games import random_game, wire_moves, write_database
 from fuzz_files import FILE_READERS, FileFuzzer
 
+from ringrift.earlier.games import EarlierDatabase
+from ringrift.earlier.importing import import_files
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.fabric.scratch import scratch
-from ringrift.store.earlier import EarlierDatabase
-from ringrift.store.importing import import_files
 from ringrift.texts import read_json, read_text
 
 ROOT = Path(__file__).parents[1]
@@ -205,9 +205,9 @@ def test_hostile_databases_take_bounded_work(tmp_path: Path, about: str) -> None
 
 def test_work_is_counted_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_database(tmp_path / "games.db", [random_game("square8_2p", seed) for seed in range(3)])
-    monkeypatch.setattr("ringrift.store.earlier.LEAST_STEPS", 0)
-    monkeypatch.setattr("ringrift.store.earlier.STEPS_A_BYTE", 0)
-    monkeypatch.setattr("ringrift.store.earlier.STEPS", 50)
+    monkeypatch.setattr("ringrift.earlier.games.LEAST_STEPS", 0)
+    monkeypatch.setattr("ringrift.earlier.games.STEPS_A_BYTE", 0)
+    monkeypatch.setattr("ringrift.earlier.games.STEPS", 50)
     with pytest.raises(CorruptBlob, match="is not a sound database"):
         EarlierDatabase(path, str(path))
     monkeypatch.undo()

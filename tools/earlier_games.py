@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ringrift.rules import Game, config_info
-from ringrift.rules.interop import PLAIN
+from ringrift.wire.moves import PLAIN
 
 NAMES = {text: name for name, text in PLAIN.items()} | {
     "P": "place_ring",

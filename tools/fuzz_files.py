@@ -270,8 +270,8 @@ def read_kept(path: Path) -> None:
 
 
 def read_games(path: Path) -> None:
-    from ringrift.store.discover import find
-    from ringrift.store.importing import import_files
+    from ringrift.earlier.discover import find
+    from ringrift.earlier.importing import import_files
 
     (report,) = import_files([path], None)
     for said in (report.error, *(problem.reason for problem in report.problems)):
@@ -293,7 +293,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_pickle(path: Path) -> None:
-    from ringrift.nets.earlier import read_pth
+    from ringrift.earlier.weights import read_pth
 
     read_pth(path)
 

@@ -9,16 +9,21 @@ ROOT = Path(__file__).parent.parent
 #: Group → (its layers, budget in lines).
 BUDGET = {
     "rules": (["rules"], 800),
-    "encoding, evaluators": (["encoding", "evaluators"], 1300),
-    "search, players, analysis": (["search", "players", "analysis"], 1500),
-    "fabric": (["fabric"], 1400),
-    "selfplay, store": (["selfplay", "store"], 2000),
-    "nets, training": (["nets", "training"], 2000),
-    "evaluation": (["evaluation"], 1000),
-    "pipeline": (["pipeline"], 2400),
-    "cluster": (["cluster"], 1900),
-    "web": (["web"], 1500),
-    "settings, app, cli, ground": (["settings", "app", "cli", "errors", "clock", "__init__", "__main__"], 800),
+    "wire": (["wire"], 600),
+    "encoding … analysis": (["encoding", "evaluators", "search", "players", "analysis"], 1800),
+    "fabric": (["fabric"], 1600),
+    "selfplay, store": (["selfplay", "store"], 3000),
+    "nets, training": (["nets", "training"], 1500),
+    "evaluation": (["evaluation"], 1100),
+    "earlier": (["earlier"], 1200),
+    "kernel, observe": (["kernel", "observe"], 1600),
+    "pipeline, simulation": (["pipeline", "simulation"], 2600),
+    "cluster": (["cluster"], 1000),
+    "web": (["web"], 3000),
+    "settings, app, cli, ground": (
+        ["settings", "app", "cli", "errors", "clock", "texts", "__init__", "__main__"],
+        2200,
+    ),
 }
 CPP_BUDGET = 7000
 

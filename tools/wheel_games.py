@@ -15,7 +15,7 @@ import numpy as np
 import ringrift
 from ringrift.players import choose
 from ringrift.rules import CONFIGS, Game
-from ringrift.rules.wire import write_state
+from ringrift.wire import write_state
 
 EXTRAS = ("torch", "safetensors", "onnx", "nicegui", "psutil", "httpx")
 

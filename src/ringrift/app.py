@@ -24,12 +24,12 @@ from ringrift.clock import SYSTEM_CLOCK
 from ringrift.errors import DataError, LeaseLost, SettingsError
 from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Lease
+from ringrift.observe.logs import writing
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.crew import STATE, WORKING, crew_of
 from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import LoopStarted, LoopStopped
 from ringrift.pipeline.health import gauge, measure, parts
-from ringrift.pipeline.logs import writing
 from ringrift.pipeline.loop import LoopResult, Round, Until, judged, missing_games, rounds
 from ringrift.pipeline.outlook import opening
 from ringrift.pipeline.service import Context, Level, Profile, Step

@@ -20,7 +20,7 @@ from services import context
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError, JobError
 from ringrift.fabric import LocalFabric
-from ringrift.pipeline.breakers import Breakers, Unavailable
+from ringrift.observe.breakers import Breakers, Unavailable
 from ringrift.pipeline.effects import (
     EFFECTS,
     Delivery,

@@ -12,6 +12,7 @@ from services import context
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError
 from ringrift.fabric import Job, JobState
+from ringrift.observe.logs import bound, log, writing
 from ringrift.pipeline.effects import EFFECTS, Effect, deliver
 from ringrift.pipeline.events import AlertRaised, GamesValidated
 from ringrift.pipeline.health import (
@@ -27,7 +28,6 @@ from ringrift.pipeline.health import (
     judge,
     parts,
 )
-from ringrift.pipeline.logs import bound, log, writing
 from ringrift.pipeline.service import Level, Profile
 from ringrift.pipeline.settings import SupervisionSettings
 from ringrift.pipeline.supervisor import Supervisor

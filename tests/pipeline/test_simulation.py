@@ -8,7 +8,7 @@ import pytest
 
 from ringrift.errors import LeaseLost
 from ringrift.fabric import Job, JobState
-from ringrift.pipeline.simulation import FAULTS, INVARIANTS, SINGLE_FAULTS, Plan, Report, Simulation, WitnessedJobs
+from ringrift.simulation import FAULTS, INVARIANTS, SINGLE_FAULTS, Plan, Report, Simulation, WitnessedJobs
 
 SMALL = Plan(nodes=6, days=0.1, seed=7, configs=("square8_2p",))
 

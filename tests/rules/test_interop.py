@@ -10,7 +10,7 @@ from recorded import VECTORS
 
 from ringrift.errors import IllegalMove, InvalidNotation
 from ringrift.rules import CONFIGS, Game
-from ringrift.rules.interop import LONGEST, cell, plain_keys, wire_meanings
+from ringrift.wire.moves import LONGEST, cell, plain_keys, wire_meanings
 
 EXAMPLES = VECTORS.parents[1] / "http" / "examples.jsonl.gz"
 

@@ -15,9 +15,10 @@ from random_play import games, random_game
 from recorded import FILES, recorded
 
 from ringrift.errors import IllegalMove, InvalidNotation
-from ringrift.rules import CONFIGS, Game, Options, wire
+from ringrift.rules import CONFIGS, Game, Options
 from ringrift.rules.parity import lines_of
-from ringrift.rules.wire import WireError, is_ended, read_config, read_move, read_state, write_moves, write_state
+from ringrift.wire import WireError, is_ended, read_config, read_move, read_state, write_moves, write_state
+from ringrift.wire import state as wire
 
 EXAMPLES = Path(os.environ.get("RINGRIFT_VECTORS", Path(__file__).parents[3] / "shared" / "rules" / "vectors"))
 EXAMPLES = EXAMPLES.parents[1] / "http" / "examples.jsonl.gz"

@@ -24,15 +24,15 @@ from typer.testing import CliRunner
 
 from ringrift._core import push_recorded
 from ringrift.cli import app
+from ringrift.earlier.discover import Found, Unreadable, find
+from ringrift.earlier.games import unix_time
+from ringrift.earlier.importing import PATTERNS, FileReport, import_files, sources
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.fabric.database import SUPER
 from ringrift.rules import CONFIGS, Game, Options, Record
 from ringrift.rules.record import EARLY, early_outcome
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
-from ringrift.store.discover import Found, Unreadable, find
-from ringrift.store.earlier import unix_time
-from ringrift.store.importing import PATTERNS, FileReport, import_files, sources
 from ringrift.store.merge import merge
 from ringrift.store.provenance import Provenance, retract
 from ringrift.store.validate import problem
@@ -399,7 +399,7 @@ def test_a_database_without_indexes_is_read_piece_by_piece_too(
             )
     path, done = packed(path) if pack else path, []
     before = path.read_bytes()
-    monkeypatch.setattr("ringrift.store.earlier.CHUNK", 1)
+    monkeypatch.setattr("ringrift.earlier.games.CHUNK", 1)
     report = imported(run, path, progress=lambda games, _: done.append(games))
     assert (report.imported, report.problems, done) == (3, [], [1, 2, 3])
     assert path.read_bytes() == before
@@ -664,7 +664,7 @@ def test_json_in_every_form_is_read(tmp_path: Path, form: str, *, pack: bool) ->
 
 def test_pieces_of_a_file_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     games = [described(game, n) for n, game in enumerate(few(3))]
-    monkeypatch.setattr("ringrift.store.earlier.PIECE", 1000)
+    monkeypatch.setattr("ringrift.earlier.games.PIECE", 1000)
     for form, write in FORMS.items():
         (tmp_path / "games.json").write_bytes(write(games))
         assert numbers(import_files([tmp_path / "games.json"], None)[0]) == (3, 3, 0, 0, 0), form
@@ -679,8 +679,8 @@ def test_what_is_no_game_in_a_file_is_named_by_its_place(tmp_path: Path, monkeyp
     (report,) = import_files([tmp_path / "broken.jsonl"], None)
     assert (report.imported, report.refused) == (2, 3)
     assert [one.game for one in report.problems] == ["line 2", "line 4", "line 6"]
-    monkeypatch.setattr("ringrift.store.earlier.LONGEST_GAME", 4 * len(lines[0]))
-    monkeypatch.setattr("ringrift.store.earlier.PIECE", len(lines[0]))
+    monkeypatch.setattr("ringrift.earlier.games.LONGEST_GAME", 4 * len(lines[0]))
+    monkeypatch.setattr("ringrift.earlier.games.PIECE", len(lines[0]))
     long = json.dumps(games[0] | {"more": ["x"] * 9 * len(lines[0])}, indent=1).encode()
     (tmp_path / "long.jsonl").write_bytes(long + b"\n" + lines[1])
     (report,) = import_files([tmp_path / "long.jsonl"], None)

@@ -12,9 +12,9 @@ import pytest
 from earlier_games import random_game, write_database
 from stored import CONFIG, finished
 
+from ringrift.earlier.discover import Found, Unreadable, find
 from ringrift.errors import DataError
 from ringrift.store import GameStore, RunDirectory
-from ringrift.store.discover import Found, Unreadable, find
 from ringrift.store.validate import validate
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from stored import CONFIG, finished
 
+from ringrift.earlier.discover import Found, find
 from ringrift.errors import FormatTooNew
 from ringrift.fabric import Database
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.check import check
-from ringrift.store.discover import Found, find
 from ringrift.store.games import GameRow
 from ringrift.store.provenance import Provenance
 from ringrift.store.samples import export, shards

@@ -15,7 +15,7 @@ import anyio
 import pytest
 from starlette.responses import JSONResponse
 
-from ringrift.pipeline.logs import writing
+from ringrift.observe.logs import writing
 from ringrift.web.connections import SPARE, Connections
 from ringrift.web.limits import Access, Guard
 from ringrift.web.server import Server, configured

@@ -16,10 +16,10 @@ from recorded import VECTORS
 from stored import finished
 
 from ringrift.rules import Game
-from ringrift.rules.wire import write_moves, write_state
 from ringrift.store import GameStore, RunDirectory
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import ServeSettings
+from ringrift.wire import write_moves, write_state
 
 #: What is put in the place of a value somewhere in a request.
 ODD = (

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from ringrift.rules import CONFIGS, Game, Options
-from ringrift.rules.wire import read_move, write_moves, write_state
 from ringrift.web.bench import play_games, server
+from ringrift.wire import read_move, write_moves, write_state
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,10 @@ from recorded import VECTORS
 from starlette.responses import JSONResponse
 
 from ringrift.rules import CONFIGS
-from ringrift.rules.wire import read_move
 from ringrift.web.limits import Access, Guard
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import LimitSettings, ServeSettings
+from ringrift.wire import read_move
 
 PLIES = 2_200
 CASE = VECTORS.parents[1] / "cases" / "long-game-request.json.gz"

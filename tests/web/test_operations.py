@@ -20,8 +20,8 @@ from ringrift.app import Loop, listen_near
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError, SettingsError
 from ringrift.fabric import Job, LocalFabric
+from ringrift.observe.logs import writing
 from ringrift.pipeline.events import GamesValidated
-from ringrift.pipeline.logs import writing
 from ringrift.pipeline.service import Context, Profile, Service
 from ringrift.pipeline.settings import Recipe, SupervisionSettings
 from ringrift.pipeline.supervisor import Supervisor

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from websockets.sync.client import connect
 
 from ringrift.errors import DataError, SettingsError
-from ringrift.pipeline.logs import writing
+from ringrift.observe.logs import writing
 from ringrift.web.limits import Access, Guard, is_loopback, keys_of
 from ringrift.web.server import Server, configured
 from ringrift.web.service import Service, create_app
@@ -425,7 +425,7 @@ def test_each_request_is_a_span_of_the_callers_trace(monkeypatch: pytest.MonkeyP
 
 def move_request() -> dict[str, Any]:
     from ringrift.rules import Game
-    from ringrift.rules.wire import write_state
+    from ringrift.wire import write_state
 
     return {"game_state": write_state(Game("square8_2p"), about={"id": "g"}), "player_number": 1, "difficulty": 5}
 

@@ -13,12 +13,12 @@ from recorded import VECTORS
 from stored import finished
 
 from ringrift.rules import Game
-from ringrift.rules.wire import read_state, write_moves
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.browse import Totals
 from ringrift.store.validate import validate
 from ringrift.web import replay
 from ringrift.web.errors import add_handlers
+from ringrift.wire import read_state, write_moves
 
 EXAMPLES = VECTORS.parents[1] / "http" / "examples.jsonl.gz"
 

@@ -20,11 +20,11 @@ from ringrift.evaluators import UniformEvaluator
 from ringrift.players.player import Decision, Limit, Player, RandomPlayer, Rng
 from ringrift.players.table import PLAYERS, PlayerSpec, choose
 from ringrift.rules import Game
-from ringrift.rules.wire import read_move
 from ringrift.search import GumbelSettings
 from ringrift.web.room import Overloaded, SearchRoom, Seated
 from ringrift.web.service import Service, create_app
 from ringrift.web.settings import ServeSettings
+from ringrift.wire import read_move
 
 CONFIG = "square8_2p"
 

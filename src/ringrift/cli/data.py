@@ -13,8 +13,8 @@ from ringrift.cli.store import Directory, print_row, print_table, tell_unreadabl
 from ringrift.errors import DataError, RingRiftError, SettingsError
 
 if TYPE_CHECKING:
+    from ringrift.earlier.importing import FileReport
     from ringrift.pipeline.kind import Advance
-    from ringrift.store.importing import FileReport
 
 app = typer.Typer()
 data_app = typer.Typer(help="Games and samples: of runs, and of the earlier service.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def data_ls(
     json: Json = False,
 ) -> None:
     """Every store under some places: games, plies, samples, quality and age of each config."""
-    from ringrift.store.discover import Found, Unreadable, find
+    from ringrift.earlier.discover import Found, Unreadable, find
 
     found: list[Found | Unreadable] = []
     wrong: list[Unreadable] = []
@@ -297,10 +297,10 @@ def data_import(
     """
     from contextlib import ExitStack
 
+    from ringrift.earlier.importing import import_files, sources
     from ringrift.evaluators.machine import usable_cores
     from ringrift.pipeline.display import Bars
     from ringrift.store import GameStore, RunDirectory
-    from ringrift.store.importing import import_files, sources
 
     files = sources(places)
     with ExitStack() as stack:

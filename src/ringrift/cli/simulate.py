@@ -22,7 +22,7 @@ def simulate(
 
     Example: ringrift simulate --nodes 40 --days 1 --seed 7
     """
-    from ringrift.pipeline.simulation import Plan, Simulation
+    from ringrift.simulation import Plan, Simulation
 
     report = Simulation(Plan(nodes, days, faults, seed, broken)).run()
     typer.echo(report.to_json() if json else report.text())

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from ringrift.fabric import JobState
+from ringrift.observe.logs import bound, log
 from ringrift.pipeline.health import disk_share
-from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Profile, Service, Step
 from ringrift.pipeline.worker import Crew, Held
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from ringrift.errors import DataError, JobError, SettingsError, unknown
 from ringrift.fabric import Fabric, LogEntry, Registry
-from ringrift.pipeline.breakers import BREAKERS, Unavailable
+from ringrift.observe.breakers import BREAKERS, Unavailable
+from ringrift.observe.logs import bound, log
 from ringrift.pipeline.bus import event_of
 from ringrift.pipeline.events import (
     EVENTS,
@@ -27,7 +28,6 @@ from ringrift.pipeline.events import (
     PlateauReached,
     RegressionDetected,
 )
-from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Service, Step, Stopped
 
 BACK_OFF_LIMIT = 300.0  #: seconds

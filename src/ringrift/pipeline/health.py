@@ -13,7 +13,7 @@ import psutil
 
 from ringrift.fabric import JobState, Registry
 from ringrift.fabric.workers import NODE, failing
-from ringrift.pipeline.breakers import BREAKERS
+from ringrift.observe.breakers import BREAKERS
 from ringrift.pipeline.effects import Effect, dead_letters, depth
 from ringrift.pipeline.events import AlertCleared, AlertRaised, Event, PressureChanged
 from ringrift.pipeline.service import Context, Level

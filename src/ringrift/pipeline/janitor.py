@@ -11,11 +11,11 @@ import psutil
 
 from ringrift.errors import DataError
 from ringrift.fabric.files import sweep
-from ringrift.pipeline.breakers import BREAKERS, Unavailable
+from ringrift.observe.breakers import BREAKERS, Unavailable
+from ringrift.observe.logs import log
 from ringrift.pipeline.effects import EFFECTS, purge_events
 from ringrift.pipeline.events import BackupFinished, CleanedUp
 from ringrift.pipeline.health import disk_share
-from ringrift.pipeline.logs import log
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.settings import KeepingSettings
 from ringrift.store import ModelStore

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ringrift.earlier.importing import import_files
 from ringrift.errors import DataError
 from ringrift.fabric import Lease, kept_alive
 from ringrift.fabric.files import make_directory
 from ringrift.pipeline import export, gate, kind, train
 from ringrift.pipeline.settings import Recipe
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
-from ringrift.store.importing import import_files
 from ringrift.store.run import ONLINE, TAKEN
 
 LAST_RATE = 0.1  #: of the learning rate, at the end

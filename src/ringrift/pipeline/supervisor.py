@@ -22,6 +22,7 @@ import anyio
 from ringrift.errors import SettingsError, unknown
 from ringrift.fabric import Job, JobState, LogEntry, Registry
 from ringrift.fabric.workers import failing
+from ringrift.observe.logs import bound, log
 from ringrift.pipeline.effects import EFFECTS, Effect, service_of
 from ringrift.pipeline.events import (
     AlertCleared,
@@ -36,7 +37,6 @@ from ringrift.pipeline.events import (
     WorkerSetAside,
 )
 from ringrift.pipeline.health import Health, ServiceStatus, Snapshot
-from ringrift.pipeline.logs import bound, log
 from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
 from ringrift.pipeline.settings import SupervisionSettings
 from ringrift.pipeline.topology import check

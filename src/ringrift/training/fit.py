@@ -27,7 +27,7 @@ from ringrift.errors import CorruptBlob, DataError
 from ringrift.evaluators import ModelMetadata
 from ringrift.fabric.files import write_atomically
 from ringrift.nets import Network, fill_seats, initial_checkpoint, load_checkpoint, save_checkpoint
-from ringrift.nets.earlier import read_weights_only
+from ringrift.nets.pickled import read_weights_only
 from ringrift.store.window import ReplayWindow
 from ringrift.training import distributed
 from ringrift.training.data import Batch, SampleStream

@@ -19,7 +19,7 @@ import numpy as np
 
 from ringrift.errors import DataError
 from ringrift.rules import Game
-from ringrift.rules.wire import read_move, write_moves, write_state
+from ringrift.wire import read_move, write_moves, write_state
 
 #: Random plies before a game that is measured, and how many such beginnings there are.
 OPENING, OPENINGS = 12, 64

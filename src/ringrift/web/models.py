@@ -13,10 +13,10 @@ from fastapi import APIRouter, Query
 
 from ringrift.players.ladder import LEVELS, ladder
 from ringrift.rules import CONFIGS, config_info
-from ringrift.rules.wire import SIZES
 from ringrift.web.admin import admin_only
 from ringrift.web.errors import Refused
 from ringrift.web.service import KEPT, KEPT_SECONDS
+from ringrift.wire import SIZES
 
 if TYPE_CHECKING:
     from ringrift.web.networks import Network

@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field, model_validator
 
 from ringrift.players.table import PLAYERS
 from ringrift.rules import Game, config_info
-from ringrift.rules.wire import write_moves
 from ringrift.search.heuristic import heuristic_values
 from ringrift.web.errors import Refused
 from ringrift.web.evaluation import breakdown, margins
@@ -32,6 +31,7 @@ from ringrift.web.reading import (
 )
 from ringrift.web.room import Answer, Overloaded, Seated, with_budget
 from ringrift.web.service import LEVEL_TYPES
+from ringrift.wire import write_moves
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service

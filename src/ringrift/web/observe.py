@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ringrift.errors import SettingsError
-from ringrift.pipeline.logs import bound, log
+from ringrift.observe.logs import bound, log
 from ringrift.web.limits import PROBES, Access, Guard, is_loopback
 from ringrift.web.metrics import Metrics
 

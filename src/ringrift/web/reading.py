@@ -14,11 +14,11 @@ from pydantic import ConfigDict, Field
 from pydantic_core import from_json
 
 from ringrift.rules import Game, config_info
-from ringrift.rules.wire import WireError, is_ended, read_config, read_state, write_state
 from ringrift.web.errors import misfit
+from ringrift.wire import WireError, is_ended, read_config, read_state, write_state
 
 EXAMPLE_STATE = write_state(Game("square8_2p"), about={"id": "a-game", "rngSeed": 7})
-#: A state as the game server sends it, read by `rules.wire`.
+#: A state as the game server sends it, read by `wire`.
 GameState = Annotated[dict[str, Any], Field(description="GameState of the game server")]
 #: 1, the weakest, to 10.
 Level = Annotated[int, Field(ge=1, le=10)]

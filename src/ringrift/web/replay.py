@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from ringrift.earlier.games import Recorded, unix_time
+from ringrift.earlier.importing import play_again
 from ringrift.errors import RulesError, unknown
 from ringrift.players.ladder import LEVELS
 from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.rules.record import EARLY
-from ringrift.rules.wire import SIZES, is_ended, write_moves, write_state
 from ringrift.store.browse import Seen, Totals, Wanted, browse, look
-from ringrift.store.earlier import Recorded, unix_time
 from ringrift.store.games import GameRow, GameStore
-from ringrift.store.importing import play_again
 from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.schema import SCHEMA, content_id
 from ringrift.web.errors import Refused
 from ringrift.web.reading import BodyRoute, game_of
+from ringrift.wire import SIZES, is_ended, write_moves, write_state
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service

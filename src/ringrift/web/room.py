@@ -26,7 +26,7 @@ from ringrift import _core
 from ringrift.errors import RingRiftError
 from ringrift.evaluators import Evaluator, HeuristicEvaluator
 from ringrift.evaluators.machine import usable_cores
-from ringrift.pipeline.logs import log
+from ringrift.observe.logs import log
 from ringrift.players.player import HeuristicPlayer, Limit, PolicyPlayer, RandomPlayer, TreePlayer
 from ringrift.players.table import PLAYERS, PlayerChoice
 from ringrift.rules import Game, Move

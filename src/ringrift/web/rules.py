@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from ringrift.errors import RulesError
 from ringrift.rules import Game
-from ringrift.rules.wire import read_move, write_state
 from ringrift.web.errors import misfit
 from ringrift.web.reading import EXAMPLE_STATE, BodyRoute, GameState, example, game_of
+from ringrift.wire import read_move, write_state
 
 if TYPE_CHECKING:
     from ringrift.web.service import Service

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ringrift.errors import SettingsError
-from ringrift.pipeline.logs import log, writing
+from ringrift.observe.logs import log, writing
 from ringrift.web.connections import protocol
 from ringrift.web.settings import LimitSettings
 

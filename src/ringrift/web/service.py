@@ -17,7 +17,7 @@ import ringrift
 from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import DataError, RulesError, unknown
 from ringrift.evaluators import Evaluator
-from ringrift.pipeline.logs import log
+from ringrift.observe.logs import log
 from ringrift.players.ladder import NODES, SEARCH, choose_level, ladder
 from ringrift.players.player import Limit
 from ringrift.players.table import PLAYERS, PlayerChoice, choose

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ringrift.rules import Game, Move
-from ringrift.rules.interop import PLAIN
 from ringrift.rules.render import CELL, Point, point
+from ringrift.wire.moves import PLAIN
 
 #: Buttons of the moves without a cell.
 PLAIN_WORDS = {

@@ -17,8 +17,6 @@ from typing import Any
 
 import structlog
 
-from ringrift.fabric.files import make_directory
-
 KEPT = 3  #: files set aside
 QUEUED = 10_000  #: lines that may wait for the disk; more are dropped, and counted
 
@@ -96,7 +94,7 @@ def writing(path: Path | None, max_bytes: int) -> Iterator[None]:
     """
     file: logging.Handler = logging.StreamHandler()
     if path is not None:
-        make_directory(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         file = _File(path, maxBytes=max_bytes, backupCount=KEPT, encoding="utf-8", delay=True)
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED)
     listener = QueueListener(lines, file)

@@ -32,8 +32,8 @@ from pydantic_core import from_json
 from ringrift.errors import CorruptBlob, DataError, RulesError
 from ringrift.fabric.database import names_another
 from ringrift.rules import Game, Options, Record, config_info
-from ringrift.rules.interop import plain, plain_keys
 from ringrift.texts import encoding, shown
+from ringrift.wire.moves import plain, plain_keys
 
 SQLITE = b"SQLite format 3\0"
 GZIP = b"\x1f\x8b"

@@ -23,13 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ringrift._core import push_recorded
-from ringrift.errors import CorruptBlob, DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
-from ringrift.fabric.scratch import scratch
-from ringrift.rules import Game, Record, config_info
-from ringrift.rules.interop import PLAIN, plain_keys, told, wire_meanings, wire_texts
-from ringrift.rules.record import EARLY, early_outcome
-from ringrift.store import quality
-from ringrift.store.earlier import (
+from ringrift.earlier.games import (
     EarlierDatabase,
     Recorded,
     Refused,
@@ -41,10 +35,16 @@ from ringrift.store.earlier import (
     unpacked,
     why_not,
 )
+from ringrift.errors import CorruptBlob, DataError, IllegalMove, InvalidNotation, RingRiftError, RulesError
+from ringrift.fabric.scratch import scratch
+from ringrift.rules import Game, Record, config_info
+from ringrift.rules.record import EARLY, early_outcome
+from ringrift.store import quality
 from ringrift.store.games import GameRow, GameStore
 from ringrift.store.provenance import Provenance
 from ringrift.store.schema import content_id
 from ringrift.texts import shown
+from ringrift.wire.moves import PLAIN, plain_keys, told, wire_meanings, wire_texts
 
 AHEAD = 3  #: chunks in work or waiting, for each process
 TRIES = 256  #: ways tried through a game that does not say which stacks paid for its slides

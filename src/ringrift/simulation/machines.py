@@ -14,11 +14,11 @@ from ringrift.fabric import Blobs, Fabric, Job, Jobs, Leases, Log, Registry
 from ringrift.fabric.memory import MemoryJobs
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.simulation.plan import BROKEN
 from ringrift.pipeline.worker import Crew, Outcome
+from ringrift.simulation.plan import BROKEN
 
 if TYPE_CHECKING:
-    from ringrift.pipeline.simulation.days import Simulation
+    from ringrift.simulation.days import Simulation
 
 
 FAILS_AFTER, FAILED = 1.0, "DataError: this machine is broken"  #: seconds until a broken node's jobs fail, and how

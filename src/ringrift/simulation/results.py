@@ -26,7 +26,7 @@ from ringrift.store.audit import reach
 from ringrift.store.provenance import Provenance
 
 if TYPE_CHECKING:
-    from ringrift.pipeline.simulation.days import Simulation
+    from ringrift.simulation.days import Simulation
 
 GAME_SECONDS = 75.0
 NUMBERS = 2  #: what games of the simulation have after their moves, so that no two are the same

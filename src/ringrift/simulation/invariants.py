@@ -11,11 +11,11 @@ from ringrift.pipeline import selfplay
 from ringrift.pipeline.events import (
     JobDied,
 )
-from ringrift.pipeline.simulation.machines import FAILED
-from ringrift.pipeline.simulation.results import NUMBERS
+from ringrift.simulation.machines import FAILED
+from ringrift.simulation.results import NUMBERS
 
 if TYPE_CHECKING:
-    from ringrift.pipeline.simulation.days import Simulation
+    from ringrift.simulation.days import Simulation
 
 Looked = Iterator[str | None]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ringrift.errors import IllegalMove, InvalidNotation, RulesError
 from ringrift.rules.game import Game, Move, Options, Phase, config_info
-from ringrift.rules.interop import KINDS, MODES, PLAIN, cell, wire_meanings
+from ringrift.wire.moves import KINDS, MODES, PLAIN, cell, wire_meanings
 
 SIZES = {"square8": 8, "square19": 19, "hex8": 9, "hexagonal": 25}
 #: Texts of `gameStatus` of a game that goes on, and of one that does not.

@@ -5,9 +5,9 @@ loop: services plan and act through `tick`, crews claim, hold and settle, games 
 One queue of events in virtual time decides what happens next; the same seed gives the same report.
 """
 
-from ringrift.pipeline.simulation.days import Simulation
-from ringrift.pipeline.simulation.invariants import INVARIANTS
-from ringrift.pipeline.simulation.machines import WitnessedJobs
-from ringrift.pipeline.simulation.plan import FAULTS, SINGLE_FAULTS, Plan, Report
+from ringrift.simulation.days import Simulation
+from ringrift.simulation.invariants import INVARIANTS
+from ringrift.simulation.machines import WitnessedJobs
+from ringrift.simulation.plan import FAULTS, SINGLE_FAULTS, Plan, Report
 
 __all__ = ["FAULTS", "INVARIANTS", "SINGLE_FAULTS", "Plan", "Report", "Simulation", "WitnessedJobs"]

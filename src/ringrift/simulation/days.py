@@ -22,7 +22,10 @@ from ringrift.pipeline.events import (
 )
 from ringrift.pipeline.service import Context, Profile
 from ringrift.pipeline.settings import LoopSettings, Recipe, WorkerSettings
-from ringrift.pipeline.simulation.invariants import (
+from ringrift.pipeline.supervisor import tell_of_workers, tick
+from ringrift.pipeline.table import SERVICES
+from ringrift.pipeline.worker import Crew, Running
+from ringrift.simulation.invariants import (
     INVARIANTS,
     claims_never_meet,
     done_jobs_are_stored,
@@ -31,7 +34,7 @@ from ringrift.pipeline.simulation.invariants import (
     only_the_last_claim_reports,
     results_are_taken_once,
 )
-from ringrift.pipeline.simulation.machines import (
+from ringrift.simulation.machines import (
     FAILS_AFTER,
     Computing,
     Coordinator,
@@ -40,11 +43,8 @@ from ringrift.pipeline.simulation.machines import (
     Node,
     WitnessedJobs,
 )
-from ringrift.pipeline.simulation.plan import BROKEN, FAULTS, SINGLE_FAULTS, Fault, Plan, Report
-from ringrift.pipeline.simulation.results import GAME_SECONDS, NUMBERS, RESULTS, record
-from ringrift.pipeline.supervisor import tell_of_workers, tick
-from ringrift.pipeline.table import SERVICES
-from ringrift.pipeline.worker import Crew, Running
+from ringrift.simulation.plan import BROKEN, FAULTS, SINGLE_FAULTS, Fault, Plan, Report
+from ringrift.simulation.results import GAME_SECONDS, NUMBERS, RESULTS, record
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.games import StoredGame
 from ringrift.store.run import LOOP_LEASE
