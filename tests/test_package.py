@@ -1,10 +1,13 @@
 """What holds for the package as a whole: what an import loads, the layers, the documents."""
 
+import ast
 import doctest
 import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import ringrift
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")] if ">>> " in path.read_text()]
-PLAYING_WING = ("rules", "encoding", "evaluators", "search", "players")
+PLAYING_WING = ("rules", "wire", "encoding", "evaluators", "search", "players")
 HEAVY = ("torch", "typer", "rich", "pydantic", "onnx", "onnxruntime", "safetensors", "sqlite3", "asyncio")
 
 
@@ -97,3 +100,33 @@ def test_one_version() -> None:
 
 def test_every_public_name_exists() -> None:
     assert all(hasattr(ringrift, name) for name in ringrift.__all__)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Whether at the top or in a function; what only a type checker reads does not count."""
+    source = Path(ringrift.__file__).parent
+    names = {
+        ".".join(["ringrift", *path.relative_to(source).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in source.rglob("*.py")
+    }
+
+    def read(node: ast.AST) -> Iterator[str]:
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.ImportFrom) and part.module:
+                for alias in part.names:
+                    whole = f"{part.module}.{alias.name}"
+                    yield whole if whole in names else part.module
+            elif isinstance(part, ast.Import):
+                yield from (alias.name for alias in part.names)
+            elif not (isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING"):
+                yield from read(part)
+
+    imports = {
+        name: {one for one in read(ast.parse(path.read_text())) if one in names} - {name, "ringrift"}
+        for name, path in names.items()
+    }
+    assert "ringrift.rules.game" in imports["ringrift.rules"]
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        raise AssertionError(" → ".join(reversed(error.args[1]))) from None

@@ -17,7 +17,8 @@ from stored import finished
 
 from ringrift.rules import Game
 from ringrift.store import GameStore, RunDirectory
-from ringrift.web.service import Service, create_app
+from ringrift.web.app import create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import ServeSettings
 from ringrift.wire import write_moves, write_state
 

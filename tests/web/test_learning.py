@@ -16,7 +16,8 @@ from ringrift.pipeline import Recipe, gate, models, smoke, train
 from ringrift.pipeline.online import PROFILES, OnlineProfile, learn_stage
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.run import TAKEN
-from ringrift.web.service import Service, create_app
+from ringrift.web.app import create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import ServeSettings
 
 CONFIG = "square8_2p"

@@ -13,8 +13,9 @@ from recorded import VECTORS
 from starlette.responses import JSONResponse
 
 from ringrift.rules import CONFIGS
+from ringrift.web.app import create_app
 from ringrift.web.limits import Access, Guard
-from ringrift.web.service import Service, create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import LimitSettings, ServeSettings
 from ringrift.wire import read_move
 

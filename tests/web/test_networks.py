@@ -12,8 +12,9 @@ from ringrift.errors import DataError
 from ringrift.evaluators import UniformEvaluator
 from ringrift.evaluators.shipped import NETWORKS, shipped_network
 from ringrift.store import ModelStore, RunDirectory
+from ringrift.web.app import create_app
 from ringrift.web.networks import Networks
-from ringrift.web.service import Service, create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import ServeSettings
 
 CONFIG = "square8_2p"

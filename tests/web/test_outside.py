@@ -21,9 +21,10 @@ from websockets.sync.client import connect
 
 from ringrift.errors import DataError, SettingsError
 from ringrift.observe.logs import writing
+from ringrift.web.app import create_app
 from ringrift.web.limits import Access, Guard, is_loopback, keys_of
 from ringrift.web.server import Server, configured
-from ringrift.web.service import Service, create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import LimitSettings, ServeSettings
 
 KEYS = {"ADMIN_API_KEY": "test-admin-key", "RINGRIFT_API_KEY": "a-key"}

@@ -21,8 +21,9 @@ from ringrift.players.player import Decision, Limit, Player, RandomPlayer, Rng
 from ringrift.players.table import PLAYERS, PlayerSpec, choose
 from ringrift.rules import Game
 from ringrift.search import GumbelSettings
+from ringrift.web.app import create_app
 from ringrift.web.room import Overloaded, SearchRoom, Seated
-from ringrift.web.service import Service, create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import ServeSettings
 from ringrift.wire import read_move
 

@@ -13,9 +13,10 @@ from random_play import random_game
 
 from ringrift.evaluators.shipped import shipped_network
 from ringrift.rules import CONFIGS, Game
+from ringrift.web.app import create_app
 from ringrift.web.evaluation import BREAKDOWN
 from ringrift.web.room import Answer
-from ringrift.web.service import LEVEL_TYPES, Service, create_app
+from ringrift.web.service import LEVEL_TYPES, Service
 from ringrift.web.settings import ServeSettings
 from ringrift.wire import read_move, read_state, write_moves
 

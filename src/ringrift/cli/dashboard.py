@@ -26,7 +26,7 @@ def dashboard(
     Example: ringrift dashboard --run runs/square8_2p --port 8080
     """
     from ringrift.store import RunDirectory
-    from ringrift.web.dashboard.page import serve
+    from ringrift.web.dashboard.app import serve
 
     with RunDirectory.open(run) if run else nullcontext() as opened:
         serve(opened, host, port, pace, lambda address: typer.echo(f"the page is at {address}"))

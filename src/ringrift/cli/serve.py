@@ -38,8 +38,9 @@ def serve(
     from json import dumps
 
     from ringrift.settings import load
+    from ringrift.web.app import create_app
     from ringrift.web.server import address, listen, serve_until_stopped
-    from ringrift.web.service import Service, create_app
+    from ringrift.web.service import Service
 
     given = load(file=settings, assign=assign).serve
     given = replace(given, host=host or given.host, port=given.port if port is None else port)

@@ -1,18 +1,7 @@
 """The rules: games, moves and records, on the compiled core. Needs numpy alone."""
 
-from ringrift.rules.game import (
-    CONFIGS,
-    ConfigInfo,
-    Game,
-    GameBatch,
-    LegalMoves,
-    Move,
-    Options,
-    Outcome,
-    Phase,
-    Score,
-    config_info,
-)
+from ringrift.rules.config import CONFIGS, ConfigInfo, config_info
+from ringrift.rules.game import Game, GameBatch, LegalMoves, Move, Options, Outcome, Phase, Score
 from ringrift.rules.record import Record, SearchStats
 
 __all__ = [

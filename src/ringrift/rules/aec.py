@@ -12,7 +12,8 @@ from gymnasium import spaces
 from pettingzoo import AECEnv
 from pettingzoo.utils import wrappers
 
-from ringrift.rules.game import Game, Options, config_info
+from ringrift.rules.config import config_info
+from ringrift.rules.game import Game, Options
 from ringrift.rules.render import Board, svg
 
 #: Longest playable list that can be chosen from, for boards of up to 100 cells and for larger ones.

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ringrift.rules.game import CONFIGS, GameBatch, config_info
+from ringrift.rules.config import CONFIGS, config_info
+from ringrift.rules.game import GameBatch
 
 FIRST_SEED = 1000
 """Seed of the first game of every measurement; game i draws from FIRST_SEED + i."""

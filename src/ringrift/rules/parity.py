@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ringrift.errors import CorruptBlob, FormatTooNew, RulesError
-from ringrift.rules.game import Game, Options, config_info
+from ringrift.rules.config import config_info
+from ringrift.rules.game import Game, Options
 from ringrift.texts import read_json, why
 
 FORMAT = 1

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ringrift.errors import CorruptBlob, FormatTooNew, IllegalMove, InvalidNotation, RulesError
-from ringrift.rules.game import Game, Options, Outcome, config_info
+from ringrift.rules.config import config_info
+from ringrift.rules.game import Game, Options, Outcome
 from ringrift.texts import SHOWN, read_json, why
 
 FORMAT = 2

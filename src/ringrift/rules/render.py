@@ -1,13 +1,19 @@
 """Boards drawn: as text for terminals, as SVG for notebooks and pages. Only shows; the positions come from the core."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import TYPE_CHECKING
 
 from ringrift.errors import RulesError
-from ringrift.rules.game import ConfigInfo, Game, config_info
+from ringrift.rules.config import ConfigInfo, config_info
+
+if TYPE_CHECKING:  # a game draws itself by these
+    from ringrift.rules.game import Game
 
 Point = tuple[int, int]
 CELL = re.compile(r"-?\d+,-?\d+")
@@ -35,7 +41,7 @@ class Board:
     collapsed: dict[Point, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, game: Game) -> "Board":
+    def of(cls, game: Game) -> Board:
         """The board of a game."""
         info = config_info(game.config)
         board = cls(info, list(cells_of(info)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,9 +14,7 @@ from ringrift.evaluators.machine import memory_bytes
 from ringrift.web.errors import Refused
 from ringrift.web.limits import is_key
 from ringrift.web.reading import BodyRoute
-
-if TYPE_CHECKING:
-    from ringrift.web.service import Service
+from ringrift.web.service import Service
 
 TARGET = 2000.0  #: Elo that every config is to reach
 NOTHING = "games and models are shared through the run's own store: there is nothing to copy between machines"

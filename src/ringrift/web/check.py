@@ -14,9 +14,10 @@ from ringrift.evaluators.shipped import shipped_configs
 from ringrift.players.ladder import LEVELS
 from ringrift.rules import CONFIGS
 from ringrift.store.run import RunDirectory
+from ringrift.web.app import create_app
 from ringrift.web.limits import is_loopback
 from ringrift.web.server import listen
-from ringrift.web.service import Service, create_app
+from ringrift.web.service import Service
 from ringrift.web.settings import ServeSettings
 
 

@@ -4,17 +4,14 @@ tell; an option is answered exactly as it came."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, Field
 
 from ringrift.web.errors import Refused, misfit
 from ringrift.web.reading import AiType, BodyRoute, Level, example
-from ringrift.web.service import LEVEL_TYPES
-
-if TYPE_CHECKING:
-    from ringrift.web.service import Service
+from ringrift.web.service import LEVEL_TYPES, Service
 
 LineReward = Literal["option_1_collapse_all_and_eliminate", "option_2_min_collapse_no_elimination"]
 Option = TypeVar("Option")

@@ -20,10 +20,10 @@ from ringrift.fabric.files import make_directory
 from ringrift.store.run import ONLINE, TAKEN
 from ringrift.web.errors import Refused
 from ringrift.web.reading import BodyRoute
+from ringrift.web.service import Service
 
 if TYPE_CHECKING:
     from ringrift.store.models import ModelInfo
-    from ringrift.web.service import Service
 
 Board = Literal["square8", "square19", "hex8", "hexagonal"]
 Seats = Annotated[int, Field(ge=2, le=4)]

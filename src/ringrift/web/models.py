@@ -15,12 +15,11 @@ from ringrift.players.ladder import LEVELS, ladder
 from ringrift.rules import CONFIGS, config_info
 from ringrift.web.admin import admin_only
 from ringrift.web.errors import Refused
-from ringrift.web.service import KEPT, KEPT_SECONDS
+from ringrift.web.service import KEPT, KEPT_SECONDS, Service
 from ringrift.wire import SIZES
 
 if TYPE_CHECKING:
     from ringrift.web.networks import Network
-    from ringrift.web.service import Service
 
 MEGABYTE = 1_000_000
 

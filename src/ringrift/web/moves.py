@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, model_validator
@@ -30,11 +30,8 @@ from ringrift.web.reading import (
     seed_of,
 )
 from ringrift.web.room import Answer, Overloaded, Seated, with_budget
-from ringrift.web.service import LEVEL_TYPES
+from ringrift.web.service import LEVEL_TYPES, Service
 from ringrift.wire import write_moves
-
-if TYPE_CHECKING:
-    from ringrift.web.service import Service
 
 OVERLOAD: dict[int | str, dict[str, Any]] = {
     503: {"description": "as many moves are being decided as there may be; Retry-After says when to ask again"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from traceback import format_exc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,9 +21,7 @@ from ringrift.errors import SettingsError
 from ringrift.observe.logs import bound, log
 from ringrift.web.limits import PROBES, Access, Guard, is_loopback
 from ringrift.web.metrics import Metrics
-
-if TYPE_CHECKING:
-    from ringrift.web.service import Service
+from ringrift.web.service import Service
 
 if TRACED := find_spec("opentelemetry") is not None:  # an extra
     from opentelemetry import propagate, trace

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
@@ -30,10 +30,8 @@ from ringrift.store.provenance import Provenance, process_name
 from ringrift.store.schema import SCHEMA, content_id
 from ringrift.web.errors import Refused
 from ringrift.web.reading import BodyRoute, game_of
+from ringrift.web.service import Service
 from ringrift.wire import SIZES, is_ended, write_moves, write_state
-
-if TYPE_CHECKING:
-    from ringrift.web.service import Service
 
 WORKER = "web"
 #: What names a game: one of people by the name that it was stored under, any other `game-NUMBER`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -11,10 +11,8 @@ from ringrift.errors import RulesError
 from ringrift.rules import Game
 from ringrift.web.errors import misfit
 from ringrift.web.reading import EXAMPLE_STATE, BodyRoute, GameState, example, game_of
+from ringrift.web.service import Service
 from ringrift.wire import read_move, write_state
-
-if TYPE_CHECKING:
-    from ringrift.web.service import Service
 
 #: Fields of the state that a move leaves as they are.
 KEPT = ("id", "rngSeed", "timeControl", "spectators", "createdAt", "isRated", "maxPlayers")

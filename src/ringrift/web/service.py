@@ -1,4 +1,4 @@
-"""The AI service of the game server: what its requests need, made once, and the app over it."""
+"""The AI service of the game server: what its requests need, made once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-
-import ringrift
 from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import DataError, RulesError, unknown
 from ringrift.evaluators import Evaluator
@@ -22,11 +17,9 @@ from ringrift.players.ladder import NODES, SEARCH, choose_level, ladder
 from ringrift.players.player import Limit
 from ringrift.players.table import PLAYERS, PlayerChoice, choose
 from ringrift.rules import config_info
-from ringrift.web.errors import add_handlers
 from ringrift.web.limits import API_KEY
 from ringrift.web.metrics import Metrics
 from ringrift.web.networks import Network, Networks
-from ringrift.web.observe import stand_before
 from ringrift.web.room import SearchRoom, Seated
 from ringrift.web.settings import ServeSettings
 
@@ -178,24 +171,3 @@ class Service:
         find = (lambda name: (network.id, network.path)) if network else None
         fallback = None if network else f"the hand-written evaluation plays: there is no network of {config}"
         return choose(named, config, search, find, None if row == "policy" else budget), fallback
-
-
-def create_app(service: Service) -> FastAPI:
-    """The app over a service that is not started yet: the server starts it and stops it."""
-    from ringrift.web import admin, choices, info, learning, models, moves, replay, rules
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.start()
-        yield
-        service.stop()
-
-    app = FastAPI(
-        title="RingRift AI Service", version=ringrift.__version__, lifespan=lifespan, redoc_url=None,
-        description="Moves, choices and evaluations for games of RingRift.",
-    )  # fmt: skip
-    add_handlers(app)
-    for resource in (info, moves, choices, rules, models, replay, learning, admin):
-        app.include_router(resource.router(service))
-    stand_before(app, service)
-    return app

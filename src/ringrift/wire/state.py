@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ringrift.errors import IllegalMove, InvalidNotation, RulesError
-from ringrift.rules.game import Game, Move, Options, Phase, config_info
+from ringrift.rules.config import config_info
+from ringrift.rules.game import Game, Move, Options, Phase
 from ringrift.wire.moves import KINDS, MODES, PLAIN, cell, wire_meanings
 
 SIZES = {"square8": 8, "square19": 19, "hex8": 9, "hexagonal": 25}

@@ -19,7 +19,7 @@ from ringrift.players import Decision, Player, judged
 from ringrift.players.ladder import LEVELS, LadderChoice, choose_level
 from ringrift.players.player import Limit
 from ringrift.rules import Game, Move
-from ringrift.rules.game import config_info
+from ringrift.rules.config import config_info
 from ringrift.rules.render import Point, cells_of
 from ringrift.search import GumbelSettings, Stop
 from ringrift.search.heuristic import heuristic_values
