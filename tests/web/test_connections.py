@@ -3,16 +3,22 @@
 import asyncio
 import errno
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
+from asking import asked, middle
 from starlette.responses import JSONResponse
 
 from ringrift.observe.logs import writing
@@ -238,3 +244,33 @@ def test_the_end_comes_though_a_request_does_not() -> None:
         thread.join(PATIENCE)
         assert not thread.is_alive() and not app.go.is_set()
         stuck.close()
+
+
+STUCK = """
+import sys, time
+from ringrift.players.player import HeuristicPlayer
+def decide(self, games, rngs):
+    print("thinking", flush=True)
+    time.sleep(3600)
+HeuristicPlayer.decide = decide
+from ringrift.cli import main
+sys.argv[1:] = ["serve", "--port", "0", "--set", "serve.drain=1"]
+main()
+"""
+
+
+def test_a_player_that_never_returns_does_not_keep_the_process() -> None:
+    command = [sys.executable, "-c", STUCK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        address = process.stdout.readline().split()[1].rstrip(",")
+        try:
+            with ThreadPoolExecutor() as threads:
+                asking = threads.submit(httpx.post, f"{address}/ai/move", json=asked(middle(), level=2), timeout=60)
+                assert process.stdout.readline() == "thinking\n"
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 0
+                assert isinstance(asking.exception(30) or asking.result(), httpx.HTTPError | httpx.Response)
+            assert "players that do not stop are ended with the process: 1" in process.stderr.read()
+        finally:
+            process.kill()

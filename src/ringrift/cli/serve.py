@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -70,3 +72,7 @@ def serve(
             typer.echo(dumps(about) if json else said)
 
         serve_until_stopped(create_app(service), given.limits, given.drain, listening, started)
+    if stuck := service.room.stuck:
+        typer.echo(f"players that do not stop are ended with the process: {stuck}", err=True)
+        sys.stdout.flush()
+        os._exit(0)

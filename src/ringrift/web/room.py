@@ -103,6 +103,9 @@ class _Task:
         return PLAYERS[self.seated.choice.spec].thinks == "freely"
 
 
+PARTING = 0.5  #: seconds that players have to stop when the room is closed
+
+
 class SearchRoom:
     """Decides moves for coroutines of one event loop."""
 
@@ -160,12 +163,20 @@ class SearchRoom:
         return replace(answer, why=why) if why and answer.why != "failure" else answer
 
     def close(self) -> None:
-        """Ends the threads; what is being searched is given up."""
+        """Ends the threads; what is being searched is given up. Players that do not stop, `stuck`, are left."""
         with self._lock:
             for task in list(self._tasks):
                 task.answer.cancel()
             self._lanes.clear()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + PARTING
+        for thread in self._executor._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def stuck(self) -> int:
+        """Threads of a closed room whose players go on all the same; the interpreter would wait for them at its end."""
+        return sum(thread.is_alive() for thread in self._executor._threads)
 
     # -- which thread does what ----------------------------------------------------------------------------------------
 
