@@ -71,7 +71,8 @@ def tell(*arguments: object) -> tuple[int, str, str]:
     [
         "data ls RUN", "data show RUN 1",
         "data retractions RUN", "data quality RUN", "quarantine ls RUN", "quarantine show RUN 3",
-        "models ls --run RUN", "models show best --run RUN", "models history --run RUN", "models milestones --run RUN",
+        "models ls --run RUN", "models show best --run RUN", "models card best --run RUN",
+        "models history --run RUN", "models milestones --run RUN",
         "runs ls --run RUN", "jobs ls --run RUN", "jobs show export/1 --run RUN", "events ls --run RUN",
         "events trace 1 --run RUN", "events dead --run RUN", "services ls --run RUN", "loop --run RUN --dry-run",
         "quarantine purge RUN --all --dry-run",

@@ -103,16 +103,18 @@ def draw(curves: dict[str, tuple[list[float], list[float]]], figure: str, out: P
 
 @models_app.command("card")
 def models_card(model: Model, run: Run = None, config: AnyConfig = None, json: Json = False) -> None:
-    """The card of a model, in Markdown: where it comes from, what it learned from, how it did; kept in `cards/`."""
-    from ringrift.pipeline.cards import write_card
+    """The card of a model, in Markdown: where it comes from, what it learned from, how it did; kept in `cards/`, if it
+    may be."""
+    from ringrift.pipeline.cards import card, write_card
     from ringrift.store import ModelStore
 
     with opened(run, config) as directory:
         models = ModelStore(directory)
-        path = write_card(directory, meant(models, config, model).id)
-        text = path.read_text()
+        known = meant(models, config, model).id
+        text = card(directory, known)
+        file = None if directory.database.read_only else str(write_card(directory, known))
     if json:
-        print_json({"file": str(path), "text": text})
+        print_json({"file": file, "text": text})
     else:
         typer.echo(text, nl=False)
 
