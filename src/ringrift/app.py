@@ -26,7 +26,7 @@ from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Lease
 from ringrift.observe.logs import writing
 from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.crew import STATE, WORKING, crew_of
+from ringrift.pipeline.crew import Child, Crew, give_back_orphans
 from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import LoopStarted, LoopStopped
 from ringrift.pipeline.health import gauge, measure, parts
@@ -38,7 +38,7 @@ from ringrift.pipeline.settings import smoke as small
 from ringrift.pipeline.supervisor import Supervisor, start_order
 from ringrift.pipeline.table import KINDS, SERVICES
 from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, loop_configs, milestone
-from ringrift.pipeline.worker import Child, Crew, give_back_orphans
+from ringrift.pipeline.worker import STATE, WORKING, crew_of
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.provenance import process_name
 from ringrift.store.run import LOOP_LEASE

@@ -61,7 +61,7 @@ def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one()
             for name in (b"1", b"2")
         )
         assert store.promote(one, over=None) and store.promote(two, over=one)
-        at, wanted = kind.by_hand(run, CONFIG), selfplay.KIND.told(batch(engine="gumbel", model=two))
+        at, wanted = kind.work_by_hand(run, CONFIG), selfplay.KIND.told(batch(engine="gumbel", model=two))
         assert selfplay.prepare(run, at, wanted).player == two
         store.rollback(CONFIG)
         store.annotate(two, rolled_back={"revision": 3})
@@ -71,7 +71,7 @@ def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one()
 
 def test_a_match_is_played_under_what_was_stated() -> None:
     with RunDirectory.in_memory() as run:
-        at = kind.by_hand(run, CONFIG, match=smoke(Recipe()).match)
+        at = kind.work_by_hand(run, CONFIG, match=smoke(Recipe()).match)
         before = evaluate.MatchPair(a="random", b="heuristic", name="match/x", games=4, seed=1, openings_sha256="0")
         stated = before.model_copy(update={"match": MatchSettings(opening_plies_max=30)})
         plies = [evaluate.prepare(run, at, pair).settings.opening_plies_max for pair in (before, stated)]

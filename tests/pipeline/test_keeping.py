@@ -11,13 +11,13 @@ import pytest
 
 from ringrift.clock import SYSTEM_CLOCK, VirtualClock
 from ringrift.fabric import Job
-from ringrift.pipeline import Recipe, backup, crew, export, janitor, table
+from ringrift.pipeline import Recipe, backup, export, janitor, table, worker
 from ringrift.pipeline.bus import Bus
+from ringrift.pipeline.crew import Crew, Held
 from ringrift.pipeline.events import BackupFinished, CleanedUp, GamesValidated
 from ringrift.pipeline.service import Context, Step
 from ringrift.pipeline.settings import KeepingSettings, SupervisionSettings
 from ringrift.pipeline.supervisor import tick
-from ringrift.pipeline.worker import Crew, Held
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.backup import BackupStore
 
@@ -187,6 +187,6 @@ def test_no_new_work_on_a_full_disk(ctx: Context) -> None:
 
     ctx.run.fabric.jobs.put([Job("a", export.KIND.name)])
     held = Crew(ctx.run.fabric, start, clock=SYSTEM_CLOCK, kinds=table.KINDS, capacity={"cores": 1, "memory": 1e12})  # type: ignore[arg-type]
-    working = replace(ctx, state={crew.STATE: held})
-    assert [step.what for step in crew.plan(working)] == ["claim jobs"]
-    assert list(crew.plan(replace(working, services=replace(FULL, disk_stop=1e-9)))) == []
+    working = replace(ctx, state={worker.STATE: held})
+    assert [step.what for step in worker.plan(working)] == ["claim jobs"]
+    assert list(worker.plan(replace(working, services=replace(FULL, disk_stop=1e-9)))) == []

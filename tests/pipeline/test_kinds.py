@@ -213,7 +213,7 @@ def test_what_was_lent_to_a_job_is_gone_when_it_has_ended(run: RunDirectory) -> 
         held.append(bool(lent) and lent <= needed_blobs(run))  # the janitor leaves it alone
         return kind.quiet("", 0)
 
-    at = kind.by_hand(run, CONFIG, show)
+    at = kind.work_by_hand(run, CONFIG, show)
     KINDS["ingest"].do(run, at, KINDS["ingest"].payload())
     assert held == [True]
     assert {info.blob for info in run.fabric.blobs.ls()} == before

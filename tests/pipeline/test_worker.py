@@ -17,8 +17,8 @@ from ringrift.clock import SYSTEM_CLOCK, VirtualClock
 from ringrift.errors import DataError
 from ringrift.fabric import Job, JobState, MemoryFabric
 from ringrift.pipeline import Recipe, WorkerSettings, selfplay, settings, smoke, table
+from ringrift.pipeline.crew import GRACE_SECONDS, NODE_SECONDS, Child, Crew, Outcome, give_back_orphans
 from ringrift.pipeline.watch import Lasting, Lines
-from ringrift.pipeline.worker import GRACE_SECONDS, NODE_SECONDS, Child, Crew, Outcome, give_back_orphans
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
 

@@ -12,7 +12,7 @@ from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
 from ringrift.pipeline.events import GamesAudited, GamesValidated
-from ringrift.pipeline.kind import Kind, Payload, Show, Work, quiet
+from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
 from ringrift.pipeline.models import Playable, choose_player, playable
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import blocked, cause, putting
@@ -42,7 +42,7 @@ class SomeGames(Payload):
     """Look at a share of the games again."""
 
 
-class GamesToAudit(Payload):
+class GamesToAudit(Order):
     """Look at these games again."""
 
     games: str
@@ -86,12 +86,12 @@ def apply(run: RunDirectory, at: Work, parcel: Parcel) -> GamesAudited | None:
     if not parcel.about:
         return GamesAudited(
             config=at.config, job=at.job.id, searched=at.counted["searched"], replayed=at.counted["replayed"],
-            skipped=at.counted["skipped"], quarantined=list(at.told),
+            skipped=at.counted["skipped"], quarantined=list(at.lines),
         )  # fmt: skip
     done = Audited()
     keep(run, at.config, Found(**parcel.about), done)
     at.counted.update(searched=done.searched, replayed=done.replayed, skipped=done.skipped)
-    at.told.extend(done.quarantined)
+    at.lines.extend(done.quarantined)
     return None
 
 

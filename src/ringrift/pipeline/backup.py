@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ringrift.errors import JobError
 from ringrift.fabric import Parcel, kept_alive
 from ringrift.pipeline.events import BackupFinished
-from ringrift.pipeline.kind import Kind, Payload, Work
+from ringrift.pipeline.kind import Kind, Order, Payload, Work
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import blocked, putting
 from ringrift.store import RunDirectory
@@ -40,12 +40,19 @@ class BackupTo(Payload):
     """How many copies are kept there."""
 
 
-def prepare(_run: RunDirectory, _at: Work, wanted: BackupTo) -> BackupTo:
-    """Nothing more."""
-    return wanted
+class CopyOrder(Order):
+    """The same: nothing is computed."""
+
+    place: str
+    keep: int
 
 
-def compute(_at: Work, order: BackupTo) -> Iterator[Parcel]:
+def prepare(_run: RunDirectory, _at: Work, wanted: BackupTo) -> CopyOrder:
+    """Nothing more than was told."""
+    return CopyOrder(place=wanted.place, keep=wanted.keep)
+
+
+def compute(_at: Work, order: CopyOrder) -> Iterator[Parcel]:
     """Nothing but where to."""
     yield Parcel({"place": order.place, "keep": order.keep})
 
@@ -75,5 +82,5 @@ def _one_at_a_time(run: RunDirectory) -> Iterator[None]:
         yield
 
 
-KIND = Kind("backup", BackupTo, BackupTo, prepare, compute, apply, BackupFinished, "backup", priority=90, needs={})
+KIND = Kind("backup", BackupTo, CopyOrder, prepare, compute, apply, BackupFinished, "backup", priority=90, needs={})
 SERVICE = Service("backup", plan, every=30.0, required=False)

@@ -28,8 +28,8 @@ from ringrift.evaluation.match import playing, summary
 from ringrift.fabric import Job, JobState, Parcel
 from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.events import MatchFinished, TrainingFinished
-from ringrift.pipeline.kind import Kind, Payload, Show, Work, quiet
-from ringrift.pipeline.models import Playable, choose_player, playables, seated
+from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
+from ringrift.pipeline.models import Playable, choose_player, chosen, player_over
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import Standing, cause, putting, standing
 from ringrift.players import PlayerChoice
@@ -116,7 +116,7 @@ class MatchPair(Payload):
     """Share of the games that A should win at least, in a check of the promoted model."""
 
 
-class MatchOrder(Payload):
+class MatchOrder(Order):
     """Let two players meet."""
 
     a: str
@@ -138,12 +138,12 @@ def prepare(run: RunDirectory, at: Work, pair: MatchPair) -> MatchOrder:
         settings, games=pair.games, sprt=pair.sprt, alpha=pair.alpha, beta=pair.beta,
         play=replace(at.recipe.match.play, processes=1),
     )  # fmt: skip
-    a, b = (choose_player(run, config, name, settings.search) for name in (pair.a, pair.b))
+    (a, ours), (b, theirs) = (chosen(run, config, name, settings.search) for name in (pair.a, pair.b))
     save = _file(run, config, a, b, settings, pair.seed)
     games = [games for _, games in read_matches([save])] if save.is_file() else []
     return MatchOrder(
         a=a.name, b=b.name, pair=pair, settings=settings, file=save.name,
-        models=(*playables(run, config, pair.a), *playables(run, config, pair.b)),
+        models=(*ours, *theirs),
         kept={work: asdict(game) for work, game in games[0].items()} if games else {},
     )  # fmt: skip
 
@@ -153,7 +153,7 @@ def compute(at: Work, order: MatchOrder) -> Iterator[Parcel]:
     pair, settings = order.pair, order.settings
     for model in order.models:
         model.check(at.blobs, at.config)
-    a, b = (seated(at.config, name, settings.search, order.models, at.blobs) for name in (order.a, order.b))
+    a, b = (player_over(at.config, name, settings.search, order.models, at.blobs) for name in (order.a, order.b))
     plan = Plan(a, b, settings, pair.seed, None)
     if plan.openings_sha256 != pair.openings_sha256:
         raise DataError(
@@ -162,13 +162,14 @@ def compute(at: Work, order: MatchOrder) -> Iterator[Parcel]:
         )
     kept = MatchFile({work: GameResult.from_dict(game) for work, game in order.kept.items()})
     tally, total, sent, new = Tally(plan), planned_games(at.config, settings), time.monotonic(), list[str]()
+    header = plan.header()  # hashes the networks
     tally.advance(kept.games)
 
     def parcel(result: MatchResult | None = None) -> Parcel:
         games = {work: asdict(kept.games[work]) for work in new}
         noted = {"a": pair.a, "b": pair.b, "name": pair.name, "claim": pair.claim, "at": time.time()}
         told = {"result": result.to_dict(), **noted} if result else None
-        return Parcel({"file": order.file, "header": plan.header(), "games": games, "told": told})
+        return Parcel({"file": order.file, "header": header, "games": games, "told": told})
 
     with at.show(f"{a.name} against {b.name}", total) as advance:
         advance(min(len(kept.games), total), tally.remark())

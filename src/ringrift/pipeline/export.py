@@ -8,12 +8,12 @@ from dataclasses import asdict
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
 from ringrift.pipeline.events import GamesValidated, SamplesExported
-from ringrift.pipeline.kind import Kind, Payload, Show, Work, quiet
+from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import MANY, blocked, cause, putting, standing, unattended
 from ringrift.store import GameStore, RunDirectory, StoredGame
 from ringrift.store.samples import Exported, ExportSettings, MadeShard, drop_earlier, export, make_shards, register
-from ringrift.store.validate import CARRIED, carried, in_batches, unpacked
+from ringrift.store.validate import CARRIED, games_in, in_batches, parcel_of
 
 
 def plan(ctx: Context) -> Iterator[Step]:
@@ -35,7 +35,7 @@ class ValidGames(Payload):
     """Make samples of the games that are in no shard yet."""
 
 
-class GamesToExport(Payload):
+class GamesToExport(Order):
     """Make samples of these games."""
 
     count: int
@@ -46,7 +46,7 @@ def prepare(run: RunDirectory, at: Work, _: ValidGames) -> GamesToExport:
     drop_earlier(run, at.config)
     blobs, count = [], 0
     for games in in_batches(GameStore(run).iter_valid(at.config, unexported=True), CARRIED):
-        blobs.append(at.blobs.put(carried(run, games).to_bytes(), SUFFIX))
+        blobs.append(at.blobs.put(parcel_of(run, games).to_bytes(), SUFFIX))
         count += len(games)
     return GamesToExport(count=count, lent=tuple(blobs))
 
@@ -56,7 +56,7 @@ def compute(at: Work, order: GamesToExport) -> Iterator[Parcel]:
 
     def games() -> Iterator[StoredGame]:
         for blob in order.lent:
-            yield from (game for game, _ in unpacked(Parcel.from_bytes(at.blobs.get(blob))))
+            yield from (game for game, _ in games_in(Parcel.from_bytes(at.blobs.get(blob))))
 
     done = 0
     with at.show("making samples", order.count) as advance:

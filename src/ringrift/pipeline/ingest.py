@@ -8,7 +8,7 @@ from dataclasses import asdict
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
 from ringrift.pipeline.events import GamesValidated, SelfplayFinished
-from ringrift.pipeline.kind import Kind, Payload, Show, Work, quiet
+from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
 from ringrift.pipeline.service import Context, Service, Step
 from ringrift.pipeline.standing import MANY, blocked, cause, putting, standing, unattended
 from ringrift.store import GameStore, RunDirectory
@@ -35,7 +35,7 @@ class WaitingGames(Payload):
     """Replay every game that waits for it."""
 
 
-class GamesToJudge(Payload):
+class GamesToJudge(Order):
     """Replay these games."""
 
     count: int

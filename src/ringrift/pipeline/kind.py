@@ -39,16 +39,20 @@ def quiet(_title: str, _total: int) -> AbstractContextManager[Advance]:
 
 
 class Payload(BaseModel):
-    """What a job is told, or ordered to compute: JSON can hold it."""
+    """What a job is told: JSON can hold it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class Order(Payload):
+    """What is to be computed for a job."""
+
     lent: tuple[str, ...] = ()
-    """Blobs that are for this order alone."""
+    """Blobs that are for it alone."""
 
 
 P = TypeVar("P", bound=Payload)
-Q = TypeVar("Q", bound=Payload)
+O_ = TypeVar("O_", bound=Order)
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ class Work:
     """About, between two parcels: a kill may lose so much."""
     counted: Counter[str] = field(default_factory=Counter)
     """What its parcels have come to so far, for its event."""
-    told: list[str] = field(default_factory=list)
-    """What they have said."""
+    lines: list[str] = field(default_factory=list)
+    """What they say, for the same."""
 
     @property
     def config(self) -> str:
@@ -77,15 +81,15 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Kind(Generic[P, Q]):
+class Kind(Generic[P, O_]):
     """A row of KINDS."""
 
     name: str
     payload: type[P]
-    order: type[Q]
-    prepare: Callable[[RunDirectory, Work, P], Q]
+    order: type[O_]
+    prepare: Callable[[RunDirectory, Work, P], O_]
     """What is to be computed, by what the store has now."""
-    compute: Callable[[Work, Q], Iterator[Parcel]]
+    compute: Callable[[Work, O_], Iterator[Parcel]]
     """What comes of it, a parcel at a time; a computing that is killed loses no more than the one it was making."""
     apply: Callable[[RunDirectory, Work, Parcel], Event | None]
     """Stores a parcel; of the last one, what is published and is the job's result."""
@@ -133,7 +137,7 @@ class Kind(Generic[P, Q]):
         return event
 
 
-def by_hand(run: RunDirectory, config: str, show: Show = quiet, seed: int = 0, **parts: object) -> Work:
+def work_by_hand(run: RunDirectory, config: str, show: Show = quiet, seed: int = 0, **parts: object) -> Work:
     """What a command does itself: with `parts` of the recipe, and keeping each piece at once."""
     recipe = replace(Recipe(loop=LoopSettings(seed=seed)), **parts)  # type: ignore[arg-type]
     return Work(Job("by hand", "by hand", config), recipe, run.fabric.blobs, run.path, show, parcel_seconds=0.0)

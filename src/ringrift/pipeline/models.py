@@ -136,12 +136,7 @@ def playable(model: ModelInfo) -> Playable:
     return Playable(model=model.id, onnx=model.onnx, canary=kept)
 
 
-def playables(run: RunDirectory, config: str, name: str) -> tuple[Playable, ...]:
-    """The models that a player of that name plays with, as `choose_player` finds them."""
-    return tuple(_chosen(run, config, name, None)[1])
-
-
-def seated(
+def player_over(
     config: str, name: str, search: GumbelSettings | None, models: Sequence[Playable], blobs: Blobs
 ) -> PlayerChoice:
     """The player of that name over these models; without a run."""
@@ -159,13 +154,13 @@ def choose_player(
     run: RunDirectory | None, config: str, name: str, search: GumbelSettings | None = None
 ) -> PlayerChoice:
     """The player of that name, see `players.table`; with a run also `best`, `initial` and its model ids."""
-    return _chosen(run, config, name, search)[0]
+    return chosen(run, config, name, search)[0]
 
 
-def _chosen(
-    run: RunDirectory | None, config: str, name: str, search: GumbelSettings | None
+def chosen(
+    run: RunDirectory | None, config: str, name: str, search: GumbelSettings | None = None
 ) -> tuple[PlayerChoice, list[Playable]]:
-    """A player, and the models that it plays with."""
+    """`choose_player`, and the models that it plays with."""
     found: list[Playable] = []
 
     def models(name: str) -> tuple[str, Path]:

@@ -24,9 +24,9 @@ from ringrift.pipeline.events import (
     SelfplayFinished,
     TrainingFinished,
 )
-from ringrift.pipeline.kind import SELFPLAY, Kind, Payload, Show, Work, by_hand, quiet
+from ringrift.pipeline.kind import SELFPLAY, Kind, Order, Payload, Show, Work, quiet, work_by_hand
 from ringrift.pipeline.loop import elo_of
-from ringrift.pipeline.models import Playable, engine_name, initial_model, playables, seated, sound_model
+from ringrift.pipeline.models import Playable, chosen, engine_name, initial_model, player_over, sound_model
 from ringrift.pipeline.service import Context, Level, Service, Step
 from ringrift.pipeline.standing import Standing, died_lately, model_cause, open_jobs, putting, standing
 from ringrift.players import PlayerChoice
@@ -150,7 +150,7 @@ class SelfplayBatch(Payload):
     """Of that model, for temperatures by strength; 0 where it has none yet."""
 
 
-class BatchOrder(Payload):
+class BatchOrder(Order):
     """Play what is missing of a batch."""
 
     name: str
@@ -184,7 +184,7 @@ def _ordered(run: RunDirectory, at: Work, player: str, name: str, games: int, el
         openings = list(filter(None, (regretted(game.read()) for game in recent)))
         restarts = at.blobs.put(Parcel({"openings": openings, "of": at.job.id}).to_bytes(), SUFFIX)
     return BatchOrder(
-        name=f"{config}/{name}", games=games, player=player, models=playables(run, config, player), elo=elo,
+        name=f"{config}/{name}", games=games, player=player, models=tuple(chosen(run, config, player)[1]), elo=elo,
         trained=len(ModelStore(run).ls(config, "candidate")), done=tuple(sorted(store.work_ids(f"{config}/{name}/"))),
         restarts=restarts, lent=(restarts,) if restarts else (),
     )  # fmt: skip
@@ -194,7 +194,7 @@ def compute(at: Work, order: BatchOrder) -> Iterator[Parcel]:
     """The games as they end, about a second's at a time; at last what was played in all."""
     for model in order.models:
         model.check(at.blobs, at.config)
-    player = seated(at.config, order.player, at.recipe.selfplay.search, order.models, at.blobs)
+    player = player_over(at.config, order.player, at.recipe.selfplay.search, order.models, at.blobs)
     yield from _played(at, order, player, replace(at.recipe.selfplay.play, processes=1))
 
 
@@ -301,10 +301,14 @@ def play_games(
 ) -> Batch:
     """Plays what is missing of the `games` games of the batch `name`; each is stored as it ends. `elo` is the
     player's."""
-    at = by_hand(run, config, show, selfplay=settings, seed=seed)
+    at = work_by_hand(run, config, show, selfplay=settings, seed=seed)
     order = _ordered(run, at, player.name, name, games, elo)
-    for parcel in _played(at, order, player, settings.play):
-        apply(run, at, parcel)
+    try:
+        for parcel in _played(at, order, player, settings.play):
+            apply(run, at, parcel)
+    finally:
+        for blob in order.lent:
+            at.blobs.delete(blob)
     done = parcel.about["done"]
     return Batch(order.name, done["games"], done["new"], done["plies"], player.name)
 

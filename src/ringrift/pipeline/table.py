@@ -9,7 +9,6 @@ from ringrift.fabric import Job
 from ringrift.pipeline import (
     audit,
     backup,
-    crew,
     evaluate,
     export,
     gate,
@@ -19,6 +18,7 @@ from ringrift.pipeline import (
     regression,
     selfplay,
     train,
+    worker,
 )
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.kind import Kind, Show, Work, quiet
@@ -38,8 +38,8 @@ SERVICES: tuple[Service, ...] = (
     progress.SERVICE,
     janitor.SERVICE,
     backup.SERVICE,
-    crew.SERVICE,
-    crew.REPORT,
+    worker.SERVICE,
+    worker.REPORT,
 )
 
 KINDS: dict[str, Kind[Any, Any]] = {

@@ -13,7 +13,7 @@ from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
 from ringrift.pipeline.events import ModelPromoted, ModelRejected, ModelRolledBack, SamplesExported, TrainingFinished
 from ringrift.pipeline.export import export_games
-from ringrift.pipeline.kind import MEGABYTE, Kind, Payload, Show, Work, by_hand, quiet
+from ringrift.pipeline.kind import MEGABYTE, Kind, Order, Payload, Show, Work, quiet, work_by_hand
 from ringrift.pipeline.models import (
     MadeModel,
     Playable,
@@ -65,7 +65,7 @@ class Training(Payload):
     """In shards up to that one; where some were taken back since, it starts again with all that are there."""
 
 
-class TrainingOrder(Payload):
+class TrainingOrder(Order):
     """Train from this checkpoint on these windows."""
 
     configs: tuple[str, ...]
@@ -224,7 +224,7 @@ def train_model(
     """
     from ringrift.training.distributed import once
 
-    at = by_hand(run, config, show, training=settings, window=window)
+    at = work_by_hand(run, config, show, training=settings, window=window)
     loop = LoopSettings(steps=steps, epochs=epochs, precision=precision, seed=seed)
     at = replace(at, recipe=replace(at.recipe, loop=loop))
 

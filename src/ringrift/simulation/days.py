@@ -15,6 +15,7 @@ from ringrift.evaluation import GateSettings, RegressionSettings
 from ringrift.fabric import OPEN, Fabric, Job, JobState, MemoryFabric
 from ringrift.pipeline import audit, evaluate, export, ingest, selfplay, table, train
 from ringrift.pipeline.bus import Bus
+from ringrift.pipeline.crew import Crew, Running
 from ringrift.pipeline.events import (
     Event,
     JobDied,
@@ -24,7 +25,6 @@ from ringrift.pipeline.service import Context, Profile
 from ringrift.pipeline.settings import LoopSettings, Recipe, WorkerSettings
 from ringrift.pipeline.supervisor import tell_of_workers, tick
 from ringrift.pipeline.table import SERVICES
-from ringrift.pipeline.worker import Crew, Running
 from ringrift.simulation.invariants import (
     INVARIANTS,
     claims_never_meet,

@@ -13,8 +13,8 @@ from ringrift.errors import NodeUnreachable
 from ringrift.fabric import Blobs, Fabric, Job, Jobs, Leases, Log, Registry
 from ringrift.fabric.memory import MemoryJobs
 from ringrift.pipeline.bus import Bus
+from ringrift.pipeline.crew import Crew, Outcome
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.worker import Crew, Outcome
 from ringrift.simulation.plan import BROKEN
 
 if TYPE_CHECKING:

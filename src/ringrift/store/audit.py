@@ -21,7 +21,7 @@ from ringrift.fabric import Parcel
 from ringrift.fabric.database import Patience
 from ringrift.store.games import GameStore, StoredGame
 from ringrift.store.run import RunDirectory
-from ringrift.store.validate import carried, problem, row_problem, unpacked
+from ringrift.store.validate import games_in, parcel_of, problem, row_problem
 
 ROUNDING = 0.05  #: difference of a probability that another machine's arithmetic may make
 MOST = 500  #: old games replayed again in one audit
@@ -125,13 +125,13 @@ def to_audit(run: RunDirectory, config: str, settings: AuditSettings, now: float
     replayed = sorted((1 + rng.choice(newest, wanted, replace=False)).tolist()) if newest else []
     games = sorted(store.sound([*searched, *replayed], config), key=lambda game: game.id)
     made = {str(game.id): {name: store.about(game.id)[name] for name in MAKING} for game in games}
-    return carried(run, games, searched=searched, replayed=replayed, made=made, up_to=newest, at=now)
+    return parcel_of(run, games, searched=searched, replayed=replayed, made=made, up_to=newest, at=now)
 
 
 def look_again(parcel: Parcel, evaluator: Callable[[str], Evaluator]) -> Iterator[Found]:
     """Searches and replays the games of a parcel of `to_audit` again; needs no database."""
     about = parcel.about
-    games = {game.id: (game, row, about["made"][str(game.id)]) for game, row in unpacked(parcel)}
+    games = {game.id: (game, row, about["made"][str(game.id)]) for game, row in games_in(parcel)}
     wrong = set[int]()
     for number in filter(games.__contains__, about["searched"]):
         found = Found(number, about["at"])

@@ -74,10 +74,10 @@ def validate(run: RunDirectory, progress: Callable[[int], object] = lambda _: No
 def waiting(store: GameStore) -> Iterator[Parcel]:
     """The games that nobody has judged yet."""
     for games in in_batches(store.iter_waiting(), CARRIED):
-        yield carried(store.run, games)
+        yield parcel_of(store.run, games)
 
 
-def carried(run: RunDirectory, games: Sequence[StoredGame], **about: object) -> Parcel:
+def parcel_of(run: RunDirectory, games: Sequence[StoredGame], **about: object) -> Parcel:
     """Games with what their rows say of them, for whoever has no database."""
     query = f"SELECT id, {COLUMNS} FROM games WHERE id IN (SELECT value FROM json_each(?))"
     rows = {id_: told for id_, *told in run.database.rows(query, [json.dumps([game.id for game in games])])}
@@ -85,8 +85,8 @@ def carried(run: RunDirectory, games: Sequence[StoredGame], **about: object) -> 
     return Parcel({"games": told, **about}, [game.record for game in games])
 
 
-def unpacked(parcel: Parcel) -> list[tuple[StoredGame, list[Any]]]:
-    """The games of a parcel that `carried` made, each with its row."""
+def games_in(parcel: Parcel) -> list[tuple[StoredGame, list[Any]]]:
+    """The games of a parcel that `parcel_of` made, each with its row."""
     return [
         (StoredGame(id_, work_id, record), row)
         for (id_, work_id, row), record in zip(parcel.about["games"], parcel.parts, strict=True)
@@ -98,10 +98,9 @@ def judge(path: Path) -> Iterator[Judged]:
 
     Raises `DataError` where that process cannot be started, or gave up.
     """
-    done, count, batch = 0, len(Parcel.from_bytes(path.read_bytes()).parts), BATCH
-    while done < count:
-        before, begun = done, 0
-        crash = None
+    done, batch = 0, BATCH
+    while True:
+        before, begun, crash = done, 0, None
         for said in _served(path, done, batch):
             if isinstance(said, str):
                 crash = said
@@ -145,7 +144,7 @@ def _served(path: Path, start: int, batch: int) -> Iterator[int | str | Judged]:
 def serve(path: str, start: str, batch: str) -> None:
     """The other process: of each batch, prints the first game that it is about to judge, and then the judgements."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, which then ends this process
-    games = unpacked(Parcel.from_bytes(Path(path).read_bytes()))[int(start) :]
+    games = games_in(Parcel.from_bytes(Path(path).read_bytes()))[int(start) :]
     for some in in_batches(iter(games), int(batch)):
         print(some[0][0].id, flush=True)
         judged = [(game, problem(game) or row_problem(game, row)) for game, row in some]
