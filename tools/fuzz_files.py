@@ -16,6 +16,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,33 @@ def databases(folder: Path) -> Iterable[bytes]:
     yield write_database(folder / "corpus.db", [random_game("square8_2p", seed) for seed in range(2)]).read_bytes()
 
 
+def run_databases(name: str) -> Callable[[Path], Iterable[bytes]]:
+    """That database of a run that has something in every table."""
+
+    def corpus(folder: Path) -> Iterable[bytes]:
+        from ringrift.fabric import Job, LogEntry
+        from ringrift.store import GameStore, ModelStore, RunDirectory
+        from ringrift.store.provenance import retract
+        from ringrift.store.samples import export
+        from ringrift.store.validate import validate
+
+        shutil.rmtree(place := folder / "run", ignore_errors=True)
+        with RunDirectory.create(place) as run:
+            store, models = GameStore(run), ModelStore(run)
+            store.add_many([(finished(seed).to_bytes(), f"work/{seed}") for seed in range(3)])
+            store.judge([(3, "not sound")])
+            validate(run)
+            export(run, "square8_2p")
+            models.promote(models.register("square8_2p", run.fabric.blobs.put(b"w", ".bin"), None, {}), over=None)
+            retract(run, games=[1], reason="tried")
+            run.fabric.jobs.put([Job("export/1", "export", "square8_2p")])
+            run.fabric.log.append([LogEntry("Tried", {}, "e", "square8_2p")])
+        shutil.copytree(place, folder / "sound", dirs_exist_ok=True)
+        yield (place / name).read_bytes()
+
+    return corpus
+
+
 def game_lines(_: Path) -> Iterable[bytes]:
     """Games as JSON, in several forms."""
     games = [
@@ -329,6 +357,32 @@ def read_run(path: Path) -> None:
     RunDirectory.identity_of(place)
 
 
+def read_run_database(name: str) -> Callable[[Path], None]:
+    """Everything that is stored is looked at, listed and put right, in a run with that database."""
+
+    def read(path: Path) -> None:
+        from ringrift.earlier.discover import find
+        from ringrift.store import GameStore, ModelStore, RunDirectory
+        from ringrift.store.check import check
+
+        shutil.rmtree(place := path.parent / "run", ignore_errors=True)
+        shutil.copytree(path.parent / "sound", place)
+        shutil.copyfile(path, place / name)
+        list(find([place]))
+        with RunDirectory.open(place) as run:
+            for problem in check(run, repair=True):
+                assert not WORDS.search(problem.reason), problem
+            store = GameStore(run)
+            for look in (
+                store.quarantined, store.counts, lambda: ModelStore(run).history("square8_2p"), ModelStore(run).ls,
+                run.fabric.jobs.counts, run.fabric.jobs.ls, run.fabric.log.tail, run.fabric.registry.ls,
+            ):  # fmt: skip
+                with suppress(DataError):
+                    look()
+
+    return read
+
+
 @dataclass(frozen=True)
 class FileReader:
     """One row: what it reads, from which files on, and what it may raise."""
@@ -355,6 +409,8 @@ FILE_READERS: dict[str, FileReader] = {
     "packed_games": FileReader(".jsonl.gz", packed_lines, read_games, (DataError,),
                                (bytes_changed, packed(json_changed))),
     "database": FileReader(".db", databases, read_games, (DataError,)),
+    "games_db": FileReader(".db", run_databases("games.db"), read_run_database("games.db"), (DataError,)),
+    "fabric_db": FileReader(".db", run_databases("fabric.db"), read_run_database("fabric.db"), (DataError,)),
     "shard": FileReader(".npz", shards, read_shard, (DataError,), (bytes_changed, zip_changed)),
     "checkpoint": FileReader(".safetensors", checkpoints, read_checkpoint, (DataError, RulesError),
                              (bytes_changed, header_changed)),

@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from ringrift.clock import SYSTEM_CLOCK
 from ringrift.errors import DataError, LeaseLost, SettingsError
 from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Lease
+from ringrift.fabric.scratch import scratch
 from ringrift.observe.logs import writing
 from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.crew import Child, Crew, give_back_orphans
@@ -271,8 +271,7 @@ def dry_run(
             run = stack.enter_context(RunDirectory.open(directory))
         else:
             RunDirectory.check_vacant(directory)
-            empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-dry-run-"))
-            run = stack.enter_context(RunDirectory.create(Path(empty) / "run"))
+            run = stack.enter_context(RunDirectory.create(stack.enter_context(scratch()) / "run"))
         settings = next(iter(recipes.values()), Recipe())
         ctx = context(run, recipes, settings.services)
         level = gauge(parts(measure(ctx, EFFECTS), settings.services), Level.LOW).level

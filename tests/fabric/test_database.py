@@ -176,7 +176,7 @@ def test_backup_is_one_state_while_writers_go_on(tmp_path: Path, file: bool) -> 
     thread.join()
     database.close()
     assert [path.name for path in (tmp_path / "copies").iterdir()] == ["a.db"]
-    copy = Database(tmp_path / "copies" / "a.db", {1: ""})
+    copy = Database(tmp_path / "copies" / "a.db", {1: "CREATE TABLE t (x, y);"})
     copy.check()
     assert len(copy.rows("SELECT DISTINCT x FROM t WHERE rowid % 500 = 0")) == 1
     assert copy.rows("SELECT count(*) FROM t")[0][0] == 5000
@@ -208,7 +208,7 @@ def test_backup_ends_as_of_its_beginning_whatever_others_commit(
     monkeypatch.setattr(database, "_connect", connect)
     database.backup(tmp_path / "copy.db")
     assert commits > 50
-    copy = Database(tmp_path / "copy.db", {1: ""})
+    copy = Database(tmp_path / "copy.db", {1: "CREATE TABLE t (x, y);"})
     assert [tuple(row) for row in copy.rows("SELECT x, count(*) FROM t GROUP BY x")] == [(0, 400)]
     for each in (copy, other, database):
         each.close()

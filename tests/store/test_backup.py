@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Self
@@ -359,6 +359,34 @@ def test_files_that_no_backup_can_hold_are_told(run: RunDirectory, place: Backup
     assert [line.partition(": it")[0] for line in told] == ["cards/a.md", "my: notes"]
     place.restore(place.find(), tmp_path / "again")
     assert (tmp_path / "again" / "cards" / "A.md").exists()
+
+
+def test_what_links_lead_to_is_copied_and_the_rest_is_told(
+    run: RunDirectory, place: BackupStore, tmp_path: Path
+) -> None:
+    blob = run.fabric.blobs.put(b"weights" * 1000, ".bin")
+    (run.path / "cards").mkdir()
+    (run.path / "cards" / "m.md").write_text("a card")
+    for name in (f"blobs/{blob[:2]}", "cards", "blobs"):  # a larger disk has them: a part, then all
+        there = tmp_path / "disk" / name.replace("/", "-")
+        there.parent.mkdir(exist_ok=True)
+        (run.path / name).rename(there)
+        (run.path / name).symlink_to(there)
+    (run.path / "gone").symlink_to(tmp_path / "nothing")
+    (run.path / "round").symlink_to(run.path)
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(run.path / "s"))
+    made = place.backup(run)
+    assert list(made.left_out) == [
+        "gone: it is a link to what is not there",
+        "round: it is a link to a directory that it is in",
+        "s: it is neither a file nor a directory",
+    ]
+    place.restore(place.find(), tmp_path / "again")
+    with RunDirectory.open(tmp_path / "again") as again:
+        assert again.fabric.blobs.get(blob) == b"weights" * 1000
+        assert (again.path / "cards" / "m.md").read_text() == "a card"
+        assert check(again) == []
 
 
 def test_no_clock_makes_a_backup_older_than_those_before(

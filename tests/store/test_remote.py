@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import asyncssh
@@ -101,3 +106,41 @@ def test_what_cannot_be_asked_is_said(server: str, tmp_path: Path) -> None:
     assert "not trusted" in found.reason
     with pytest.raises(DataError, match="ssh://user@host/path is right"):
         list(find(["ssh://host"]))
+
+
+def test_a_far_machine_changes_nothing_and_ends(server: str, tmp_path: Path) -> None:
+    place = tmp_path / "stores"
+    with RunDirectory.create(place / "run") as run:
+        GameStore(run).add_many([(finished(seed).to_bytes(), f"work/{seed}") for seed in range(3)])
+    shutil.copytree(place / "run", place / "logged")
+    code = "import os, sys; from ringrift.store import GameStore, RunDirectory"
+    code += "; GameStore(RunDirectory.open(sys.argv[1])).judge([(1, 'bad')]); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(place / "logged")], check=False)
+    shutil.copytree(place / "logged", place / "lost")
+    (place / "lost" / "games.db-shm").unlink()
+    for name, bomb in {
+        "endless": "DROP TABLE games; CREATE VIEW games AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1"
+        " FROM n) SELECT x AS config, 'x' AS board_type, 2 AS num_players, 1 AS total_moves FROM n",
+        "computed": "ALTER TABLE games DROP COLUMN quality_score;"
+        " ALTER TABLE games ADD COLUMN quality_score TEXT AS (hex(zeroblob(300000000)))",
+        "bytes": "UPDATE games SET board_type = x'ff'",
+    }.items():
+        path = write_database(place / f"{name}.db", [random_game(CONFIG, 1)])
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.executescript(bomb)
+    with closing(sqlite3.connect(place / "hot.db", isolation_level=None)) as connection:
+        shutil.copy(place / "computed.db", place / "hot.db")
+        (place / "hot.db-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + b"\0" * 1000)
+
+    def held() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in place.rglob("*") if path.is_file() and path.suffix != ".db-shm"}
+
+    before = held()
+    found = list(find([f"{server}{place}"]))
+    assert held() == before
+    rows = {Path(one.place).name: (one.games, one.quarantined) for one in found if isinstance(one, Found)}
+    assert rows == {"run": (3, 0), "logged": (2, 1), "bytes.db": (1, 0), "computed.db": (1, 0)}
+    wrong = {Path(one.place).name: one.reason for one in found if isinstance(one, Unreadable)}
+    assert "views are not read" in wrong["endless.db"]
+    assert "games.db-wal has changes that were not taken in" in wrong["lost"]
+    assert set(wrong) == {"endless.db", "lost", "hot.db"}

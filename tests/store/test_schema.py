@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stored import CONFIG, finished
+from typer.testing import CliRunner
 
-from ringrift.earlier.discover import Found, find
-from ringrift.errors import FormatTooNew
+from ringrift.cli import app
+from ringrift.earlier.discover import Found, Unreadable, find
+from ringrift.errors import CorruptBlob, FormatTooNew
 from ringrift.fabric import Database
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -289,3 +293,64 @@ def test_counts_are_what_is_there(run: RunDirectory) -> None:
     assert {place for _, place in kept} == {"exported", "quarantined", "waiting"}
     assert store.flow(CONFIG).valid == 0
     assert json.loads(run.database.rows("SELECT engines FROM games")[0][0]) == ["random", "random"]
+
+
+def test_a_run_that_is_only_read_is_not_brought_up(tmp_path: Path) -> None:
+    old_run(tmp_path / "old", 2)
+    before = (tmp_path / "old" / "games.db").read_bytes()
+    for more in ((), ("--dry-run",)):
+        done = CliRunner().invoke(app, ["data", "merge", str(tmp_path / "old"), "--run", str(tmp_path / "new"), *more])
+        assert "games.db has format 1, which `ringrift data check DIR` brings up to 4" in str(done.exception)
+    assert (tmp_path / "old" / "games.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("left", ["a log", "a journal"])
+def test_merge_reads_what_a_killed_writer_left_and_leaves_it(tmp_path: Path, left: str) -> None:
+    code = """
+import os, signal, sqlite3, sys
+from ringrift.store import GameStore, RunDirectory
+run = RunDirectory.open(sys.argv[1])
+if sys.argv[2] == "a log":
+    GameStore(run).judge([(1, "last words")])
+    os.kill(os.getpid(), signal.SIGKILL)
+run.close()
+connection = sqlite3.connect(sys.argv[1] + "/games.db", isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("CREATE TABLE half AS SELECT hex(randomblob(200000)) FROM games")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with RunDirectory.create(tmp_path / "run") as run:
+        GameStore(run).add_many([(finished(seed).to_bytes(), f"work/{seed}") for seed in range(3)])
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run"), left], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    names = ("games.db", f"games.db-{'wal' if left == 'a log' else 'journal'}")
+    before = [(tmp_path / "run" / name).read_bytes() for name in names]
+    assert before[1]
+    for more in (["--dry-run"], []):
+        done = CliRunner().invoke(
+            app, ["data", "merge", str(tmp_path / "run"), "--run", str(tmp_path / "new"), "--json", *more]
+        )
+        (report,) = json.loads(done.stdout)["runs"]
+        assert (report["games"], report["merged"], report["quarantined"]) == (3, 3, 1 if left == "a log" else 0)
+    assert [(tmp_path / "run" / name).read_bytes() for name in names] == before
+    assert not list(Path(tempfile.gettempdir()).glob("ringrift-scratch-*/games.db"))
+
+
+@pytest.mark.parametrize("database", ["games.db", "fabric.db"])
+def test_a_database_with_other_tables_is_damaged(tmp_path: Path, database: str) -> None:
+    RunDirectory.create(tmp_path / "run").close()
+    table = "game_counts" if database == "games.db" else "jobs"
+    with closing(sqlite3.connect(tmp_path / "run" / database)) as connection, connection:
+        connection.executescript(
+            f"DROP TABLE {table}; CREATE VIEW {table} AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1"
+            " FROM n) SELECT 'square8_2p' AS config, 'valid' AS place, x AS games, x AS plies, 'queued' AS state FROM n"
+        )
+    with pytest.raises(CorruptBlob, match=rf"{database}: its (table|view|trigger|index) '\w+' is not that of format"):
+        RunDirectory.open(tmp_path / "run")
+    (found,) = find([tmp_path])
+    assert isinstance(found, Unreadable) and "is not that of format" in found.reason
+    done = CliRunner().invoke(app, ["data", "check", str(tmp_path / "run"), "--json"])
+    assert done.exit_code == 1
+    assert any("is not that of format" in str(one) for one in json.loads(done.stdout)["problems"])

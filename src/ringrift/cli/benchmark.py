@@ -1,6 +1,5 @@
 """`ringrift benchmark`: how many games at a time suit this machine."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -35,12 +34,13 @@ def benchmark(
 
     from rich.progress import Progress
 
+    from ringrift.fabric.scratch import scratch
     from ringrift.pipeline.display import wide_console
     from ringrift.selfplay.benchmark import benchmark as measure
 
-    with tempfile.TemporaryDirectory() as folder, Progress(console=wide_console(stderr=True), transient=True) as bars:
+    with scratch() as folder, Progress(console=wide_console(stderr=True), transient=True) as bars:
         bar = bars.add_task("preparing the network", total=None)
-        file = network or _network(config, run, model, arch, Path(folder))
+        file = network or _network(config, run, model, arch, folder)
 
         def show(done: int, total: int) -> None:
             bars.update(bar, completed=done, total=total, description="playing")

@@ -359,8 +359,8 @@ def data_merge(
 ) -> None:
     """Put the games of several runs into one, each once; shards and models stay where they are."""
     from contextlib import ExitStack
-    from tempfile import TemporaryDirectory
 
+    from ringrift.fabric.scratch import scratch
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
     from ringrift.store.merge import merge
@@ -368,13 +368,11 @@ def data_merge(
     if into is None:
         raise SettingsError("which run gets the games? give --run DIR")
     with ExitStack() as stack:
-        runs = [stack.enter_context(RunDirectory.open(directory)) for directory in directories]
+        runs = [stack.enter_context(RunDirectory.open(directory, read_only=True)) for directory in directories]
         if dry_run and into.exists():
-            opened = RunDirectory.open(into)
+            opened = RunDirectory.open(into, read_only=True)
         else:
-            opened = RunDirectory.open_or_create(
-                Path(stack.enter_context(TemporaryDirectory())) / "run" if dry_run else into
-            )
+            opened = RunDirectory.open_or_create(stack.enter_context(scratch()) / "run" if dry_run else into)
         target = stack.enter_context(opened)
         advance = stack.enter_context(Bars()(f"merging {len(runs)} runs", 100))
         reports = merge(target, runs, strict=strict, dry_run=dry_run, progress=_percent(advance))

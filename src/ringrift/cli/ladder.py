@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,11 +25,12 @@ Models = Callable[[str], tuple[str, Path]]
 def found_models(run: Path | None, config: str, arch: str | None = None) -> Iterator[Models | None]:
     """Where levels find their network: a run, an untrained network of an architecture, or nowhere."""
     if arch:
+        from ringrift.fabric.scratch import scratch
         from ringrift.nets import export_onnx, initial_checkpoint, random_positions
 
         onnx, _ = export_onnx(initial_checkpoint(arch, config, 0), random_positions(config, 64), precision="int8")
-        with tempfile.TemporaryDirectory(prefix="ringrift-ladder-") as folder:
-            path = Path(folder) / "untrained.onnx"
+        with scratch() as folder:
+            path = folder / "untrained.onnx"
             path.write_bytes(onnx)
             yield lambda name: (f"untrained-{arch}", path)
     elif run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -275,6 +274,7 @@ def loop(
     """
     from ringrift import app as service
     from ringrift.cli.places import keep_round
+    from ringrift.fabric.scratch import scratch
     from ringrift.pipeline.loop import Round, Until
     from ringrift.pipeline.service import Profile
     from ringrift.pipeline.watch import screen_for
@@ -294,7 +294,7 @@ def loop(
     with ExitStack() as stack:
         directory = directory_of(run, names[0] if len(names) == 1 else "loop", first)
         if smoke and run is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringrift-smoke-"))) / "run"
+            directory = stack.enter_context(scratch()) / "run"
         recipes = service.recipes_of(directory, given, smoke=smoke)
         if dry_run:
             print_steps(service.dry_run(directory, recipes, role), json=json)

@@ -11,7 +11,6 @@ import base64
 import gzip
 import io
 import json
-import os
 import re
 import secrets
 import shutil
@@ -30,8 +29,9 @@ from typing import Any, TextIO
 from pydantic_core import from_json
 
 from ringrift.errors import CorruptBlob, DataError, RulesError
-from ringrift.fabric.database import names_another
+from ringrift.fabric.database import copied, sides
 from ringrift.rules import Game, Options, Record, config_info
+from ringrift.store.far_ls import LEAST_STEPS, STEPS, STEPS_A_BYTE
 from ringrift.texts import encoding, shown
 from ringrift.wire.moves import plain, plain_keys
 
@@ -48,9 +48,6 @@ TABLES = (
     " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 )
 MOST_TABLES = 256  #: the earlier service's have 15
-STEPS = 10_000  #: of SQLite's machine, after which they are counted
-#: A table is read in 10 to 50 steps a row, of 10 bytes or more, a few times over; 100 million steps take a second.
-LEAST_STEPS, STEPS_A_BYTE = 200_000_000, 100
 ROW = 4  #: bytes that a row has at least
 SHORT = 200  #: letters that are kept of a name or a word
 TOO_LONG = "\0"  #: in place of the text of a longer one
@@ -166,20 +163,14 @@ def unpacked(path: Path, into: Path, *, indexed: bool = False) -> Iterator[Path]
     a game could be found only by reading the whole database. Raises `DataError`.
     """
     copy = into / secrets.token_hex(8)
-    sides = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     try:
         with path.open("rb") as file:
             packed = file.read(2) == GZIP
         if packed:
             with Unpacking(path) as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target, PIECE)
-        elif any(side.is_file() and side.stat().st_size for side in sides):
-            shutil.copyfile(path, copy)
-            for side in filter(Path.is_file, sides):
-                shutil.copyfile(side, copy.with_name(copy.name + side.name.removeprefix(path.name)))
-            if names_another(journal := copy.with_name(f"{copy.name}-journal")):  # which may be any file
-                os.truncate(journal, journal.stat().st_size - 1)
-            with closing(sqlite3.connect(copy)) as connection:
+        elif sides(path):
+            with closing(sqlite3.connect(copied(path, copy))) as connection:
                 connection.execute("PRAGMA journal_mode = DELETE")  # takes the log in
         ready = copy if copy.exists() else path
         if indexed and kind_of(ready) == "database":

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
@@ -63,6 +63,23 @@ def names_another(journal: Path) -> bool:
     return False
 
 
+def sides(database: Path) -> list[Path]:
+    """What a writer has left beside a database: the log and the journal of changes, where they hold any."""
+    beside = (database.with_name(database.name + suffix) for suffix in ("-wal", "-journal"))
+    return [side for side in beside if side.is_file() and side.stat().st_size]
+
+
+def copied(database: Path, copy: Path) -> Path:
+    """A copy of a database, with what its writer has left: opened, it has all that was changed. No file but the copy
+    is touched by that."""
+    shutil.copyfile(database, copy)
+    for side in sides(database):
+        shutil.copyfile(side, copy.with_name(copy.name + side.name.removeprefix(database.name)))
+    if names_another(journal := copy.with_name(f"{copy.name}-journal")):  # which may be any file
+        os.truncate(journal, journal.stat().st_size - 1)
+    return copy
+
+
 class Database:
     """One file, usable from any number of threads and processes; every change is one short transaction.
 
@@ -75,17 +92,24 @@ class Database:
     """
 
     def __init__(
-        self, path: Path | None, schema: Mapping[int, str], functions: Mapping[str, Function] | None = None
+        self,
+        path: Path | None,
+        schema: Mapping[int, str],
+        functions: Mapping[str, Function] | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
         """`schema` holds the statements that lead to each format from the one before it, the first one from nothing.
 
-        A file of an older format is copied to `<name>.format-<number>` before it is brought up. `functions` are those
-        that statements and triggers may call by name; whoever opens the file without them cannot fire those triggers.
+        A file of an older format is copied to `<name>.format-<number>` before it is brought up. One with other tables,
+        views or triggers than its format's is damaged: what they would run is not what this release wrote. `functions`
+        are those that statements and triggers may call by name; whoever opens the file without them cannot fire those
+        triggers. `read_only` leaves a file as it is that may be written.
         """
         self.path = path
-        self._functions = functions or {}
-        self.read_only = (
-            path is not None and path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        self._schema, self._functions = schema, functions or {}
+        self.read_only = path is not None and (
+            read_only or (path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)))
         )
         self._at_close = ExitStack()
         self._uri = "" if path is None else path.resolve().as_uri() + ("?mode=ro" if self.read_only else "")
@@ -135,9 +159,9 @@ class Database:
 
     def _connect_for_reading(self) -> sqlite3.Connection:
         """A connection that sees what others write, where SQLite can share memory with them. Where it cannot, as nobody
-        writes: one to the file as it is, or to a copy with the log of the last writer, which was killed."""
+        writes: one to the file as it is, or to a copy with what the last writer left, which was killed."""
         assert self.path is not None
-        connection, log = self._connect(), self.path.with_name(f"{self.path.name}-wal")
+        connection = self._connect()
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             return connection
@@ -145,11 +169,8 @@ class Database:
             connection.close()
             if _code(error) & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
-        if log.exists() and log.stat().st_size:
-            copies = self._at_close.enter_context(scratch())
-            for part in (self.path, log):
-                shutil.copyfile(part, copies / part.name)
-            self._uri = (copies / self.path.name).as_uri()
+        if sides(self.path):
+            self._uri = copied(self.path, self._at_close.enter_context(scratch()) / self.path.name).as_uri()
         else:
             self._uri += "&immutable=1"
         return self._connect()
@@ -160,8 +181,13 @@ class Database:
             raise FormatTooNew(
                 f"{self} has format {found}; this release reads up to {version}: use the release that wrote it"
             )
+        if found > 0 and self.path is not None and (wrong := self._foreign(found)):
+            raise CorruptBlob(f"{self}: its {wrong} is not that of format {found}: restore it from a backup")
         if self.read_only and found < version:
-            raise DataError(f"{self} has format {found}, and may not be written: {COPY_IT}, where it gets {version}")
+            raise DataError(
+                f"{self} has format {found}, which `ringrift data check DIR` brings up to {version} where it may be"
+                f" written; elsewhere, {COPY_IT}"
+            )
         if self.read_only:
             return
         self._enter_wal()
@@ -178,6 +204,16 @@ class Database:
                     for statement in _statements(schema[step]):
                         connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version}")
+
+    def _foreign(self, version: int) -> str | None:
+        """A table or view that is not as that format has it, by name; of the newest one, an index or trigger too: of
+        older ones, releases gave some up."""
+        kinds = ("table", "view", "index", "trigger")[: 4 if version == max(self._schema) else 2]
+        steps = {step: self._schema[step] for step in range(1, version + 1)}
+        with closing(Database(None, steps, self._functions)) as sound:
+            known, found = _made(sound._writer), _made(self._writer)
+        other = (what for what in sorted(known | found) if known.get(what) != found.get(what))
+        return next((what for what in other if what.startswith(kinds)), None)
 
     def _version(self) -> int:
         return int(self._writer.execute("PRAGMA user_version").fetchone()[0])
@@ -392,6 +428,12 @@ def read_json(text: str, kind: type[T], database: Database, row: str) -> T:
     if not isinstance(found, kind):
         raise CorruptBlob(f"{database}, {row}: {text!r:.60} is not what stands there: restore it from a backup")
     return found
+
+
+def _made(connection: sqlite3.Connection) -> dict[str, str]:
+    """What each table, view, index and trigger is made by, however it is spaced and quoted."""
+    made = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {f"{row[0]} {row[1]!r:.60}": re.sub(r'[\s"]+', "", row[2]) for row in made}
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -55,9 +55,16 @@ SCHEMA[3] = sums_schema(SUMMED)
 class LocalFabric:
     """Blobs in `directory/blobs`; registry, leases, log and jobs in `directory/fabric.db`."""
 
-    def __init__(self, directory: Path, clock: Clock = BOOT_CLOCK, database: Path | None = Path("fabric.db")) -> None:
-        """Without `database`, a name in the directory, it is one in memory."""
-        self.database = Database(database and directory / database, SCHEMA, SUM_FUNCTIONS)
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock = BOOT_CLOCK,
+        database: Path | None = Path("fabric.db"),
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Without `database`, a name in the directory, it is one in memory; `read_only` as that of `Database`."""
+        self.database = Database(database and directory / database, SCHEMA, SUM_FUNCTIONS, read_only=read_only)
         shared = Shared(self.database, clock, boot_id())
         self.blobs = LocalBlobs(directory / "blobs")
         self.leases = LocalLeases(shared, directory / "locks")

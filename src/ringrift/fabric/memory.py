@@ -7,13 +7,12 @@ once, in `protocol`.
 from __future__ import annotations
 
 import itertools
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import JobError, LeaseLost
@@ -21,6 +20,7 @@ from ringrift.fabric import job as jobs
 from ringrift.fabric.job import Job, JobState
 from ringrift.fabric.local import LocalBlobs
 from ringrift.fabric.protocol import Entry, Lease, LogEntry
+from ringrift.fabric.scratch import scratch
 from ringrift.fabric.workers import Workers
 
 
@@ -29,9 +29,9 @@ class MemoryFabric:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK, jobs: Callable[..., MemoryJobs] | None = None) -> None:
         """`jobs` makes the jobs, where they are not to be `MemoryJobs`."""
-        self._directory = tempfile.TemporaryDirectory(prefix="ringrift-blobs-")
+        self._at_close = ExitStack()
         changed = threading.Condition(threading.RLock())
-        self.blobs = LocalBlobs(Path(self._directory.name))
+        self.blobs = LocalBlobs(self._at_close.enter_context(scratch()))
         self.leases = MemoryLeases(changed, clock)
         self.registry = MemoryRegistry(changed, clock, self.leases)
         self.log = MemoryLog(changed, clock)
@@ -42,7 +42,7 @@ class MemoryFabric:
 
     def close(self) -> None:
         """Removes the blobs."""
-        self._directory.cleanup()
+        self._at_close.close()
 
 
 def _wait(changed: threading.Condition, clock: Clock, timeout: float, true: Callable[[], bool]) -> bool:

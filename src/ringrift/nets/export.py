@@ -9,7 +9,6 @@ says so. On x86 processors without VNNI, pairs of 8-bit products overflow: there
 import base64
 import hashlib
 import io
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from ringrift.errors import DataError
 from ringrift.evaluators.machine import saturates_int8
 from ringrift.evaluators.metadata import KEY, ModelMetadata
 from ringrift.evaluators.onnx import FORECASTS, OUTPUTS, SEARCHED, OnnxEvaluator
+from ringrift.fabric.scratch import scratch
 from ringrift.nets.checkpoint import load_checkpoint
 from ringrift.nets.network import Inference, Network
 from ringrift.nets.positions import Positions, random_positions
@@ -176,8 +176,8 @@ def _quantised(model: Any, positions: Positions, reduced_range: bool) -> Any:
         def get_next(self) -> dict[str, Any] | None:
             return next(self.batches, None)
 
-    with tempfile.TemporaryDirectory() as folder:
-        traced, prepared, quantised = (Path(folder, name) for name in ("traced", "prepared", "quantised"))
+    with scratch() as folder:
+        traced, prepared, quantised = (folder / name for name in ("traced", "prepared", "quantised"))
         onnx.save(model, traced)
         quant_pre_process(traced, prepared, skip_symbolic_shape=True)
         quantize_static(

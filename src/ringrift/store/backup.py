@@ -6,8 +6,8 @@
 A manifest is written last, so that whatever it names is there. Its number is one more than any there, so that no clock
 changes which one is the newest; those of before numbers were given are the oldest. Databases are copied as one
 consistent snapshot while others write; everything else in a run is written once. Cut into pieces of equal length, a
-database of which few pages changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out. Files
-of models that the run has pruned go over from the backup before.
+database of which few pages changed costs few pieces. Files under `TEMPORARY` names, logs and locks are left out; what
+links lead to is copied in their place. Files of models that the run has pruned go over from the backup before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew, RingRiftError, unknown
 from ringrift.fabric import LocalFabric, sync_directory
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
+from ringrift.fabric.scratch import scratch
 from ringrift.store.run import DATABASES, RunDirectory
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class BackupStore:
         before = self._blobs(past, there)
         with _snapshots(run) as snapshots:
             sources = snapshots | dict(_files(run.path))
-            left_out = names_refused(sources)
+            left_out = {name: why for name, path in sources.items() if (why := _no_file(path))} | names_refused(sources)
             sources = {name: source for name, source in sources.items() if name not in left_out}
             named = {name: pruned for name, pruned in _model_files(snapshots["games.db"]) if name not in sources}
             files = {name: before[name] for name in named if name in before}
@@ -378,8 +378,8 @@ def _snapshots(run: RunDirectory) -> Iterator[dict[str, Path]]:
     if not isinstance(run.fabric, LocalFabric):
         raise DataError("a run in memory has nothing to copy")
     token = secrets.token_hex(8)
-    with TemporaryDirectory() if run.database.read_only else nullcontext(run.path) as place:
-        found = {name: Path(place) / f"{TEMPORARY}{token}-{name}" for name in DATABASES}
+    with scratch() if run.database.read_only else nullcontext(run.path) as place:
+        found = {name: place / f"{TEMPORARY}{token}-{name}" for name in DATABASES}
         try:
             run.fabric.database.backup(found["fabric.db"])
             run.database.backup(found["games.db"])
@@ -397,13 +397,30 @@ def _model_files(snapshot: Path) -> list[tuple[str, bool]]:
         return [(f"blobs/{blob[:2]}/{blob}", bool(pruned)) for blob, pruned in rows]  # not pruned by one: that counts
 
 
-def _files(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Every file of a run that is copied as it is, with its path in the run."""
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory)
-        skipped = name.parts[0] in LEFT_OUT or name.name.startswith(DATABASES)
-        if path.is_file() and not skipped and not any(part.startswith(TEMPORARY) for part in name.parts):
-            yield str(name), path
+def _files(
+    directory: Path, of: str = "", above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, Path]]:
+    """Every file of a run that is copied as it is, with its path in the run, links and what they lead to too; and what
+    else there is that is no directory."""
+    known = directory.stat()
+    above |= {(known.st_dev, known.st_ino)}
+    for path in sorted(directory.iterdir()):
+        name = of + path.name
+        if name in LEFT_OUT or path.name.startswith((TEMPORARY, *DATABASES)):
+            continue
+        if path.is_dir() and ((found := path.stat()).st_dev, found.st_ino) not in above:
+            yield from _files(path, f"{name}/", above)
+        elif os.path.lexists(path):
+            yield name, path
+
+
+def _no_file(path: Path) -> str | None:
+    """Why what is no directory to go into cannot be copied; none for a file."""
+    if path.is_file():
+        return None
+    if path.is_dir():
+        return "it is a link to a directory that it is in"
+    return "it is a link to what is not there" if path.is_symlink() else "it is neither a file nor a directory"
 
 
 def _order(name: str) -> tuple[int, str]:

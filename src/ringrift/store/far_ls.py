@@ -1,6 +1,7 @@
 """What a machine without ringrift is asked to run: `python3 - PLACE < far_ls.py` prints what is stored there, as JSON.
 
-It needs Python 3.8 with its own library alone, reads only, and copies nothing.
+It needs Python 3.8 with its own library alone, changes nothing, copies nothing, and leaves nothing beside what it
+reads.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+#: A table is read in 10 to 50 steps a row, of 10 bytes or more, a few times over; SQLite takes 100 million in a second.
+STEPS, LEAST_STEPS, STEPS_A_BYTE = 10_000, 200_000_000, 100
+LONGEST, HEAP = 1 << 25, 1 << 28  #: bytes of one value, and of all that SQLite holds
 BOARDS = {"sq8": "square8", "sq19": "square19", "hex": "hexagonal"}
 RUN = """
 SELECT config, sum(state <> 'quarantined') AS games,
@@ -29,19 +33,43 @@ FROM games GROUP BY board_type, num_players
 """
 
 
-def opened(path: Path) -> closing[sqlite3.Connection]:
-    """Read only; a run's database with its log, or as it is where there is none, and none can be made."""
-    connection = sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        log = path.with_name(path.name + "-wal")
-        if not isinstance(error, sqlite3.OperationalError) or (log.exists() and log.stat().st_size):
+@contextmanager
+def opened(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
+    """To read these tables, in work that a file of its size can need. Raises sqlite3.Error, also where they are no
+    tables that store their rows, and where it could be read only by writing."""
+    beside = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
+    left = [side.name for side in beside if side.is_file() and side.stat().st_size]
+    with path.open("rb") as file:
+        logged = file.read(20)[18:] == b"\2\2"
+    if logged and left and not path.with_name(path.name + "-shm").exists():
+        raise sqlite3.OperationalError(f"{left[0]} has changes that were not taken in: let its own program open it")
+    # A database with a log is as it is while nothing is beside it; to look for a log would make one.
+    uri = path.resolve().as_uri() + ("?mode=ro&immutable=1" if logged and not left else "?mode=ro")
+    budget = [LEAST_STEPS + STEPS_A_BYTE * path.stat().st_size]
+
+    def step() -> int:
+        budget[0] -= STEPS
+        return budget[0] < 0
+
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if hasattr(connection, "setlimit"):  # from Python 3.11 on
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+        connection.set_progress_handler(step, STEPS)
+        try:
+            stored = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+            missing = set(tables) - {row[0] for row in connection.execute(stored)}
+            if missing:
+                raise sqlite3.DatabaseError(f"it has no table {sorted(missing)[0]}; views are not read")
+            yield connection
+        except sqlite3.OperationalError as error:
+            if budget[0] < 0:
+                raise sqlite3.OperationalError("it takes more work than a file of its size can need") from error
+            if left:
+                raise sqlite3.OperationalError(f"{error}; {left[0]} has changes that were not taken in") from error
             raise
-        connection = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
-    connection.row_factory = sqlite3.Row
-    return closing(connection)
 
 
 def columns(connection: sqlite3.Connection) -> set[str]:
@@ -56,6 +84,8 @@ def hours(newest: Any, path: Path) -> float:
             newest = time.mktime(time.strptime(newest[:19].replace("T", " "), "%Y-%m-%d %H:%M:%S")) - time.timezone
         except ValueError:
             newest = None
+    if not isinstance(newest, (int, float)):
+        newest = None
     if newest and newest > 1e11:  # milliseconds
         newest /= 1000
     return max(0.0, (time.time() - (newest or path.stat().st_mtime)) / 3600)
@@ -64,7 +94,7 @@ def hours(newest: Any, path: Path) -> float:
 def run_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Of a run directory."""
     database = path / "games.db"
-    with opened(database) as connection:
+    with opened(database, "games", "shards") as connection:
         quality = "avg(quality) AS quality" if "quality" in columns(connection) else "NULL AS quality"
         for row in connection.execute(RUN.format(quality=quality)):
             about = dict(row)
@@ -74,7 +104,7 @@ def run_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def database_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Of a database of the earlier service."""
-    with opened(path) as connection:
+    with opened(path, "games") as connection:
         there = columns(connection)
         if not {"board_type", "num_players", "total_moves"} <= there:
             raise sqlite3.DatabaseError("it has no table of games with board_type, num_players and total_moves")
@@ -118,12 +148,14 @@ def stores(place: Path) -> Iterator[tuple[Path, Callable[[Path], Iterator[dict[s
 def main(place: Path) -> None:
     """Prints it."""
     found: dict[str, Any] = {"there": place.exists(), "rows": [], "unreadable": []}
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"PRAGMA hard_heap_limit = {HEAP}")  # of this process
     for path, rows in stores(place):
         try:
             found["rows"].extend(rows(path))
-        except (sqlite3.Error, OSError) as error:
-            found["unreadable"].append([str(path), str(error)])
-    print(json.dumps(found))
+        except (sqlite3.Error, OSError, MemoryError) as error:
+            found["unreadable"].append([str(path), str(error) or "it needs more memory than tables of games can"])
+    print(json.dumps(found, default=repr))
 
 
 if __name__ == "__main__":

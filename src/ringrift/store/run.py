@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import ringrift
@@ -22,6 +21,7 @@ from ringrift.clock import SYSTEM_CLOCK, Clock
 from ringrift.errors import CorruptBlob, DataError, FormatTooNew, JobError
 from ringrift.fabric import Database, Fabric, Lease, LocalFabric, MemoryFabric, kept_alive, write_atomically
 from ringrift.fabric.files import TEMPORARY, make_directory, space_checked
+from ringrift.fabric.scratch import scratch
 from ringrift.store.schema import FUNCTIONS, SCHEMA
 from ringrift.texts import read_json
 
@@ -80,14 +80,14 @@ class RunDirectory:
             raise DataError(f"{path} is neither empty nor a run directory: give a new or an empty directory")
 
     @classmethod
-    def open(cls, path: Path | str) -> RunDirectory:
-        """An existing run."""
+    def open(cls, path: Path | str, *, read_only: bool = False) -> RunDirectory:
+        """An existing run; `read_only` leaves its databases as they are, also where they may be written."""
         path = Path(path)
         identity = cls.identity_of(path)
         for name in DATABASES:
             if missing := cls.missing(path / name):
                 raise CorruptBlob(missing)
-        return cls._opened(path, identity)
+        return cls._opened(path, identity, read_only=read_only)
 
     @staticmethod
     def identity_of(path: Path) -> str:
@@ -148,21 +148,21 @@ class RunDirectory:
         return cls(path, identity, database, fabric), wrong
 
     @classmethod
-    def _opened(cls, path: Path, identity: str) -> RunDirectory:
+    def _opened(cls, path: Path, identity: str, *, read_only: bool = False) -> RunDirectory:
         with ExitStack() as opened:
-            database = Database(path / "games.db", SCHEMA, FUNCTIONS)
+            database = Database(path / "games.db", SCHEMA, FUNCTIONS, read_only=read_only)
             opened.callback(database.close)
-            run = cls(path, identity, database, LocalFabric(path))
+            run = cls(path, identity, database, LocalFabric(path, read_only=read_only))
             opened.pop_all()
         return run
 
     @classmethod
     def in_memory(cls, clock: Clock = SYSTEM_CLOCK, fabric: Fabric | None = None) -> RunDirectory:
         """A run of this process alone, for simulation and tests: it keeps nothing, and its path is a temporary one."""
-        directory = TemporaryDirectory(prefix="ringrift-run-")
-        database = Database(None, SCHEMA, FUNCTIONS)
-        run = cls(Path(directory.name), secrets.token_hex(8), database, fabric or MemoryFabric(clock))
-        run._at_close.callback(directory.cleanup)
+        with ExitStack() as opened:
+            directory = opened.enter_context(scratch())
+            run = cls(directory, secrets.token_hex(8), Database(None, SCHEMA, FUNCTIONS), fabric or MemoryFabric(clock))
+            run._at_close.push(opened.pop_all())
         return run
 
     @classmethod
