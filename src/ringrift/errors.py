@@ -87,6 +87,14 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     return f"unknown {what} {given[:60]!r}; {hint}known: {', '.join(names)}"
 
 
+MOST_GAMES = 1_000_000  #: of one batch or match: all of them are laid out before the first one
+
+
+def check_games(settings: object, *names: str) -> None:
+    """Raises ValueError for the first of these numbers of games that nobody can mean."""
+    check_fields(settings, lambda value: 1 <= value <= MOST_GAMES, f"1 to {MOST_GAMES:,}", *names)
+
+
 def check_fields(settings: object, right: Callable[[float], bool], said: str, *names: str) -> None:
     """Raises ValueError, `drop is 2; 0 to 1 is right`, for the first of these fields that is not right."""
     for name in names:

@@ -134,6 +134,15 @@ def said_by(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[objec
     [
         ("jobs ls --run {}/run --limit 1000000000000000000000000000000", "a number that was given is too large"),
         ("events ls --run {}/run --limit 1000000000000000000000000000000", "a number that was given is too large"),
+        ("match random heuristic --games 999999999999", "match (--games): games is 999999999999; 1 to 1,000,000 is"),
+        (
+            "selfplay -c square8_2p --run {}/run --games 9999999999999999",
+            "1 to 1,000,000 is right",
+        ),
+        (
+            "selfplay -c square8_2p --run {}/run --set selfplay.play.processes=99999",
+            "99999; 1 to 1024, or 0 for",
+        ),
         ("match random heuristic --sprt 0,1e6", "--sprt"),
         ("match random heuristic --sprt 0,inf", "--sprt"),
         ("match random heuristic --sprt abc", "--sprt abc: two differences in Elo are right"),

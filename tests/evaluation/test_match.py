@@ -275,7 +275,7 @@ def test_patience_with_processes_that_die_has_an_end() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="1 or more"):
+    with pytest.raises(ValueError, match="1 to 1,000,000"):
         MatchSettings(games=0)
     with pytest.raises(ValueError, match="the smaller one first"):
         MatchSettings(sprt=(20, 0))

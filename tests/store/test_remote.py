@@ -135,9 +135,15 @@ def test_a_far_machine_changes_nothing_and_ends(server: str, tmp_path: Path) -> 
     def held() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in place.rglob("*") if path.is_file() and path.suffix != ".db-shm"}
 
+    (tmp_path / "disk").mkdir()
+    (place / "run").rename(tmp_path / "disk" / "run")  # a larger disk, and a way back
+    (place / "linked").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "back").symlink_to(place)
     before = held()
     found = list(find([f"{server}{place}"]))
     assert held() == before
+    near = list(find([place]))
+    assert {(Path(one.place).name, one.games) for one in near if isinstance(one, Found)} >= {("run", 3), ("logged", 2)}
     rows = {Path(one.place).name: (one.games, one.quarantined) for one in found if isinstance(one, Found)}
     assert rows == {"run": (3, 0), "logged": (2, 1), "bytes.db": (1, 0), "computed.db": (1, 0)}
     wrong = {Path(one.place).name: one.reason for one in found if isinstance(one, Unreadable)}

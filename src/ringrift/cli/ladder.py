@@ -77,7 +77,7 @@ def cost(
     config: AnyConfig = None,
     run: Run = None,
     arch: Annotated[str | None, typer.Option(help="Measure with an untrained network of this architecture.")] = None,
-    positions: Annotated[int, typer.Option(min=2, help="Mid-game positions of fixed seeds.")] = 20,
+    positions: Annotated[int, typer.Option(min=2, max=10_000, help="Mid-game positions of fixed seeds.")] = 20,
     level: Annotated[list[int] | None, typer.Option(min=1, max=10, help="Only this level; repeat for more.")] = None,
     json: Json = False,
 ) -> None:

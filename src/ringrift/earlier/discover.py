@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -98,14 +97,12 @@ def _stores(place: Path) -> Iterator[Path]:
         if kind_of(place):
             yield place
         return
-    for directory, inner, files in os.walk(place):
-        here = Path(directory)
+    for here, inner, files in far_ls.walk(place):
         if "run.json" in files:
             inner.clear()
             yield here
             continue
-        inner.sort()
-        yield from (here / name for name in sorted(files) if is_source(here / name))
+        yield from (here / name for name in files if is_source(here / name))
 
 
 def _is_older(database: Path) -> bool:

@@ -9,7 +9,6 @@ import that was killed is simply repeated.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +39,7 @@ from ringrift.fabric.scratch import scratch
 from ringrift.rules import Game, Record, config_info
 from ringrift.rules.record import EARLY, early_outcome
 from ringrift.store import quality
+from ringrift.store.far_ls import walk
 from ringrift.store.games import GameRow, GameStore
 from ringrift.store.provenance import Provenance
 from ringrift.store.schema import content_id
@@ -197,10 +197,8 @@ def sources(places: Iterable[Path]) -> list[Path | FileReport]:
 
 def _inside(place: Path) -> Iterator[Path | FileReport]:
     wrong: list[OSError] = []
-    for directory, inner, files in os.walk(place, onerror=wrong.append):
-        inner.sort()
-        for name in sorted(files):
-            path = Path(directory, name)
+    for directory, _, files in walk(place, wrong.append):
+        for path in (directory / name for name in files):
             if is_source(path) or kind_of(path) == "database":
                 yield path
             elif is_named(path) or not path.is_file():

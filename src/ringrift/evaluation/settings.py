@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ringrift.errors import check_fields
+from ringrift.errors import check_fields, check_games
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings
 
@@ -54,7 +54,7 @@ class MatchSettings:
     """How many at a time."""
 
     def __post_init__(self) -> None:
-        check_fields(self, lambda value: value >= 1, "1 or more", "games")
+        check_games(self, "games")
         check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha", "beta")
         check_fields(self, lambda value: 0.5 <= value < 1, "0.5 to below 1", "confidence")
         check_fields(self, lambda value: value > 0, "more than 0", "timeout")
@@ -104,7 +104,7 @@ class GateSettings:
     def __post_init__(self) -> None:
         if wrong := {name: share for name, share in self.gates.items() if not 0 < share < 1}:
             raise ValueError(f"gates are {wrong}; shares above 0 and below 1 are right, such as 0.6")
-        check_fields(self, lambda value: value >= 1, "1 or more", "games", "gate_games", "mature_games")
+        check_games(self, "games", "gate_games", "mature_games")
         check_fields(self, lambda value: value >= 0, "0 or more", "former", "mature_after")
         check_fields(self, lambda value: value > 0, "more than 0", "margin", "worse")
         check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "voids")
@@ -144,7 +144,7 @@ class RegressionSettings:
 
     def __post_init__(self) -> None:
         often = ("checks", "minutes", "cooldown_minutes", "rollbacks_a_day")
-        check_fields(self, lambda value: value >= 1, "1 or more", "games")
+        check_games(self, "games")
         check_fields(self, lambda value: value >= 0, "0 or more", *often)
         check_fields(self, lambda value: 0 < value < 0.5, ERRORS, "alpha")
         check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "voids")

@@ -9,7 +9,7 @@ from functools import cache
 
 from pydantic import TypeAdapter
 
-from ringrift.errors import DataError, check_fields, unknown
+from ringrift.errors import DataError, check_fields, check_games, unknown
 from ringrift.evaluation import GateSettings, MatchSettings, ProgressSettings, RegressionSettings
 from ringrift.fabric import Lease, Registry
 from ringrift.search import GumbelSettings
@@ -53,7 +53,7 @@ class LoopSettings:
 
     def __post_init__(self) -> None:
         check_fields(self, lambda value: value >= 0, "0 or more", "rounds", "minutes", "steps", "epochs")
-        check_fields(self, lambda value: value >= 1, "1 or more", "games", "first_games")
+        check_games(self, "games", "first_games")
         check_fields(self, lambda value: value > 0, "more than 0", "batch_seconds")
         if self.first_engine.partition(":")[0] not in ("", *ENGINES):
             raise ValueError(unknown("engine", self.first_engine, ENGINES))

@@ -26,7 +26,9 @@ class PlaySettings:
     """Games at a time in each process; they share the calls of the network. 0: as measured, else 32."""
 
     def __post_init__(self) -> None:
-        check_fields(self, lambda value: value >= 0, "0 or more", "processes", "concurrent")
+        check_fields(
+            self, lambda value: 0 <= value <= 1024, "1 to 1024, or 0 for what suits,", "processes", "concurrent"
+        )
 
     def process_count(self, games: int) -> int:
         """Processes to use for so many games."""

@@ -130,17 +130,31 @@ def is_database(path: Path) -> bool:
         return file.read(16) == b"SQLite format 3\0"
 
 
+def walk(
+    place: Path, wrong: Callable[[OSError], object] = lambda error: None
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, in order, and into what links lead to, each directory once; `wrong` gets what cannot be listed."""
+    seen = set()
+    for name, inner, files in os.walk(str(place), onerror=wrong, followlinks=True):
+        found = Path(name).stat()
+        if (found.st_dev, found.st_ino) in seen:
+            del inner[:]
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        inner.sort()
+        yield Path(name), inner, sorted(files)
+
+
 def stores(place: Path) -> Iterator[tuple[Path, Callable[[Path], Iterator[dict[str, Any]]]]]:
     """(path, rows) of everything; run directories are not looked into."""
     if is_database(place):
         yield place, database_rows
-    for here, inner, files in os.walk(str(place)):
+    for here, inner, files in walk(place):
         if "run.json" in files:
             del inner[:]
-            yield Path(here), run_rows
+            yield here, run_rows
             continue
-        inner.sort()
-        for path in sorted(Path(here) / name for name in files):
+        for path in (here / name for name in files):
             if is_database(path):
                 yield path, database_rows
 

@@ -91,7 +91,7 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         check_fields(self, lambda value: 0 <= value < 65536, "1 to 65535, or 0 for any free one,", "port")
-        check_fields(self, lambda value: value >= 0, "0 or more", "threads")
+        check_fields(self, lambda value: 0 <= value <= 1024, "1 to 1024, or 0 for what suits,", "threads")
         check_fields(self, lambda value: value >= 1, "1 or more", "waiting")
         check_fields(self, lambda value: value > 0, "more than 0", "time_limit", "poll", "drain")
         check_fields(self, lambda value: 0 <= value <= 1, "0 to 1", "canary_share")
