@@ -17,9 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from ringrift.fabric import LocalFabric, LogEntry
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.effects import Delivery, Effect, deliver
 from ringrift.observe.logs import writing
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.effects import EFFECTS, Delivery, Effect, deliver
+from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import GamesValidated
 from ringrift.pipeline.service import Context
 
@@ -56,7 +57,7 @@ def measure(directory: Path, events: int, batch: int) -> dict[str, dict[str, flo
     """Each figure by what was done."""
     fabric = LocalFabric(directory)
     run: Any = SimpleNamespace(fabric=fabric)
-    ctx = Context(run, (), {}, Bus(fabric.log, "bench"))
+    ctx = Context(run, Bus(fabric.log, "bench"))
     seen = [0]
 
     def count(_: Delivery, __: Context) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from ringrift.web.bench import server
+from ringrift.bench.serve import server
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from long_games import board_bytes, long_state

@@ -21,7 +21,7 @@ from ringrift.pipeline.display import match_lines
 from ringrift.players import PlayerChoice
 from ringrift.rules import CONFIGS, config_info
 from ringrift.search import MINIMAX_RULES, MinimaxSettings, minimax
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 
 UNLIMITED = 1 << 60
 

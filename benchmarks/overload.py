@@ -21,12 +21,13 @@ import anyio
 import psutil
 
 from ringrift.fabric import Job, JobState, LocalFabric
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.effects import Effect, purge_events
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.effects import Effect, purge_events
+from ringrift.kernel.service import Level, Profile, Service, Step
 from ringrift.pipeline.events import GamesValidated
-from ringrift.pipeline.service import Context, Level, Profile, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import SupervisionSettings
-from ringrift.pipeline.supervisor import Supervisor
+from ringrift.pipeline.table import supervisor_of
 
 EVERY = 0.1  #: seconds between two ticks of producer and consumer
 FAST, SLOW = 100, 10  #: jobs each puts or does in one
@@ -95,8 +96,8 @@ def measure(directory: Path, seconds: float) -> list[dict[str, object]]:
     fabric = LocalFabric(directory)
     run: Any = SimpleNamespace(fabric=fabric, path=directory)
     settings = SupervisionSettings(full_jobs=FULL_JOBS, disk_clean=0.98, disk_stop=0.99)
-    ctx = Context(run, (), {}, Bus(fabric.log, "bench"), settings)
-    supervisor = Supervisor(SERVICES, ctx, Profile.LAPTOP, settings, EFFECTS)
+    ctx = Context(run, Bus(fabric.log, "bench"), settings)
+    supervisor = supervisor_of(SERVICES, ctx, Profile.LAPTOP, settings, EFFECTS)
     rows: list[dict[str, object]] = []
 
     def look() -> None:

@@ -14,12 +14,12 @@ from unittest.mock import patch
 import torch
 
 from ringrift.evaluation import GateSettings, MatchSettings, RegressionSettings
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.supervisor import tick
 from ringrift.nets import export_onnx, load_checkpoint, random_positions, save_checkpoint
 from ringrift.pipeline import Recipe, evaluate, export, ingest, models, regression, selfplay, settings, table, train
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import ModelRolledBack, RegressionDetected
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.supervisor import tick
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
@@ -108,7 +108,7 @@ def found_after(run: RunDirectory, good: ModelInfo, bad: str, most: int) -> tupl
         games = told = 0
         while games < most:
             ctx = Context(run, (CONFIG,), {CONFIG: recipe}, bus)
-            while tick(regression.SERVICE, ctx):
+            while tick(regression.STAGE, ctx):
                 pass
             told = told or (games if run.fabric.log.read(since, types=[RegressionDetected.__name__]) else 0)
             if len(store.history(CONFIG)) > history:

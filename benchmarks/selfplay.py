@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from ringrift.evaluators import make_evaluator
-from ringrift.evaluators.machine import usable_cores
+from ringrift.observe.machine import usable_cores
 from ringrift.search import GumbelSettings, SelfplayPool, TreeMemory
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 
 
 class Watched:

@@ -18,8 +18,8 @@ import psutil
 
 from ringrift.evaluation import MatchSettings
 from ringrift.fabric import JobState
+from ringrift.kernel.effects import dead_letters
 from ringrift.pipeline import evaluate
-from ringrift.pipeline.effects import dead_letters
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.check import check
 

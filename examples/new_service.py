@@ -2,17 +2,18 @@
 
     python examples/new_service.py
 
-In the project itself the row goes into SERVICES in `src/ringrift/pipeline/table.py`; `ringrift loop` then
+In the project itself the row goes into STAGES in `src/ringrift/pipeline/table.py`; `ringrift loop` then
 runs it, `--dry-run` prints its steps, `/health` and `/metrics` know it.
 """
 
 from collections.abc import Iterator
 
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.service import Service, Step
+from ringrift.kernel.supervisor import tick
 from ringrift.pipeline import Recipe
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import SelfplayFinished
-from ringrift.pipeline.service import Context, Service, Step
-from ringrift.pipeline.supervisor import tick
+from ringrift.pipeline.service import Context
 from ringrift.store import GameStore, RunDirectory
 
 CONFIG = "square8_2p"
@@ -36,7 +37,7 @@ COUNT = Service("count", plan, every=60.0, on=(SelfplayFinished,))
 
 if __name__ == "__main__":
     with RunDirectory.in_memory() as run:
-        context = Context(run, (CONFIG,), {CONFIG: Recipe()}, Bus(run.fabric.log, "example"))
+        context = Context(run, Bus(run.fabric.log, "example"), recipes={CONFIG: Recipe()})
         for step in COUNT.plan(context):  # what a dry run prints
             print(f"would {step.what}, because {step.why}")
         print("steps carried out:", tick(COUNT, context))

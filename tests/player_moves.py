@@ -17,7 +17,7 @@ from trees import HashEvaluator
 from ringrift.players import PLAYERS, Decision, Player, choose
 from ringrift.rules import CONFIGS, Game, config_info
 from ringrift.search import MinimaxSettings
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 
 FILE = Path(__file__).parent / "golden" / "player_moves.json"
 POSITIONS = 20

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ringrift.clock import SYSTEM_CLOCK, Clock
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.service import Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.store import RunDirectory
 
 OPENED: list[RunDirectory] = []
@@ -19,10 +20,10 @@ def context(clock: Clock = SYSTEM_CLOCK, fabric: Any = None) -> Context:
     run: Any = SimpleNamespace(fabric=fabric, path=Path()) if fabric else RunDirectory.in_memory(clock)
     if fabric is None:
         OPENED.append(run)
-    return Context(run=run, configs=(), recipes={}, bus=Bus(run.fabric.log, "test"), clock=clock)
+    return Context(run, Bus(run.fabric.log, "test"), clock=clock)
 
 
-def doing(name: str, do: Callable[[Context], object], every: float = 0.05, **rest: Any) -> Service:
+def doing(name: str, do: Callable[[Context], object], every: float = 0.05, **rest: Any) -> Service[Context]:
     """A service whose only step is `do`."""
 
     def plan(ctx: Context) -> Iterator[Step]:

@@ -89,7 +89,7 @@ def test_the_sessions_in_the_documents_run(document: Path) -> None:
     assert tried and not failed
 
 
-def test_the_tree_in_the_readme_is_current() -> None:
+def test_the_tree_of_files_is_current() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools" / "tree.py", "--check"], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout.decode()
 

@@ -23,8 +23,8 @@ import numpy as np
 from fuzz_files import FILE_READERS, FileFuzzer
 
 from ringrift.errors import DataError, RulesError
+from ringrift.parity import compare_file, record_game
 from ringrift.rules import CONFIGS, Game, Options, Record
-from ringrift.rules.parity import compare_file, record_game
 
 KEPT = Path(__file__).parents[1] / "build" / "fuzz"  #: the last input of each reader of files
 MEMORY = 24 << 30  #: bytes of address space, of which torch takes some itself

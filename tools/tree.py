@@ -1,4 +1,4 @@
-"""The file tree in README.md, made from what each file says about itself: `tree.py` writes it, `--check` compares."""
+"""The file tree in CONTRIBUTING.md, from what each file says about itself: `tree.py` writes it, `--check` compares."""
 
 import ast
 import re
@@ -12,10 +12,10 @@ SAID = {
     ".ci/run": "what must hold before a change lands",
     "CHANGELOG.md": "what a user notices, by version",
     "CMakeLists.txt": "rr_core, rr_search (no Python), the module _core with its stub, core tests",
-    "CONTRIBUTING.md": "habits, and what to touch to add one …",
+    "CONTRIBUTING.md": "this page",
     "LICENSE": "MIT",
     "Makefile": "one verb per habit",
-    "README.md": "this page",
+    "README.md": "for whoever uses it",
     "SECURITY.md": "what is defended, and how to report",
     "constraints.txt": "the development install, pinned",
     "cpp": "",
@@ -87,15 +87,15 @@ def tree() -> str:
 
 
 def main() -> int:
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    page = ROOT / "CONTRIBUTING.md"
+    text = page.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     old, _, tail = rest.partition(END)
     if "--check" in sys.argv:
         if old != tree():
-            print("the file tree in README.md is not current: run `make docs`")
+            print("the file tree in CONTRIBUTING.md is not current: run `make docs`")
         return int(old != tree())
-    readme.write_text(head + BEGIN + tree() + END + tail, encoding="utf-8")
+    page.write_text(head + BEGIN + tree() + END + tail, encoding="utf-8")
     return 0
 
 

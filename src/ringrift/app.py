@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,26 +22,29 @@ from anyio import to_thread
 import ringrift
 from ringrift.clock import SYSTEM_CLOCK
 from ringrift.errors import DataError, LeaseLost, SettingsError
-from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Lease
 from ringrift.fabric.scratch import scratch
+from ringrift.fabric.workers import process_name
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.crew import Child, Crew, give_back_orphans
+from ringrift.kernel.health import gauge
+from ringrift.kernel.service import Level, Profile, Step
+from ringrift.kernel.settings import WorkerSettings
+from ringrift.kernel.supervisor import Supervisor, start_order
+from ringrift.kernel.worker import STATE, WORKING, crew_of
 from ringrift.observe.logs import writing
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.crew import Child, Crew, give_back_orphans
+from ringrift.observe.machine import usable_cores
 from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import LoopStarted, LoopStopped
-from ringrift.pipeline.health import gauge, measure, parts
+from ringrift.pipeline.health import measure
 from ringrift.pipeline.loop import LoopResult, Round, Until, judged, missing_games, rounds
 from ringrift.pipeline.outlook import opening
-from ringrift.pipeline.service import Context, Level, Profile, Step
-from ringrift.pipeline.settings import Recipe, SupervisionSettings, WorkerSettings, keep_recipe
+from ringrift.pipeline.service import Context
+from ringrift.pipeline.settings import Recipe, SupervisionSettings, keep_recipe
 from ringrift.pipeline.settings import smoke as small
-from ringrift.pipeline.supervisor import Supervisor, start_order
-from ringrift.pipeline.table import KINDS, SERVICES
+from ringrift.pipeline.table import LOOP, STAGES
 from ringrift.pipeline.watch import MILESTONE_TYPES, Lines, Screen, loop_configs, milestone
-from ringrift.pipeline.worker import STATE, WORKING, crew_of
 from ringrift.store import ModelStore, RunDirectory
-from ringrift.store.provenance import process_name
 from ringrift.store.run import LOOP_LEASE
 from ringrift.web.operations import operations, serve
 from ringrift.web.server import address, listen
@@ -98,7 +102,7 @@ class Loop:
         if self.profile in WORKING:
             ctx.state[STATE] = crew(run, self.recipe.worker, self.profile, lambda: supervisor.wake("worker"))
         services = self.recipe.services
-        supervisor = Supervisor(SERVICES, ctx, self.profile, services)
+        supervisor = Supervisor(LOOP, ctx, self.profile, services)
         port = self.listen(supervisor)
         if self.profile in WORKING:
             give_back_orphans(run.fabric.jobs)
@@ -118,7 +122,7 @@ class Loop:
                         id_=f"LoopStopped/{process_name()}/{lease.fence}")  # fmt: skip
         return reason
 
-    def listen(self, supervisor: Supervisor) -> socket.socket | None:
+    def listen(self, supervisor: Supervisor[Context]) -> socket.socket | None:
         """Where health and metrics are served, if anywhere; says so where it is another port than the one wished."""
         services = self.recipe.services
         if not services.port:
@@ -134,7 +138,7 @@ class Loop:
         return f"{self.profile}.jsonl" if self.profile in DECIDING else f"{self.profile}-{os.getpid()}.jsonl"
 
     async def _serve(
-        self, run: RunDirectory, supervisor: Supervisor, lease: Lease | None, port: socket.socket | None
+        self, run: RunDirectory, supervisor: Supervisor[Context], lease: Lease | None, port: socket.socket | None
     ) -> str:
         done, ended = threading.Event(), _Ended()
 
@@ -244,7 +248,7 @@ def context(
     run: RunDirectory, recipes: Mapping[str, Recipe], services: SupervisionSettings, lease: Lease | None = None
 ) -> Context:
     """What the services of a process get."""
-    return Context(run, tuple(recipes), dict(recipes), Bus(run.fabric.log, process_name()), services, lease)
+    return Context(run, Bus(run.fabric.log, process_name()), services, lease, recipes=dict(recipes))
 
 
 def finished_rounds(run: RunDirectory, config: str) -> list[Round]:
@@ -274,11 +278,11 @@ def dry_run(
             run = stack.enter_context(RunDirectory.create(stack.enter_context(scratch()) / "run"))
         settings = next(iter(recipes.values()), Recipe())
         ctx = context(run, recipes, settings.services)
-        level = gauge(parts(measure(ctx, EFFECTS), settings.services), Level.LOW).level
+        level = gauge(measure(ctx, EFFECTS).parts(settings.services), Level.LOW).level
         ctx = replace(ctx, level=lambda: level)
         if profile in WORKING:
             ctx.state[STATE] = crew(run, settings.worker, profile, lambda: None)
-        services = [service for service in start_order(SERVICES) if profile in service.profiles]
+        services = [service for service in start_order(STAGES) if profile in service.profiles]
         return [(service.name, list(service.plan(ctx))) for service in services]
 
 
@@ -286,10 +290,11 @@ def crew(run: RunDirectory, settings: WorkerSettings, profile: Profile, ended: C
     """The jobs of this process, each in a child; `ended` is called when one of them has ended."""
 
     def start(job: Job) -> Child:
-        return Child(run.path, job, settings.nice, ended)
+        child = [sys.executable, "-m", "ringrift.pipeline.child"]
+        return Child([*child, str(run.path), job.id, str(job.fence), str(settings.nice)], job, ended)
 
-    kinds = {"train": KINDS["train"]} if profile is Profile.TRAINER else KINDS
-    return Crew(run.fabric, start, settings, clock=SYSTEM_CLOCK, kinds=kinds)
+    stages = [stage for stage in STAGES if profile is not Profile.TRAINER or stage.name == "train"]
+    return Crew(run.fabric, start, settings, clock=SYSTEM_CLOCK, services=stages)
 
 
 def watch(directory: Path, screen: Screen) -> None:

@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Protocol
 
+LONGEST_WAIT = 300.0  #: seconds
+
 
 class Clock(Protocol):
     """What anything that waits, expires or is dated asks for the time."""
@@ -16,6 +18,12 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
+
+
+def back_off(failures: int, first: float = 1.0) -> float:
+    """Seconds before the next try after so many failures in a row: `first`, and twice as long each time, at most
+    `LONGEST_WAIT`."""
+    return min(LONGEST_WAIT, first * 2.0 ** min(failures - 1, 60))
 
 
 class SystemClock:

@@ -16,7 +16,7 @@ from ringrift.evaluators import UniformEvaluator
 from ringrift.players import judged
 from ringrift.rules import Game
 from ringrift.search import GumbelSettings, search
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 
 SETTINGS = AnalysisSettings(GumbelSettings(simulations=120, gumbel_scale=0.0))
 

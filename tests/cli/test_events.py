@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from ringrift.cli import app
 from ringrift.errors import DataError, SettingsError
 from ringrift.fabric import LogEntry
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.effects import DeadLetter, Effect, deliver
-from ringrift.pipeline.events import AlertRaised, GamesValidated, ModelPromoted, SelfplayFinished
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.effects import DeadLetter, Effect, deliver
+from ringrift.kernel.events import AlertRaised
+from ringrift.kernel.supervisor import RESTART
+from ringrift.pipeline.events import GamesValidated, ModelPromoted, SelfplayFinished
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.supervisor import RESTART
 from ringrift.store import RunDirectory
 
 C = "square8_2p"
@@ -47,7 +48,7 @@ def call(*arguments: object) -> str:
 
 
 def context(run: RunDirectory) -> Context:
-    return Context(run, (), {}, Bus(run.fabric.log, "test"))
+    return Context(run, Bus(run.fabric.log, "test"))
 
 
 def test_ls(run: RunDirectory) -> None:

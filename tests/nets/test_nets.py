@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ringrift.bench import nets as bench
 from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, RulesError
 from ringrift.evaluators import DetailedEvaluator, OnnxEvaluator, machine, make_evaluator, read_metadata
@@ -14,7 +15,6 @@ from ringrift.nets import (
     ARCHITECTURES,
     Positions,
     TorchEvaluator,
-    bench,
     cost,
     export_onnx,
     initial_checkpoint,

@@ -8,8 +8,8 @@ import pytest
 from stored import CONFIG, finished
 
 from ringrift.clock import VirtualClock
+from ringrift.kernel.bus import Bus
 from ringrift.pipeline import Recipe, audit, settings, smoke, table
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import GamesAudited
 from ringrift.pipeline.service import Context
 from ringrift.store import GameStore, RunDirectory
@@ -23,7 +23,7 @@ def test_it_comes_after_many_games_or_a_day(tmp_path: Path, monkeypatch: pytest.
     with RunDirectory.create(tmp_path / "run") as run:
         recipe = smoke(Recipe())
         settings.keep_recipe(run.fabric.registry, CONFIG, recipe)
-        ctx = Context(run, (CONFIG,), {CONFIG: recipe}, Bus(run.fabric.log, "test"), clock=clock)
+        ctx = Context(run, Bus(run.fabric.log, "test"), clock=clock, recipes={CONFIG: recipe})
         store = GameStore(run)
 
         def add(*seeds: int) -> int:

@@ -5,13 +5,14 @@ from dataclasses import replace
 from random_play import random_game
 
 from ringrift.clock import VirtualClock
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.events import PressureChanged
+from ringrift.kernel.service import Profile
 from ringrift.pipeline import Recipe, selfplay, smoke
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.events import LoopStarted, PressureChanged, SelfplayFinished
-from ringrift.pipeline.service import Context, Profile
+from ringrift.pipeline.events import LoopStarted, SelfplayFinished
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import SupervisionSettings
-from ringrift.pipeline.supervisor import Supervisor
-from ringrift.pipeline.table import SERVICES
+from ringrift.pipeline.table import STAGES, supervisor_of
 from ringrift.rules import Record
 from ringrift.store import GameStore, RunDirectory
 
@@ -25,10 +26,10 @@ def test_games_that_nobody_trains_on_stay_bounded() -> None:
     clock = VirtualClock(1000.0)
     record = Record.from_game(random_game(CONFIG, seed=1), seed=1, players=("random", "random")).to_bytes()
     with RunDirectory.in_memory(clock) as run:
-        ctx = Context(run, (CONFIG,), {CONFIG: RECIPE}, Bus(run.fabric.log, "test"), SETTINGS, clock=clock)
+        ctx = Context(run, Bus(run.fabric.log, "test"), SETTINGS, clock=clock, recipes={CONFIG: RECIPE})
         ctx.publish(LoopStarted(profile="laptop", configs=[CONFIG], release="test"))
-        deciding = [service for service in SERVICES if service.name not in ("worker", "report")]
-        supervisor = Supervisor(deciding, ctx, Profile.LAPTOP)
+        deciding = [service for service in STAGES if service.name not in ("worker", "report")]
+        supervisor = supervisor_of(deciding, ctx, Profile.LAPTOP)
         store = GameStore(run)
 
         def go(seconds: float) -> int:

@@ -20,9 +20,7 @@ from services import context
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError, JobError
 from ringrift.fabric import LocalFabric
-from ringrift.observe.breakers import Breakers, Unavailable
-from ringrift.pipeline.effects import (
-    EFFECTS,
+from ringrift.kernel.effects import (
     Delivery,
     Effect,
     dead_letters,
@@ -33,10 +31,15 @@ from ringrift.pipeline.effects import (
     replay,
     service_of,
 )
-from ringrift.pipeline.events import AlertRaised, GamesValidated, JobDied, ModelPromoted
-from ringrift.pipeline.service import Context, Profile, Stopped
+from ringrift.kernel.events import AlertRaised, JobDied
+from ringrift.kernel.service import Profile, Stopped
+from ringrift.kernel.supervisor import tick
+from ringrift.observe.breakers import Breakers, Unavailable
+from ringrift.pipeline.effects import EFFECTS
+from ringrift.pipeline.events import GamesValidated, ModelPromoted
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import SupervisionSettings
-from ringrift.pipeline.supervisor import Supervisor, tick
+from ringrift.pipeline.table import supervisor_of
 
 
 def publish(ctx: Context, config: str, number: int) -> int:
@@ -262,13 +265,13 @@ def test_a_killed_process_delivers_again_under_the_same_id(tmp_path: Path) -> No
         from types import SimpleNamespace
         from pathlib import Path
         from ringrift.fabric import LocalFabric
-        from ringrift.pipeline.bus import Bus
-        from ringrift.pipeline.effects import Effect, deliver
+        from ringrift.kernel.bus import Bus
+        from ringrift.kernel.effects import Effect, deliver
         from ringrift.pipeline.events import GamesValidated
         from ringrift.pipeline.service import Context
 
         fabric = LocalFabric(Path(sys.argv[1]))
-        ctx = Context(SimpleNamespace(fabric=fabric), (), {}, Bus(fabric.log, "test"))
+        ctx = Context(SimpleNamespace(fabric=fabric), Bus(fabric.log, "test"))
         for number in range(3):
             ctx.publish(GamesValidated(job=str(number), valid=number, quarantined=0))
 
@@ -293,7 +296,7 @@ def test_effects_run_under_the_supervisor_and_show_as_services() -> None:
     clock = VirtualClock()
     ctx, seen = context(clock), []
     publish(ctx, "a", 0)
-    supervisor = Supervisor([], ctx, Profile.LAPTOP, effects=[collecting(seen)])
+    supervisor = supervisor_of([], ctx, Profile.LAPTOP, effects=[collecting(seen)])
     clock.advance(supervisor.run_due())
     assert seen == [("a", 0)]
     publish(ctx, "a", 1)

@@ -12,25 +12,16 @@ from services import context
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError
 from ringrift.fabric import Job, JobState
+from ringrift.kernel.effects import Effect, deliver
+from ringrift.kernel.events import AlertRaised
+from ringrift.kernel.health import BORDERS, Alert, Pressure, Rule, ServiceStatus, Snapshot, gauge, judge
+from ringrift.kernel.service import Level, Profile
 from ringrift.observe.logs import bound, log, writing
-from ringrift.pipeline.effects import EFFECTS, Effect, deliver
-from ringrift.pipeline.events import AlertRaised, GamesValidated
-from ringrift.pipeline.health import (
-    BORDERS,
-    RULES,
-    Alert,
-    Measured,
-    Pressure,
-    Rule,
-    ServiceStatus,
-    Snapshot,
-    gauge,
-    judge,
-    parts,
-)
-from ringrift.pipeline.service import Level, Profile
+from ringrift.pipeline.effects import EFFECTS
+from ringrift.pipeline.events import GamesValidated
+from ringrift.pipeline.health import RULES, Measured
 from ringrift.pipeline.settings import SupervisionSettings
-from ringrift.pipeline.supervisor import Supervisor
+from ringrift.pipeline.table import supervisor_of
 
 LEVELS = list(BORDERS)
 HEALTHY = Snapshot("p", "laptop", 0.0, (ServiceStatus("s", state="idle", worked=True),), Measured(), Pressure(), ())
@@ -78,10 +69,10 @@ def test_the_parts_of_the_gauge() -> None:
     settings = SupervisionSettings(full_events=100, full_jobs=10, full_games=4, disk_clean=0.6, disk_stop=0.9)
     jobs = {("train", "a", JobState.WAITING): 4, ("train", "b", JobState.WAITING): 1, ("train", "b", JobState.DONE): 99}
     measured = Measured(jobs=jobs, depths={"log": 7, "webhook": 80}, games={"a": 1.0, "b": 3.0}, memory=0.5, disk=0.75)
-    found = parts(measured, settings)
+    found = measured.parts(settings)
     assert found == pytest.approx({"events": 0.8, "jobs": 0.5, "games": 0.75, "memory": 0.0, "disk": 0.5})
-    assert parts(Measured(disk=0.4), settings)["disk"] == 0.0
-    assert parts(Measured(), settings)["events"] == 0.0
+    assert Measured(disk=0.4).parts(settings)["disk"] == 0.0
+    assert Measured().parts(settings)["events"] == 0.0
 
 
 def test_an_alert_holds_before_it_is_raised_and_before_it_is_cleared() -> None:
@@ -155,7 +146,7 @@ def test_backpressure_and_alerts_under_the_supervisor() -> None:
     clock = VirtualClock()
     ctx = context(clock)
     settings = SupervisionSettings(full_jobs=10, disk_clean=0.99, disk_stop=1.0)
-    supervisor = Supervisor([], ctx, Profile.LAPTOP, settings, effects=[])
+    supervisor = supervisor_of([], ctx, Profile.LAPTOP, settings, effects=[])
     jobs = ctx.run.fabric.jobs
 
     def go(seconds: float) -> list[str]:

@@ -15,8 +15,10 @@ from ringrift.evaluation import MatchSettings
 from ringrift.evaluators import UniformEvaluator
 from ringrift.evaluators.canary import canary, check_canary
 from ringrift.fabric import Job
-from ringrift.pipeline import Recipe, evaluate, export, ingest, kind, models, selfplay, settings, smoke, table, train
+from ringrift.kernel.kind import Advance, quiet
+from ringrift.pipeline import Recipe, evaluate, export, ingest, models, selfplay, settings, smoke, table, train
 from ringrift.pipeline.events import EVENTS
+from ringrift.pipeline.kind import work_by_hand
 from ringrift.rules import CONFIGS
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance, retract
@@ -61,7 +63,7 @@ def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one()
             for name in (b"1", b"2")
         )
         assert store.promote(one, over=None) and store.promote(two, over=one)
-        at, wanted = kind.work_by_hand(run, CONFIG), selfplay.KIND.told(batch(engine="gumbel", model=two))
+        at, wanted = work_by_hand(run, CONFIG), selfplay.KIND.told(batch(engine="gumbel", model=two))
         assert selfplay.prepare(run, at, wanted).player == two
         store.rollback(CONFIG)
         store.annotate(two, rolled_back={"revision": 3})
@@ -71,7 +73,7 @@ def test_a_batch_of_a_model_that_was_rolled_back_is_played_by_the_restored_one()
 
 def test_a_match_is_played_under_what_was_stated() -> None:
     with RunDirectory.in_memory() as run:
-        at = kind.work_by_hand(run, CONFIG, match=smoke(Recipe()).match)
+        at = work_by_hand(run, CONFIG, match=smoke(Recipe()).match)
         before = evaluate.MatchPair(a="random", b="heuristic", name="match/x", games=4, seed=1, openings_sha256="0")
         stated = before.model_copy(update={"match": MatchSettings(opening_plies_max=30)})
         plies = [evaluate.prepare(run, at, pair).settings.opening_plies_max for pair in (before, stated)]
@@ -115,9 +117,9 @@ def test_samples_that_were_taken_back_do_not_count_against_new_ones(tmp_path: Pa
         add(run, range(6, 9))
         shown: list[int] = []
 
-        def show(_: str, total: int) -> AbstractContextManager[kind.Advance]:
+        def show(_: str, total: int) -> AbstractContextManager[Advance]:
             shown.append(total)
-            return kind.quiet("", total)
+            return quiet("", total)
 
         second = train.train_model(run, CONFIG, training, precision="float32", show=show)
         searches = [finished(seed).search for seed in range(6, 9)]
@@ -130,9 +132,9 @@ def test_what_is_exported_during_a_training_was_not_seen_by_it(tmp_path: Path) -
     with RunDirectory.create(tmp_path / "run") as run:
         add(run, range(3))
 
-        def show(_: str, total: int) -> AbstractContextManager[kind.Advance]:
+        def show(_: str, total: int) -> AbstractContextManager[Advance]:
             add(run, range(3, 5))
-            return kind.quiet("", total)
+            return quiet("", total)
 
         made = train.train_model(run, CONFIG, smoke(Recipe()).training, steps=2, precision="float32", show=show)
         assert made.metrics["games_total"] == 3

@@ -11,13 +11,15 @@ import pytest
 
 from ringrift.clock import SYSTEM_CLOCK, VirtualClock
 from ringrift.fabric import Job
-from ringrift.pipeline import Recipe, backup, export, janitor, table, worker
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.crew import Crew, Held
+from ringrift.kernel import worker
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.crew import Crew, Held
+from ringrift.kernel.service import Step
+from ringrift.kernel.supervisor import tick
+from ringrift.pipeline import Recipe, backup, export, janitor, table
 from ringrift.pipeline.events import BackupFinished, CleanedUp, GamesValidated
-from ringrift.pipeline.service import Context, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import KeepingSettings, SupervisionSettings
-from ringrift.pipeline.supervisor import tick
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.backup import BackupStore
 
@@ -30,7 +32,7 @@ ROOMY = SupervisionSettings(disk_clean=1.0, disk_stop=1.0)
 def ctx(tmp_path: Path) -> Iterator[Context]:
     recipe = Recipe(keeping=KeepingSettings(backup_to=str(tmp_path / "copies"), models=1))
     with RunDirectory.create(tmp_path / "run") as run:
-        made = Context(run, (CONFIG,), {CONFIG: recipe}, Bus(run.fabric.log, "test"), clock=SYSTEM_CLOCK)
+        made = Context(run, Bus(run.fabric.log, "test"), clock=SYSTEM_CLOCK, recipes={CONFIG: recipe})
         yield replace(made, services=ROOMY)
 
 
@@ -137,13 +139,13 @@ def test_backups_are_asked_once_a_backup(ctx: Context, monkeypatch: pytest.Monke
 
 
 def tick_janitor(ctx: Context) -> int:
-    return tick(janitor.SERVICE, ctx)
+    return tick(janitor.STAGE, ctx)
 
 
 def test_old_jobs_and_heard_events_are_forgotten_and_no_others() -> None:
     clock = VirtualClock(1e9)
     with RunDirectory.in_memory(clock) as run:
-        ctx = Context(run, (CONFIG,), {CONFIG: Recipe()}, Bus(run.fabric.log, "test"), clock=clock, services=ROOMY)
+        ctx = Context(run, Bus(run.fabric.log, "test"), clock=clock, services=ROOMY, recipes={CONFIG: Recipe()})
         run.fabric.jobs.put([Job("old", "export"), Job("dead", "export", max_attempts=1), Job("waits", "export")])
         old, dead = run.fabric.jobs.claim("w", {}, limit=2)
         run.fabric.jobs.finish(old, {})
@@ -186,7 +188,7 @@ def test_no_new_work_on_a_full_disk(ctx: Context) -> None:
         raise AssertionError(job)
 
     ctx.run.fabric.jobs.put([Job("a", export.KIND.name)])
-    held = Crew(ctx.run.fabric, start, clock=SYSTEM_CLOCK, kinds=table.KINDS, capacity={"cores": 1, "memory": 1e12})  # type: ignore[arg-type]
+    held = Crew(ctx.run.fabric, start, clock=SYSTEM_CLOCK, services=table.STAGES, capacity={"cores": 1, "memory": 1e12})  # type: ignore[arg-type]
     working = replace(ctx, state={worker.STATE: held})
     assert [step.what for step in worker.plan(working)] == ["claim jobs"]
     assert list(worker.plan(replace(working, services=replace(FULL, disk_stop=1e-9)))) == []

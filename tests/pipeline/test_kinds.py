@@ -19,9 +19,10 @@ from ringrift.errors import CorruptBlob, FormatTooNew
 from ringrift.evaluation.gauntlet import openings_digest
 from ringrift.fabric import Parcel
 from ringrift.fabric.local import LocalBlobs
-from ringrift.pipeline import Recipe, backup, evaluate, kind, models, selfplay, smoke, train
+from ringrift.kernel.kind import Advance, Kind, Payload, quiet
+from ringrift.pipeline import Recipe, backup, evaluate, models, selfplay, smoke, train
 from ringrift.pipeline.events import SelfplayFinished
-from ringrift.pipeline.kind import Kind, Payload, Work
+from ringrift.pipeline.kind import Work, work_by_hand
 from ringrift.pipeline.table import KINDS
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.check import needed_blobs
@@ -48,7 +49,7 @@ sys.path[:] = sys.argv[3].split(":")
 from test_kinds import CONFIG, RECIPE
 kind, place = KINDS[sys.argv[1]], Path(sys.argv[2])
 order = kind.order.model_validate_json((place / "order").read_bytes())
-at = Work(Job("job", kind.name, CONFIG), RECIPE, LocalBlobs(place / "blobs"), place, settings="hash")
+at = Work(Job("job", kind.name, CONFIG), LocalBlobs(place / "blobs"), place, recipe=RECIPE, settings="hash")
 for number, parcel in enumerate(kind.compute(at, order)):
     (place / f"{number:03d}.parcel").write_bytes(parcel.to_bytes())
     print(number, flush=True)
@@ -101,13 +102,13 @@ def told(run: RunDirectory, name: str, tmp_path: Path) -> Payload:
 
 def work(run: RunDirectory, name: str) -> Work:
     job = KINDS[name].job("1", KINDS[name].payload.model_construct(), CONFIG)
-    return Work(job, RECIPE, run.fabric.blobs, run.path, settings="hash")
+    return Work(job, run.fabric.blobs, run.path, recipe=RECIPE, settings="hash")
 
 
 def computed(run: RunDirectory, name: str, tmp_path: Path) -> Path:
     """A directory with the parcels of a job that was computed there, by a process that has the blobs of the run and
     nothing else of it; what it made is among the blobs of the run by then."""
-    row: Kind[Any, Any] = KINDS[name]
+    row: Kind[Any, Any, Any, Any] = KINDS[name]
     order = row.prepare(run, work(run, name), told(run, name, tmp_path))
     place = tmp_path / "elsewhere"
     shutil.copytree(run.path / "blobs", place / "blobs")
@@ -208,12 +209,12 @@ def test_what_was_lent_to_a_job_is_gone_when_it_has_ended(run: RunDirectory) -> 
     before = {info.blob for info in run.fabric.blobs.ls()}
     held: list[bool] = []
 
-    def show(_title: str, _total: int) -> AbstractContextManager[kind.Advance]:
+    def show(_title: str, _total: int) -> AbstractContextManager[Advance]:
         lent = {info.blob for info in run.fabric.blobs.ls()} - before
         held.append(bool(lent) and lent <= needed_blobs(run))  # the janitor leaves it alone
-        return kind.quiet("", 0)
+        return quiet("", 0)
 
-    at = kind.work_by_hand(run, CONFIG, show)
+    at = work_by_hand(run, CONFIG, show)
     KINDS["ingest"].do(run, at, KINDS["ingest"].payload())
     assert held == [True]
     assert {info.blob for info in run.fabric.blobs.ls()} == before

@@ -21,10 +21,10 @@ from ringrift.app import Loop, dry_run, recipes_of
 from ringrift.cli import app
 from ringrift.errors import DataError
 from ringrift.fabric import OPEN, JobState
+from ringrift.kernel.supervisor import start_order
 from ringrift.pipeline import Recipe, smoke
 from ringrift.pipeline.loop import rounds
-from ringrift.pipeline.supervisor import start_order
-from ringrift.pipeline.table import SERVICES
+from ringrift.pipeline.table import STAGES
 from ringrift.pipeline.watch import whole
 from ringrift.store import RunDirectory
 from ringrift.store.check import check
@@ -52,7 +52,7 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 
 def test_the_table_of_services_is_whole() -> None:
-    assert len(start_order(SERVICES)) == len(SERVICES)
+    assert len(start_order(STAGES)) == len(STAGES)
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

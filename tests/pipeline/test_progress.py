@@ -10,11 +10,11 @@ import pytest
 
 from ringrift.clock import VirtualClock
 from ringrift.evaluation import GateSettings, MatchResult, MatchSettings, Rating, Slope, Velocity, gauntlet
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.supervisor import tick
 from ringrift.pipeline import Recipe, evaluate, progress
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import MatchFinished, PlateauReached
 from ringrift.pipeline.service import Context
-from ringrift.pipeline.supervisor import tick
 from ringrift.store import ModelStore, RunDirectory
 
 CONFIG = "hex8_2p"
@@ -23,7 +23,7 @@ CONFIG = "hex8_2p"
 @pytest.fixture
 def ctx() -> Iterator[Context]:
     with RunDirectory.in_memory(VirtualClock(5.0)) as run:
-        yield Context(run, (CONFIG,), {CONFIG: Recipe()}, Bus(run.fabric.log, "test"), clock=VirtualClock(5.0))
+        yield Context(run, Bus(run.fabric.log, "test"), clock=VirtualClock(5.0), recipes={CONFIG: Recipe()})
 
 
 def model(ctx: Context, name: str, config: str, *parents: str) -> str:
@@ -34,7 +34,7 @@ def model(ctx: Context, name: str, config: str, *parents: str) -> str:
 
 def look(ctx: Context) -> int:
     done = 0
-    while steps := tick(progress.SERVICE, ctx):
+    while steps := tick(progress.STAGE, ctx):
         done += steps
     return done
 

@@ -12,12 +12,12 @@ from stored import finished
 from ringrift.clock import VirtualClock
 from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings
 from ringrift.fabric import Job
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.supervisor import tick
 from ringrift.pipeline import Recipe, evaluate, models, regression, smoke
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import ModelRolledBack, RegressionDetected
 from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import standing
-from ringrift.pipeline.supervisor import tick
 from ringrift.store import GameStore, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance, retract, retractions, undo_retraction
 from ringrift.store.samples import export
@@ -31,7 +31,7 @@ def ctx() -> Iterator[Context]:
     clock = VirtualClock(2e9)  # after the dates that the store writes
     with RunDirectory.in_memory(clock) as run:
         lease = run.fabric.leases.acquire("loop", ttl=1e6)
-        yield Context(run, (CONFIG,), {CONFIG: RECIPE}, Bus(run.fabric.log, "test"), lease=lease, clock=clock)
+        yield Context(run, Bus(run.fabric.log, "test"), lease=lease, clock=clock, recipes={CONFIG: RECIPE})
 
 
 def model(ctx: Context, name: str, *parents: str) -> str:
@@ -51,7 +51,7 @@ def promoted(ctx: Context, *names: str) -> list[str]:
 def checks(ctx: Context) -> list[Job]:
     """What the service puts, having looked until it has nothing to do."""
     known = {job.id for job in ctx.run.fabric.jobs.ls()}
-    while tick(regression.SERVICE, ctx):
+    while tick(regression.STAGE, ctx):
         pass
     return [job for job in ctx.run.fabric.jobs.ls() if job.id not in known]
 

@@ -12,10 +12,12 @@ from ringrift.clock import VirtualClock
 from ringrift.errors import LeaseLost
 from ringrift.evaluation import GateSettings, MatchResult, RegressionSettings
 from ringrift.fabric import OPEN, Job, JobState
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.events import Event
+from ringrift.kernel.service import Level, Step
+from ringrift.kernel.supervisor import tick
 from ringrift.pipeline import Recipe, evaluate, selfplay, smoke
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.events import (
-    Event,
     GamesValidated,
     LoopStarted,
     MatchFinished,
@@ -26,16 +28,15 @@ from ringrift.pipeline.events import (
     TrainingFinished,
 )
 from ringrift.pipeline.loop import Until, rounds
-from ringrift.pipeline.service import Context, Level, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import MANY, PAUSE_SECONDS, standing
-from ringrift.pipeline.supervisor import tick
-from ringrift.pipeline.table import SERVICES
+from ringrift.pipeline.table import STAGES
 from ringrift.rules import Record
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.provenance import Provenance, retract
 
 A, B = "square8_2p", "hex8_2p"
-DECIDING = [service for service in SERVICES if service.name not in ("worker", "report")]
+DECIDING = [service for service in STAGES if service.name not in ("worker", "report")]
 GATE = GateSettings(gates={"random": 0.85})
 WATCHED = RegressionSettings(checks=0)
 RECIPE = Recipe(gate=GATE, regression=WATCHED, loop=replace(smoke(Recipe()).loop, games=20, rounds=0, promote=True))
@@ -46,7 +47,7 @@ def ctx() -> Iterator[Context]:
     clock = VirtualClock(1000.0)
     with RunDirectory.in_memory(clock) as run:
         lease = run.fabric.leases.acquire("loop", ttl=1e6)
-        made = Context(run, (A, B), {A: RECIPE, B: RECIPE}, Bus(run.fabric.log, "test"), lease=lease, clock=clock)
+        made = Context(run, Bus(run.fabric.log, "test"), lease=lease, clock=clock, recipes={A: RECIPE, B: RECIPE})
         made.publish(LoopStarted(profile="laptop", configs=[A, B], release="test"))
         yield made
 
@@ -60,7 +61,7 @@ def put(ctx: Context) -> list[Job]:
 
 
 def steps(ctx: Context, name: str) -> list[Step]:
-    return list(next(service for service in SERVICES if service.name == name).plan(ctx))
+    return list(next(service for service in STAGES if service.name == name).plan(ctx))
 
 
 def do(ctx: Context, kind: str, *, score: float = 1.0, seconds: float = 10.0) -> int:
@@ -327,7 +328,7 @@ def test_the_config_with_the_least_self_play_goes_first(ctx: Context) -> None:
 
 def test_batches_are_as_long_as_is_wished(ctx: Context) -> None:
     recipe = replace(RECIPE, loop=replace(RECIPE.loop, games=10_000, batch_seconds=30))
-    slow = replace(ctx, configs=(A,), recipes={A: recipe})
+    slow = replace(ctx, recipes={A: recipe})
     assert "play 8 games" in steps(slow, "selfplay")[0].what
     ctx.publish(SelfplayFinished(config=A, job="x", batch="b", player="heuristic", games=100, plies=1, seconds=1))
     assert "play 8 games" in steps(slow, "selfplay")[0].what  # another player's rate
@@ -355,7 +356,7 @@ def test_the_last_round_gets_the_games_it_needs_and_no_more(ctx: Context) -> Non
 
 def test_the_first_engine_plays_until_there_is_a_candidate(ctx: Context) -> None:
     recipe = replace(RECIPE, loop=replace(RECIPE.loop, first_engine="heuristic", first_games=30))
-    one = replace(ctx, configs=(A,), recipes={A: recipe})
+    one = replace(ctx, recipes={A: recipe})
     batches = put(one)
     while do(one, "selfplay"):
         batches += [job for job in put(one) if job.kind == "selfplay"]
@@ -436,5 +437,5 @@ def test_a_match_that_has_just_ended_rejects_nobody(ctx: Context) -> None:
 
 def test_batches_of_a_config_that_is_not_played_now_are_left_alone(ctx: Context) -> None:
     put(ctx)
-    alone = replace(ctx, configs=(A,), recipes={A: RECIPE})
+    alone = replace(ctx, recipes={A: RECIPE})
     assert all(B not in step.what for step in steps(alone, "selfplay"))

@@ -14,7 +14,8 @@ import pytest
 
 from ringrift.errors import CorruptBlob, DataError, RulesError
 from ringrift.evaluation import GateSettings, Hurdle, MatchResult, MatchSettings, decide
-from ringrift.pipeline import evaluate, export, gate, ingest, kind, models, selfplay, train
+from ringrift.kernel.kind import Advance, quiet
+from ringrift.pipeline import evaluate, export, gate, ingest, models, selfplay, train
 from ringrift.search import GumbelSettings
 from ringrift.selfplay import PlaySettings, SelfplaySettings
 from ringrift.store import GameStore, ModelStore, RunDirectory
@@ -110,7 +111,7 @@ def test_a_match_that_was_killed_keeps_its_games(tmp_path: Path) -> None:
     class Killed(Exception):
         pass
 
-    def show(_title: str, _total: int) -> AbstractContextManager[kind.Advance]:
+    def show(_title: str, _total: int) -> AbstractContextManager[Advance]:
         def advance(done: int, remark: str) -> None:
             if done == 3:
                 raise Killed
@@ -140,7 +141,7 @@ def test_batches_by_hand_go_on_until_they_are_finished(tmp_path: Path) -> None:
 
 CLAIMING = """
 import sys
-from ringrift.pipeline import evaluate, export, gate, ingest, kind, models, selfplay, train
+from ringrift.pipeline import evaluate, export, gate, ingest, models, selfplay, train
 from ringrift.store import RunDirectory
 with RunDirectory.open(sys.argv[1]) as run:
     with selfplay.claimed_batch(run, "square8_2p", 3, models.choose_player(run, "square8_2p", "random")) as name:
@@ -242,9 +243,9 @@ def test_making_samples_reads_each_game_once(tmp_path: Path, monkeypatch: pytest
     totals: list[int] = []
     reads, read = [0], GameStore.iter_valid
 
-    def show(_title: str, total: int) -> AbstractContextManager[kind.Advance]:
+    def show(_title: str, total: int) -> AbstractContextManager[Advance]:
         totals.append(total)
-        return kind.quiet("", total)
+        return quiet("", total)
 
     def counted(self: GameStore, config: str, since_id: int = 0, *, unexported: bool = False) -> Iterator[StoredGame]:
         reads[0] += 1

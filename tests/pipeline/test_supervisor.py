@@ -12,10 +12,12 @@ from services import context, doing
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError, SettingsError
 from ringrift.fabric import Job
+from ringrift.kernel.service import Profile, Service, Step, Stopped
+from ringrift.kernel.supervisor import Supervisor, start_order, tick
 from ringrift.pipeline.events import GamesValidated, SamplesExported
-from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import SupervisionSettings
-from ringrift.pipeline.supervisor import Supervisor, start_order, tick
+from ringrift.pipeline.table import supervisor_of
 from ringrift.pipeline.watch import workers_told
 
 WAIT = 20.0  #: generous: the machine may be busy
@@ -93,7 +95,7 @@ def test_a_failing_service_does_not_stop_its_neighbours_and_its_dependants_say_t
         doing("good", lambda ctx: counts.update(["good"])),
         doing("late", lambda ctx: counts.update(["late"]), after=("bad",)),
     )
-    supervisor = Supervisor(services, ctx, Profile.LAPTOP)
+    supervisor = supervisor_of(services, ctx, Profile.LAPTOP)
     seen: list[str] = []
     run_until(
         supervisor,
@@ -113,7 +115,7 @@ def test_a_service_is_never_given_up_on_and_heals() -> None:
         if broken[0]:
             failing(ctx)
 
-    supervisor = Supervisor([doing("s", sometimes, every=10)], ctx, Profile.LAPTOP)
+    supervisor = supervisor_of([doing("s", sometimes, every=10)], ctx, Profile.LAPTOP)
     waits: list[float] = []
     for _ in range(12):
         failures = supervisor.snapshot().services[0].failures
@@ -144,7 +146,7 @@ def test_a_tick_past_its_timeout_fails_and_is_not_doubled() -> None:
     counts: Counter[str] = Counter()
     ctx = context()
     services = (doing("hangs", hang, timeout=0.05), doing("good", lambda ctx: counts.update(["good"])))
-    supervisor = Supervisor(services, ctx, Profile.LAPTOP)
+    supervisor = supervisor_of(services, ctx, Profile.LAPTOP)
     seen: list[str] = []
 
     def look() -> None:
@@ -167,7 +169,7 @@ def test_a_tick_past_its_timeout_ends_at_a_checkpoint() -> None:
             ctx.checkpoint()
             time.sleep(0.01)
 
-    supervisor = Supervisor([doing("long", long, timeout=0.05)], context(), Profile.LAPTOP)
+    supervisor = supervisor_of([doing("long", long, timeout=0.05)], context(), Profile.LAPTOP)
     run_until(supervisor, lambda: supervisor.snapshot().services[0].failures > 0)
     assert supervisor.snapshot().services[0].failed == 1
 
@@ -185,7 +187,7 @@ def test_services_are_woken_by_events_and_by_each_other() -> None:
         doing("third", lambda ctx: counts.update(["third"]), every=3600),
     )
     ctx = context()
-    supervisor = Supervisor(services, ctx, Profile.LAPTOP)
+    supervisor = supervisor_of(services, ctx, Profile.LAPTOP)
     published: list[int] = []
 
     def twice() -> bool:
@@ -209,7 +211,7 @@ def test_an_event_during_a_tick_brings_another_tick() -> None:
             inner.wake("s")
         return []
 
-    supervisor = Supervisor([Service("s", plan, 3600)], ctx, Profile.LAPTOP)
+    supervisor = supervisor_of([Service("s", plan, 3600)], ctx, Profile.LAPTOP)
     supervisor.run_due()
     assert supervisor.run_due() > 0
     assert counts["plan"] == 2
@@ -224,7 +226,7 @@ def test_a_service_that_achieves_nothing_is_found_by_its_own_baseline() -> None:
         return [Step("work", "", lambda: done.append(1))] if works[0] else []
 
     service = Service("s", plan, every=60, backlog=lambda ctx: 7.0)
-    supervisor = Supervisor([service], ctx, Profile.LAPTOP, SupervisionSettings(stall=100))
+    supervisor = supervisor_of([service], ctx, Profile.LAPTOP, SupervisionSettings(stall=100))
 
     def go(seconds: float) -> None:
         end = clock.monotonic() + seconds
@@ -247,7 +249,7 @@ def test_a_service_that_achieves_nothing_is_found_by_its_own_baseline() -> None:
 def test_a_service_without_work_is_not_stalled() -> None:
     clock = VirtualClock()
     ctx = context(clock)
-    supervisor = Supervisor([Service("s", lambda ctx: [], 60)], ctx, Profile.LAPTOP, SupervisionSettings(stall=1))
+    supervisor = supervisor_of([Service("s", lambda ctx: [], 60)], ctx, Profile.LAPTOP, SupervisionSettings(stall=1))
     for _ in range(200):
         clock.advance(supervisor.run_due() or 1)
     assert types(ctx) == []
@@ -256,7 +258,7 @@ def test_a_service_without_work_is_not_stalled() -> None:
 def test_a_restart_asked_for_through_the_registry() -> None:
     clock = VirtualClock()
     ctx = context(clock)
-    supervisor = Supervisor([doing("s", failing)], ctx, Profile.LAPTOP)
+    supervisor = supervisor_of([doing("s", failing)], ctx, Profile.LAPTOP)
     for _ in range(60):
         clock.advance(supervisor.run_due())
     assert supervisor.snapshot().services[0].failures > 3
@@ -271,7 +273,7 @@ def test_a_restart_asked_for_through_the_registry() -> None:
 def test_what_other_processes_see() -> None:
     clock = VirtualClock()
     ctx = context(clock)
-    supervisor = Supervisor([doing("s", failing)], ctx, Profile.LAPTOP)
+    supervisor = supervisor_of([doing("s", failing)], ctx, Profile.LAPTOP)
     supervisor.run_due()
     supervisor.run_due()
     entry = ctx.run.fabric.registry.get("service/test/s")
@@ -282,7 +284,7 @@ def test_what_other_processes_see() -> None:
 
 def test_only_the_profile_s_services_run() -> None:
     services = (doing("decides", nothing), doing("works", nothing, profiles=(Profile.WORKER,), after=("decides",)))
-    supervisor = Supervisor(services, context(VirtualClock()), Profile.WORKER)
+    supervisor = supervisor_of(services, context(VirtualClock()), Profile.WORKER)
     supervisor.run_due()
     states = {status.name: status.worked for status in supervisor.snapshot().services}
     assert "decides" not in states
@@ -295,7 +297,7 @@ def test_dead_jobs_are_told_of_once() -> None:
     jobs = ctx.run.fabric.jobs
     jobs.put([Job("j", "train", "square8_2p", max_attempts=1, parent=3)])
     jobs.claim("somebody", {}, ttl=5)
-    supervisor = Supervisor([], ctx, Profile.WORKER)
+    supervisor = supervisor_of([], ctx, Profile.WORKER)
     for _ in range(50):
         clock.advance(supervisor.run_due() or 0.1)
     (entry,) = ctx.bus.log.read(types=["JobDied"])
@@ -312,7 +314,7 @@ def test_a_worker_that_is_set_aside_is_told_of_until_it_is_released() -> None:
     for job in jobs.claim("bad", {}, limit=3):
         jobs.fail(job, "DataError: no library\n\ntraceback")
     clock.advance(2)
-    supervisor = Supervisor([], ctx, Profile.WORKER)
+    supervisor = supervisor_of([], ctx, Profile.WORKER)
 
     def look() -> list[str]:
         for _ in range(40):
@@ -331,7 +333,7 @@ def test_a_worker_that_is_set_aside_is_told_of_until_it_is_released() -> None:
     told = "it failed 3 jobs in a row, of which others finished 3; the last: DataError: no library"
     assert alert.payload["text"] == f"bad: {told}"
     assert f"bad: 0 jobs, 0% busy, set aside ({told})" in workers_told(ctx.run)
-    supervisor = Supervisor([], ctx, Profile.WORKER)  # another process goes on where the log ends
+    supervisor = supervisor_of([], ctx, Profile.WORKER)  # another process goes on where the log ends
     assert [name for name in look() if "bad" in name] == ["WorkerSetAside bad"]
     jobs.put([Job("j9", "train")])
     clock.advance(60)
@@ -349,7 +351,7 @@ def test_shutdown_within_the_deadline_though_a_tick_hangs() -> None:
         begun.set()
         gate.wait(WAIT)
 
-    supervisor = Supervisor([doing("hangs", hang)], context(), Profile.LAPTOP, SupervisionSettings(deadline=0.3))
+    supervisor = supervisor_of([doing("hangs", hang)], context(), Profile.LAPTOP, SupervisionSettings(deadline=0.3))
     run_until(supervisor, begun.is_set)
     assert not gate.is_set()
     gate.set()
@@ -369,7 +371,7 @@ def test_stopping_tells_services_at_their_checkpoint() -> None:
             raise
 
     ctx = context()
-    supervisor = Supervisor([doing("long", long)], ctx, Profile.LAPTOP)
+    supervisor = supervisor_of([doing("long", long)], ctx, Profile.LAPTOP)
     run_until(supervisor, begun.is_set)
     assert told == ["the test is over"]
     assert types(ctx) == []

@@ -16,8 +16,8 @@ import pytest
 from ringrift.clock import SYSTEM_CLOCK, VirtualClock
 from ringrift.errors import DataError
 from ringrift.fabric import Job, JobState, MemoryFabric
+from ringrift.kernel.crew import GRACE_SECONDS, NODE_SECONDS, Child, Crew, Outcome, give_back_orphans
 from ringrift.pipeline import Recipe, WorkerSettings, selfplay, settings, smoke, table
-from ringrift.pipeline.crew import GRACE_SECONDS, NODE_SECONDS, Child, Crew, Outcome, give_back_orphans
 from ringrift.pipeline.watch import Lasting, Lines
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
@@ -49,7 +49,7 @@ class Stage:
         self.load = load
         self.running: dict[str, Pretended] = {}
         self.crew = Crew(
-            self.fabric, self.start, WorkerSettings(utilisation=0.9), clock=self.clock, kinds=table.KINDS, name="w",
+            self.fabric, self.start, WorkerSettings(utilisation=0.9), clock=self.clock, services=table.STAGES, name="w",
             capacity={"cores": 3, "memory": 1e12, "gpus": 0}, load=lambda: self.load,
         )  # fmt: skip
 
@@ -120,7 +120,7 @@ def test_a_broken_worker_waits_and_tells_that_it_is_there(stage: Stage) -> None:
         stage.fabric,
         stage.start,
         clock=stage.clock,
-        kinds=table.KINDS,
+        services=table.STAGES,
         name="other",
         capacity={"cores": 3},
         load=lambda: 0.0,
@@ -182,10 +182,10 @@ def test_self_play_gives_way_on_a_busy_machine_and_comes_back(stage: Stage) -> N
     assert after(60, 0.9) == 3
     assert after(200, 1.0) == 1
     stage.crew.claim()
-    assert stage.crew.playing == 1
+    assert stage.crew.filling == 1
     assert after(60, 0.3) == 3
     stage.crew.claim()
-    assert stage.crew.playing == 3
+    assert stage.crew.filling == 3
     (node,) = stage.fabric.registry.ls("node/")
     assert node.value["jobs"] == 1 or node.value["jobs"] == 3
     stage.crew.close(0)
@@ -205,11 +205,18 @@ def run(tmp_path: Path) -> Iterator[RunDirectory]:
 
 def crew_of(run: RunDirectory, cores: int = 2) -> Crew:
     def start(job: Job) -> Child:
-        return Child(run.path, job, 5, lambda: None)
+        child = [sys.executable, "-m", "ringrift.pipeline.child", str(run.path), job.id, str(job.fence), "5"]
+        return Child(child, job, lambda: None)
 
     capacity = {"cores": cores, "memory": 1e12}
     return Crew(
-        run.fabric, start, WorkerSettings(), clock=SYSTEM_CLOCK, kinds=table.KINDS, capacity=capacity, load=lambda: 0.5
+        run.fabric,
+        start,
+        WorkerSettings(),
+        clock=SYSTEM_CLOCK,
+        services=table.STAGES,
+        capacity=capacity,
+        load=lambda: 0.5,
     )
 
 

@@ -16,7 +16,7 @@ from ringrift.nets import export_onnx, initial_checkpoint, random_positions
 from ringrift.players import PLAYERS, Limit, choose, needs_run
 from ringrift.players.ladder import CEILING, LEVELS, PLANNED, choose_level, cost, ladder
 from ringrift.rules import CONFIGS
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 
 
 def network(name: str) -> tuple[str, Path]:

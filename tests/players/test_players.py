@@ -30,7 +30,7 @@ from ringrift.players import (
 )
 from ringrift.rules import CONFIGS, Game, Record, config_info
 from ringrift.search import GumbelSettings, MinimaxSettings, Stop, search
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 from ringrift.selfplay import PlaySettings, Task, drawn_seats, play, random_opening
 
 SEARCH = GumbelSettings(simulations=4, considered=4)

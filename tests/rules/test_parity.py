@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from recorded import VECTORS, recorded
 
+from ringrift import parity
 from ringrift.errors import CorruptBlob, FormatTooNew
-from ringrift.rules import Game, Options, parity
+from ringrift.rules import Game, Options
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_pettingzoo_accepts_the_environment(config, capsys):
     pytest.importorskip("pettingzoo")
     from pettingzoo.test import api_test
 
-    from ringrift.rules.aec import env
+    from ringrift.aec import env
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for bare arrays as observations, and knows masks at once
@@ -71,8 +71,8 @@ def test_pettingzoo_accepts_the_environment(config, capsys):
 
 def test_an_environment_plays_to_its_end():
     pytest.importorskip("pettingzoo")
+    from ringrift.aec import env
     from ringrift.rules import Options
-    from ringrift.rules.aec import env
 
     game = env("hex8_3p", Options(rings_per_player=4), render_mode="ansi")
     game.reset(seed=3)

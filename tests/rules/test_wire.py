@@ -15,8 +15,8 @@ from random_play import games, random_game
 from recorded import FILES, recorded
 
 from ringrift.errors import IllegalMove, InvalidNotation
+from ringrift.parity import lines_of
 from ringrift.rules import CONFIGS, Game, Options
-from ringrift.rules.parity import lines_of
 from ringrift.wire import WireError, is_ended, read_config, read_move, read_state, write_moves, write_state
 from ringrift.wire import state as wire
 

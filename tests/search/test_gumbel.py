@@ -12,11 +12,12 @@ import trees
 from numpy.typing import NDArray
 from trees import random_game
 
+from ringrift.bench import search as bench
 from ringrift.encoding import encode, policy_addresses
 from ringrift.errors import RulesError
 from ringrift.evaluators import Evaluator, UniformEvaluator
 from ringrift.rules import CONFIGS, Game
-from ringrift.search import GumbelSettings, bench, search
+from ringrift.search import GumbelSettings, search
 
 Maker = Callable[[str], Any]
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from ringrift.cli import app
 from ringrift.errors import DataError, SettingsError
-from ringrift.pipeline.health import RULES, Measured, Pressure, Snapshot
+from ringrift.kernel.health import Pressure, Snapshot
+from ringrift.pipeline.health import RULES, Measured
 from ringrift.rules import Record, SearchStats
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store import quality as q

@@ -18,8 +18,9 @@ from stored import finished
 from ringrift.errors import DataError, RulesError
 from ringrift.evaluators.shipped import shipped_network
 from ringrift.fabric import Job
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.events import AlertCleared, AlertRaised, LoopStarted, SelfplayFinished
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.events import AlertCleared, AlertRaised
+from ringrift.pipeline.events import LoopStarted, SelfplayFinished
 from ringrift.players import Player
 from ringrift.rules import CONFIGS, Game, Move, Options
 from ringrift.rules.render import Board

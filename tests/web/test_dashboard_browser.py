@@ -17,8 +17,9 @@ from stored import finished
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.events import AlertRaised, SelfplayFinished
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.events import AlertRaised
+from ringrift.pipeline.events import SelfplayFinished
 from ringrift.rules import Game
 from ringrift.store import GameStore, RunDirectory
 

@@ -7,16 +7,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from services import context
 
 from ringrift.clock import VirtualClock
+from ringrift.kernel.service import Profile
 from ringrift.pipeline.health import RULES
-from ringrift.pipeline.service import Profile
-from ringrift.pipeline.supervisor import Supervisor
+from ringrift.pipeline.table import supervisor_of
 from ringrift.web.operations import metrics_text
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 
 def test_metrics() -> None:
-    supervisor = Supervisor([], context(VirtualClock()), Profile.LAPTOP)
+    supervisor = supervisor_of([], context(VirtualClock()), Profile.LAPTOP)
     text = metrics_text(supervisor.snapshot()).decode()
     suffix = {"counter": "_total", "info": "_info"}
     there = {family.name + suffix.get(family.type, "") for family in text_string_to_metric_families(text)}

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ringrift.bench.serve import play_games, server
 from ringrift.rules import CONFIGS, Game, Options
-from ringrift.web.bench import play_games, server
 from ringrift.wire import read_move, write_moves, write_state
 
 pytestmark = pytest.mark.slow

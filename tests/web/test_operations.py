@@ -20,11 +20,13 @@ from ringrift.app import Loop, listen_near
 from ringrift.clock import VirtualClock
 from ringrift.errors import DataError, SettingsError
 from ringrift.fabric import Job, LocalFabric
+from ringrift.kernel.service import Profile, Service
+from ringrift.kernel.supervisor import Supervisor
 from ringrift.observe.logs import writing
 from ringrift.pipeline.events import GamesValidated
-from ringrift.pipeline.service import Context, Profile, Service
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import Recipe, SupervisionSettings
-from ringrift.pipeline.supervisor import Supervisor
+from ringrift.pipeline.table import supervisor_of
 from ringrift.pipeline.watch import Lines
 from ringrift.web.connections import SPARE
 from ringrift.web.operations import LIMITS, health_of, operations, serve
@@ -45,7 +47,7 @@ def test_a_second_loop_takes_another_port_and_says_which(tmp_path: Path) -> None
         taken = first.getsockname()[1]
         services = SupervisionSettings(port=taken, host=HOST)
         ctx = context(VirtualClock(1000.0))
-        supervisor = Supervisor([], ctx, Profile.WORKER)
+        supervisor = supervisor_of([], ctx, Profile.WORKER)
         listening = Loop(tmp_path, {}, process=Recipe(services=services), screen=Heard()).listen(supervisor)
         assert listening is not None
         with listening:
@@ -108,7 +110,7 @@ def sometimes(times: list[int]) -> Callable[[Context], None]:
 @pytest.mark.parametrize(("required", "status", "code"), [(True, "failing", 503), (False, "degraded", 200)])
 def test_health_says_which_service_fails(required: bool, status: str, code: int) -> None:
     service = doing("bad", sometimes([]), every=0.05, required=required)
-    supervisor = Supervisor([service, doing("good", nothing)], context(), Profile.LAPTOP)
+    supervisor = supervisor_of([service, doing("good", nothing)], context(), Profile.LAPTOP)
 
     async def questions(client: httpx.AsyncClient) -> httpx.Response:
         while True:
@@ -130,7 +132,7 @@ def test_readiness_names_what_has_not_worked_yet() -> None:
         raise DataError("no disk")
 
     services = [doing("bad", failing), doing("late", nothing, after=("bad",))]
-    supervisor = Supervisor(services, context(VirtualClock()), Profile.LAPTOP, effects=[])
+    supervisor = supervisor_of(services, context(VirtualClock()), Profile.LAPTOP, effects=[])
     supervisor.run_due()
     app = operations(supervisor)
 
@@ -148,7 +150,7 @@ def test_metrics_are_openmetrics() -> None:
     ctx = context(clock)
     ctx.run.fabric.jobs.put([Job("j", "train", "square8_2p")])
     ctx.publish(GamesValidated(config="square8_2p", job="j", valid=3, quarantined=0))
-    supervisor = Supervisor([doing("s", nothing)], ctx, Profile.LAPTOP)
+    supervisor = supervisor_of([doing("s", nothing)], ctx, Profile.LAPTOP)
     for _ in range(4):
         clock.advance(supervisor.run_due())
 
@@ -176,7 +178,7 @@ def test_metrics_are_openmetrics() -> None:
 
 def test_the_port_has_the_guard_of_all_servers() -> None:
     """Idle connections leave descriptors to the loop, other names of the machine are refused, and so are bodies."""
-    supervisor = Supervisor([doing("good", nothing)], context(), Profile.LAPTOP)
+    supervisor = supervisor_of([doing("good", nothing)], context(), Profile.LAPTOP)
 
     async def questions(client: httpx.AsyncClient) -> list[int]:
         statuses, port = list[int](), client.base_url.port or 0
@@ -197,7 +199,7 @@ def test_the_port_has_the_guard_of_all_servers() -> None:
 
 def test_a_key_that_is_set_holds_for_the_port_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGRIFT_API_KEY", "a-key")
-    supervisor = Supervisor([doing("good", nothing)], context(), Profile.LAPTOP)
+    supervisor = supervisor_of([doing("good", nothing)], context(), Profile.LAPTOP)
 
     async def questions(client: httpx.AsyncClient) -> list[int]:
         asked = [("/metrics", ""), ("/metrics", "another"), ("/metrics", "a-key"), ("/health", "")]
@@ -270,7 +272,7 @@ def test_no_file_and_no_database_is_touched_on_the_event_loop(
         raise DataError("on purpose")
 
     services: list[Service] = [doing("work", work), doing("heard", nothing, 60, on=(GamesValidated,))]
-    supervisor = Supervisor(services, ctx, Profile.LAPTOP)
+    supervisor = supervisor_of(services, ctx, Profile.LAPTOP)
 
     async def questions(client: httpx.AsyncClient) -> None:
         for path in ("/health", "/metrics"):  # whatever is imported late is imported now

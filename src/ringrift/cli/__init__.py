@@ -12,7 +12,7 @@
 | `match` | `match`, `rate` |
 | `data` | `data …` |
 | `quarantine` | `quarantine …` |
-| `store` | `models …` |
+| `models` | `models …` |
 | `runs` | `runs …`, `models card`, `models import` |
 | `events` | `events …` |
 | `services` | `services …` |
@@ -52,6 +52,7 @@ from ringrift.cli import (
     ladder,
     loop,
     match,
+    models,
     play,
     quarantine,
     rules,
@@ -59,7 +60,6 @@ from ringrift.cli import (
     serve,
     services,
     simulate,
-    store,
 )
 from ringrift.errors import RingRiftError
 
@@ -99,7 +99,7 @@ for group in (
     match,
     data,
     quarantine,
-    store,
+    models,
     runs,
     events,
     services,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, Run, print_json
+from ringrift.cli.options import AnyConfig, Json, Run
+from ringrift.cli.printing import print_json
 
 if TYPE_CHECKING:
     from ringrift.analysis import Analysis

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import Json, print_json
-from ringrift.cli.store import Directory, print_table
+from ringrift.cli.models import Directory
+from ringrift.cli.options import Json
+from ringrift.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from ringrift.store.backup import BackupStore

@@ -1,28 +1,15 @@
 """`ringrift bench …`: throughputs of the parts on this machine."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Assign, Json, print_json
+from ringrift.cli.options import AnyConfig, Assign, Json
+from ringrift.cli.printing import print_table
 
 app = typer.Typer(no_args_is_help=True)
 bench = typer.Typer(no_args_is_help=True, help="Throughputs of the parts on this machine.")
 app.add_typer(bench, name="bench")
-
-
-def print_table(title: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    """Rows as a table; `columns` maps keys to headings."""
-    from rich.table import Table
-
-    from ringrift.pipeline.display import wide_console
-
-    table = Table(title=title)
-    for heading in columns.values():
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(*(f"{v:,}" if isinstance(v := row.get(k), int | float) else str(v or "-") for k in columns))
-    wide_console().print(table)
 
 
 @bench.command("rules")
@@ -37,15 +24,12 @@ def rules(
 
     Example: ringrift bench rules --config square8_2p --threads 1 --threads 2
     """
+    from ringrift.bench import rules as measure
     from ringrift.rules import CONFIGS
-    from ringrift.rules import bench as measure
 
     found = list(measure.rows((config,) if config else CONFIGS, threads or (1,), games=games, repeats=repeats))
     chess = measure.python_chess()
     signature = measure.signature([row["checksum"] for row in found])
-    if json:
-        print_json({"rows": found, "reference": chess, "signature": signature})
-        return
     columns = {
         "config": "config",
         "threads": "threads",
@@ -54,7 +38,9 @@ def rules(
         "games_per_s": "games/s",
         "decision_share": "decisions",
     }
-    print_table("random play", found, columns)
+    print_table(found, columns=columns, json=json, reference=chess, signature=signature)
+    if json:
+        return
     if chess:
         least = min(row["plies_per_s"] for row in found)
         speed = chess["plies_per_s"]
@@ -76,13 +62,10 @@ def nets(
 
     Example: ringrift bench nets --config square8_2p --arch tiny
     """
+    from ringrift.bench import nets as measure
     from ringrift.nets import ARCHITECTURES
-    from ringrift.nets import bench as measure
 
     found = list(measure.rows(config or "square8_2p", arch or tuple(ARCHITECTURES), batch=batch, seconds=seconds))
-    if json:
-        print_json({"rows": found})
-        return
     columns = {
         "architecture": "network",
         "parameters": "parameters",
@@ -90,7 +73,7 @@ def nets(
         "evals_per_s_float32": "evals/s float32",
         "evals_per_s_int8": "evals/s int8",
     }
-    print_table(f"networks on {config or 'square8_2p'}, batch {batch}", found, columns)
+    print_table(found, columns=columns, json=json)
 
 
 @bench.command("search")
@@ -107,15 +90,12 @@ def search(
 
     Example: ringrift bench search --config square8_2p --simulations 150
     """
+    from ringrift.bench import search as measure
     from ringrift.search import GumbelSettings, PuctSettings
-    from ringrift.search import bench as measure
 
     configs = (config,) if config else ("square8_2p", "hex8_2p", "square19_2p", "hexagonal_2p")
     settings = PuctSettings(simulations) if puct else GumbelSettings(simulations)
     found = list(measure.rows(configs, settings, games, batch, repeats))
-    if json:
-        print_json({"rows": found})
-        return
     columns = {
         "config": "config",
         "us_per_simulation": "µs/simulation",
@@ -125,7 +105,7 @@ def search(
         "moves_per_position": "moves",
         "signature": "signature",
     }
-    print_table(f"{found[0]['search']}, {simulations} simulations, {games} games at a time", found, columns)
+    print_table(found, columns=columns, json=json)
 
 
 @bench.command("serve")
@@ -142,14 +122,11 @@ def serve(
 
     Example: ringrift bench serve --level 8 --games 16 --seconds 20 --json
     """
-    from ringrift.web import bench as measure
+    from ringrift.bench import serve as measure
 
     options = [part for one in assign or () for part in ("--set", one)]
     found = list(
         measure.rows(config or "square8_2p", level or range(1, 9), games or (1, 16, 64, 256), seconds, options)
     )
-    if json:
-        print_json({"rows": found})
-        return
     names = ("level", "games", "requests", "per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "refused", "share")
-    print_table(f"moves over HTTP, {found[0]['config']}", found, {name: name.replace("_", " ") for name in names})
+    print_table(found, columns={name: name.replace("_", " ") for name in names}, json=json)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ringrift.cli.bench import print_table
-from ringrift.cli.options import Config, Json, Run, print_json
+from ringrift.cli.options import Config, Json, Run
+from ringrift.cli.printing import print_json, print_table
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -57,8 +57,8 @@ def benchmark(
         "evaluations_per_s": "evaluations/s",
         "network_share": "in the network",
     }
-    title = f"{found.network.rpartition(' ')[0]} on {config}, {found.processor}, {found.cores} cores"
-    print_table(title, [asdict(row) for row in found.stretches], columns)
+    typer.echo(f"{found.network.rpartition(' ')[0]} on {config}, {found.processor}, {found.cores} cores")
+    print_table([asdict(row) for row in found.stretches], columns=columns)
     typer.echo(
         f"recommended: processes={best.processes}, concurrent={best.concurrent}"
         f" ({best.evaluations_per_s:,.0f} evaluations/s); kept in {kept}"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, picture, print_json, time_option
-from ringrift.cli.store import Directory, print_row, print_table, tell_unreadable
+from ringrift.cli.models import Directory
+from ringrift.cli.options import AnyConfig, Json, picture, time_option
+from ringrift.cli.printing import print_json, print_row, print_table, tell_unreadable
 from ringrift.errors import DataError, RingRiftError, SettingsError
 
 if TYPE_CHECKING:
     from ringrift.earlier.importing import FileReport
-    from ringrift.pipeline.kind import Advance
+    from ringrift.kernel.kind import Advance
 
 app = typer.Typer()
 data_app = typer.Typer(help="Games and samples: of runs, and of the earlier service.", no_args_is_help=True)
@@ -197,7 +198,7 @@ def data_retractions(directory: Directory, json: Json = False) -> None:
 
     with RunDirectory.open(directory) as run:
         rows = [dataclasses.asdict(one) for one in retractions(run)]
-    print_json({"rows": rows}) if json else print_table(rows, "nothing was taken back")
+    print_table(rows, "nothing was taken back", json=json)
 
 
 @data_app.command("quality", epilog="ringrift data quality runs/a --plot quality.png")
@@ -267,7 +268,7 @@ def data_validate(
     else:
         typer.echo(f"{report.samples} samples of {report.games} games of {report.config}, {report.bytes:,} bytes")
         if report.arrays:
-            print_table([{"least": None, "largest": None} | array for array in report.arrays], "")
+            print_table([{"least": None, "largest": None} | array for array in report.arrays])
         for name, shares in (report.distributions or {}).items():
             typer.echo(f"{name:20} " + "  ".join(f"{key} {value:g}" for key, value in shares.items()))
         for problem in report.problems:
@@ -298,7 +299,7 @@ def data_import(
     from contextlib import ExitStack
 
     from ringrift.earlier.importing import import_files, sources
-    from ringrift.evaluators.machine import usable_cores
+    from ringrift.observe.machine import usable_cores
     from ringrift.pipeline.display import Bars
     from ringrift.store import GameStore, RunDirectory
 

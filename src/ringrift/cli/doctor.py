@@ -15,7 +15,7 @@ import numpy as np
 
 import ringrift
 from ringrift.errors import RingRiftError
-from ringrift.evaluators.machine import cpu_flags, memory_bytes, saturates_int8, usable_cores
+from ringrift.observe.machine import cpu_flags, memory_bytes, saturates_int8, usable_cores
 
 GIB = 2**30
 #: What each package is for, to say what its absence costs.
@@ -126,7 +126,7 @@ def check_evaluator() -> Iterator[Check]:
     if missing := [name for name in ("torch", "onnx", "onnxruntime") if find_spec(name) is None]:
         yield Check("evaluator", f"not measured without {', '.join(missing)}")
         return
-    from ringrift.nets.bench import rows
+    from ringrift.bench.nets import rows
 
     for row in rows("square8_2p", ["tiny"], batch=32, seconds=0.5):
         speeds = {name: int(str(row.get(f"evals_per_s_{name}", 0))) for name in ("int8", "float32")}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, Run, print_json
-from ringrift.cli.store import cell, opened, print_table
+from ringrift.cli.models import opened
+from ringrift.cli.options import AnyConfig, Json, Run
+from ringrift.cli.printing import cell, print_json, print_table
 from ringrift.errors import SettingsError, unknown
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def events_dead(
     json: Json = False,
 ) -> None:
     """List the events that an effect could not take; --json has the tracebacks."""
-    from ringrift.pipeline.effects import dead_letters
+    from ringrift.kernel.effects import dead_letters
 
     _check_effect(effect)
     with opened(run, config) as directory:
@@ -141,15 +142,16 @@ def events_replay(
     config: AnyConfig = None,
 ) -> None:
     """Run the effect that failed again for a dead letter, and nothing else; the letter goes when that succeeds."""
-    from ringrift.pipeline.bus import Bus
-    from ringrift.pipeline.effects import EFFECTS, replay
+    from ringrift.fabric.workers import process_name
+    from ringrift.kernel.bus import Bus
+    from ringrift.kernel.effects import replay
+    from ringrift.pipeline.effects import EFFECTS
     from ringrift.pipeline.service import Context
     from ringrift.settings import load
-    from ringrift.store.provenance import process_name
 
     with opened(run, config) as directory:
         services = load(config).services
-        ctx = Context(directory, (), {}, Bus(directory.fabric.log, process_name()), services)
+        ctx = Context(directory, Bus(directory.fabric.log, process_name()), services)
         replay(effect, event, ctx, EFFECTS)
     typer.echo(f"{effect} has taken event {event}")
 
@@ -164,7 +166,8 @@ def events_purge(
     dead: Annotated[str, typer.Option(metavar="EFFECT[/EVENT]", help="Dead letters of an effect, or one; `all`.")] = "",
 ) -> None:
     """Forget old events, or dead letters that nobody will replay."""
-    from ringrift.pipeline.effects import EFFECTS, purge_dead, purge_events
+    from ringrift.kernel.effects import purge_dead, purge_events
+    from ringrift.pipeline.effects import EFFECTS
 
     if days is None and not dead:
         raise SettingsError("what is to be purged? give --days DAYS for old events, or --dead EFFECT")
@@ -189,15 +192,16 @@ def events_graph(
     json: Json = False,
 ) -> None:
     """Draw who publishes which event and who hears it."""
-    from ringrift.pipeline import topology
-    from ringrift.pipeline.effects import EFFECTS
-    from ringrift.pipeline.supervisor import whole
+    from ringrift.kernel.topology import topology
+    from ringrift.pipeline.table import WHOLE
+    from ringrift.pipeline.topology import dot as graphviz
+    from ringrift.pipeline.topology import mermaid, reference
 
-    found = topology.topology(whole(), EFFECTS)
+    found = topology(WHOLE)
     if json:
         print_json(dataclasses.asdict(found))
     else:
-        draw = topology.dot if dot else topology.reference if markdown else topology.mermaid
+        draw = graphviz if dot else reference if markdown else mermaid
         typer.echo(draw(found), nl=not markdown)
 
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Assign, Json, SettingsFile, print_json
+from ringrift.cli.options import AnyConfig, Assign, Json, SettingsFile
+from ringrift.cli.printing import print_json
 
 app = typer.Typer()
 config_app = typer.Typer(help="What can be set, and what is in force.", no_args_is_help=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, Run, print_json
-from ringrift.cli.store import dated, opened, print_table
+from ringrift.cli.models import opened
+from ringrift.cli.options import AnyConfig, Json, Run
+from ringrift.cli.printing import dated, print_json, print_table
 from ringrift.errors import DataError, SettingsError, unknown
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def jobs_ls(
         )
     if json:
         print_json([dataclasses.asdict(job) for job in found])
-    else:
-        print_table([row(job) for job in found], "no such jobs")
+        return
+    print_table([row(job) for job in found], "no such jobs")
 
 
 @jobs_app.command("show")

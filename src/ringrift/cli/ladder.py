@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ringrift.cli.bench import print_table
-from ringrift.cli.options import AnyConfig, Assign, Config, Json, Run, SettingsFile, print_json
+from ringrift.cli.options import AnyConfig, Assign, Config, Json, Run, SettingsFile
+from ringrift.cli.printing import print_table
 
 app = typer.Typer()
 ladder_app = typer.Typer(help="The difficulty levels 1 to 10 of each config.", no_args_is_help=True)
@@ -62,13 +62,10 @@ def show(config: AnyConfig = None, run: Run = None, json: Json = False) -> None:
                 chosen, row = choose_level(name, level, models), ladder(name)[level - 1]
                 rows.append({"config": name, "level": level, "player": row.player, **asdict(row.limit)})
                 rows[-1] |= {"randomness": row.randomness, "plays": chosen.choice.name, "fallback": chosen.fallback}
-    if json:
-        print_json({"rows": rows})
-        return
     columns = {"config": "config", "level": "level", "player": "player", "simulations": "simulations",
                "seconds": "seconds", "randomness": "random", "plays": "plays now"}  # fmt: skip
-    print_table("difficulty ladder", rows, columns)
-    for said in dict.fromkeys(row["fallback"].partition(": ")[2] for row in rows if row["fallback"]):
+    print_table(rows, columns=columns, json=json)
+    for said in dict.fromkeys(row["fallback"].partition(": ")[2] for row in rows if row["fallback"] and not json):
         typer.echo(f"where somebody else plays now: {said}")
 
 
@@ -88,7 +85,7 @@ def cost(
     from ringrift.players.ladder import CEILING, LEVELS, choose_level
     from ringrift.players.ladder import cost as measure
     from ringrift.rules import CONFIGS
-    from ringrift.search.bench import middle_positions
+    from ringrift.search.positions import middle_positions
 
     rows: list[dict[str, Any]] = []
     for name in (config,) if config else [one for one in CONFIGS if one.endswith("2p")]:
@@ -100,11 +97,8 @@ def cost(
                 rows.append({"config": name, "level": one, "player": chosen.choice.name, "median_ms": median,
                              "p95_ms": high, "fallback": chosen.fallback})  # fmt: skip
     slow = [row for row in rows if row["level"] <= 8 and row["median_ms"] > 1000 * CEILING]
-    if json:
-        print_json({"rows": rows, "too_slow": slow})
-    else:
-        columns = {"config": "config", "level": "level", "player": "player", "median_ms": "median ms", "p95_ms": "95 %"}
-        print_table(f"CPU time per decision, {positions} positions", rows, columns)
+    columns = {"config": "config", "level": "level", "player": "player", "median_ms": "median ms", "p95_ms": "95 %"}
+    print_table(rows, columns=columns, json=json, too_slow=slow)
     if slow:
         raise typer.Exit(1)
 
@@ -134,8 +128,8 @@ def measure(
     from ringrift.evaluation import Tally, match
     from ringrift.evaluation.match import player_label
     from ringrift.evaluation.ratings import rate, read_pool
+    from ringrift.kernel.kind import Advance
     from ringrift.pipeline.display import Bars
-    from ringrift.pipeline.kind import Advance
     from ringrift.players.ladder import LEVELS, choose_level
     from ringrift.settings import load
 
@@ -164,8 +158,5 @@ def measure(
         found = by_label[player_label(player)]
         rows.append({"level": one.level, "player": one.choice.name, "elo": found.elo, "low": found.low,
                      "high": found.high, "games": found.games, "fallback": one.fallback})  # fmt: skip
-    if json:
-        print_json({"config": config, "rows": rows, "folder": str(folder)})
-        return
     columns = {"level": "level", "player": "player", "elo": "Elo", "low": "from", "high": "to", "games": "games"}
-    print_table(f"ladder of {config}, games in {folder}", rows, columns)
+    print_table(rows, columns=columns, json=json, config=config, folder=str(folder))

@@ -18,14 +18,14 @@ from ringrift.cli.options import (
     SettingsFile,
     directory_of,
     known_config,
-    print_json,
     settings_of,
 )
+from ringrift.cli.printing import print_json
 from ringrift.errors import SettingsError, unknown
 
 if TYPE_CHECKING:
+    from ringrift.kernel.service import Step
     from ringrift.pipeline.loop import LoopResult
-    from ringrift.pipeline.service import Step
 
 app = typer.Typer()
 
@@ -132,7 +132,8 @@ def train(
 
     Two devices: torchrun --nproc-per-node 2 -m -- ringrift train --config square8_2p --run runs/loop
     """
-    from ringrift.pipeline import kind, models, train
+    from ringrift.kernel.kind import quiet
+    from ringrift.pipeline import models, train
     from ringrift.pipeline.display import Bars
     from ringrift.store import RunDirectory
 
@@ -144,7 +145,7 @@ def train(
         model = train.train_model(
             opened, names[0], given.training, window=given.window, beside=names[1:], steps=given.loop.steps,
             epochs=epochs, parent=start, precision=given.loop.precision, seed=given.loop.seed,
-            show=Bars() if leads else kind.quiet,
+            show=Bars() if leads else quiet,
         )  # fmt: skip
     if json and leads:
         print_json(dataclasses.asdict(model))
@@ -275,8 +276,8 @@ def loop(
     from ringrift import app as service
     from ringrift.cli.places import keep_round
     from ringrift.fabric.scratch import scratch
+    from ringrift.kernel.service import Profile
     from ringrift.pipeline.loop import Round, Until
-    from ringrift.pipeline.service import Profile
     from ringrift.pipeline.watch import screen_for
 
     names = list(dict.fromkeys(configs.split(","))) if configs else [config]
@@ -325,7 +326,7 @@ def worker(
     Example: ringrift worker --run runs/two --set worker.cores=1
     """
     from ringrift import app as service
-    from ringrift.pipeline.service import Profile
+    from ringrift.kernel.service import Profile
     from ringrift.pipeline.watch import screen_for
     from ringrift.settings import load
 

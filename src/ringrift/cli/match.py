@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ringrift.cli.options import Assign, Config, Json, Run, SettingsFile, directory_of, print_json, settings_of
+from ringrift.cli.options import Assign, Config, Json, Run, SettingsFile, directory_of, settings_of
+from ringrift.cli.printing import print_json
 from ringrift.errors import SettingsError
 
 app = typer.Typer()

@@ -7,7 +7,6 @@ The metavars and help texts are said here once.
 """
 
 import re
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -84,14 +83,6 @@ def parse_time(text: str) -> float:
         raise SettingsError(f"{text!r} is no time: {right} is right") from None
 
 
-def moment(at: float) -> str:
-    """A Unix time as tables show it: local."""
-    try:
-        return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return str(at)
-
-
 def picture(out: Path, *endings: str) -> Path:
     """The file that a picture goes to, before the work for it begins. Raises SettingsError where it cannot."""
     from importlib.util import find_spec
@@ -105,14 +96,6 @@ def picture(out: Path, *endings: str) -> Path:
     if find_spec("matplotlib") is None:
         raise SettingsError("pictures need matplotlib: pip install 'ringrift[track]'")
     return out
-
-
-def print_json(document: Any) -> None:
-    """`document` on standard output as JSON, for programs to read."""
-    import json
-
-    json.dump(document, sys.stdout, indent=1, default=str)
-    sys.stdout.write("\n")
 
 
 def settings_of(config: str, file: Path | None, assign: list[str] | None, **given: Any) -> "Settings":

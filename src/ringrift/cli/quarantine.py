@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import Json, print_json
-from ringrift.cli.store import Directory, print_row, print_table
+from ringrift.cli.models import Directory
+from ringrift.cli.options import Json
+from ringrift.cli.printing import print_row, print_table
 from ringrift.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -78,12 +79,9 @@ def _change(directory: Any, games: list[int] | None, every: bool, dry_run: bool,
         chosen = store.quarantine(None if every else games)
         if not dry_run:
             (store.restore if what == "restore" else store.purge)([game.id for game in chosen])
-    _print(chosen, json=json, extra={"dry_run": dry_run})
+    _print(chosen, json=json, dry_run=dry_run)
 
 
-def _print(games: "list[Quarantined]", *, json: bool, extra: dict[str, Any] | None = None) -> None:
+def _print(games: "list[Quarantined]", *, json: bool, **more: Any) -> None:
     rows = [dataclasses.asdict(game) for game in games]
-    if json:
-        print_json({"rows": rows, **(extra or {})})
-    else:
-        print_table(rows, "nothing is quarantined")
+    print_table(rows, "nothing is quarantined", json=json, **more)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ringrift.cli.options import Config, Json, print_json
+from ringrift.cli.options import Config, Json
+from ringrift.cli.printing import print_json
 
 app = typer.Typer()
 
@@ -23,17 +24,17 @@ def parity(
     json: Json = False,
 ) -> None:
     """Replay recorded games and compare every ply with this engine; status 1 on any difference."""
+    from ringrift import parity as recorded
     from ringrift.errors import SettingsError
-    from ringrift.rules import parity as rules_parity
 
     if emit:
         if len(files) != 1:
             raise SettingsError(f"--emit writes one file, not {len(files)}")
-        plies = rules_parity.emit(files[0], config, games, seed)
+        plies = recorded.emit(files[0], config, games, seed)
         typer.echo(f"{files[0]}: {games} games, {plies} plies of {config}")
         return
     reports = []
-    for report in rules_parity.compare_files(files, jobs):
+    for report in recorded.compare_files(files, jobs):
         reports.append(report)
         if not json:
             typer.echo(str(report))

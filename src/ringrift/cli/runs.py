@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Config, Json, Run, directory_of, picture, print_json, settings_of
-from ringrift.cli.store import Model, dated, meant, models_app, opened, print_table
+from ringrift.cli.models import Model, meant, models_app, opened
+from ringrift.cli.options import AnyConfig, Config, Json, Run, directory_of, picture, settings_of
+from ringrift.cli.printing import dated, print_json, print_table
 
 if TYPE_CHECKING:
     from ringrift.training.tracking import TrackedRun
@@ -25,10 +26,7 @@ Figure = Annotated[str, typer.Option(help="loss, policy_loss, value_loss, held_o
 def runs_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -> None:
     """All trainings, oldest first."""
     rows = [_row(one) for one in _tracked(run, config)]
-    if json:
-        print_json({"rows": rows})
-    else:
-        print_table(rows, "no trainings yet")
+    print_table(rows, "no trainings yet", json=json)
 
 
 @runs_app.command("show")
@@ -57,10 +55,7 @@ def runs_compare(trainings: Trainings, run: Run = None, config: AnyConfig = None
     settings = [one.about["settings"] for one in chosen]
     differing = [name for name in settings[0] if len({str(one.get(name)) for one in settings}) > 1]
     rows = [_row(one) | {name: one.about["settings"].get(name) for name in differing} for one in chosen]
-    if json:
-        print_json({"rows": rows, "differing": differing})
-    else:
-        print_table(rows, "")
+    print_table(rows, json=json, differing=differing)
 
 
 @runs_app.command("plot")

@@ -47,7 +47,7 @@ def serve(
     given = load(file=settings, assign=assign).serve
     given = replace(given, host=host or given.host, port=given.port if port is None else port)
     if check:
-        from ringrift.cli.options import print_json
+        from ringrift.cli.printing import print_json
         from ringrift.web.check import findings
 
         found = list(findings(given, run))

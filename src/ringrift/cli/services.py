@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, Run, print_json
-from ringrift.cli.store import opened, print_table
+from ringrift.cli.models import opened
+from ringrift.cli.options import AnyConfig, Json, Run
+from ringrift.cli.printing import print_json, print_table
 from ringrift.errors import DataError, unknown
 
 app = typer.Typer()
@@ -31,7 +32,7 @@ def services_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -
             row["ago"] = f"{now - last:.0f} s" if last else ""
             row["address"] = row.get("address", "")  # earlier releases tell none
             row["note"] = str(row["note"]).partition("\n")[0]
-        print_table([{name: row[name] for name in COLUMNS} for row in rows], "no loop is running")
+        print_table(rows, "no loop is running", COLUMNS)
     if any(row["state"] in ("failing", "stalled") for row in rows):
         raise typer.Exit(1)
 
@@ -39,10 +40,9 @@ def services_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -
 @services_app.command("graph")
 def services_graph() -> None:
     """Draw the services as Mermaid: which comes after which, and who wakes whom by which event."""
-    from ringrift.pipeline.supervisor import whole
     from ringrift.pipeline.topology import service_graph
 
-    typer.echo(service_graph(whole()))
+    typer.echo(service_graph())
 
 
 @services_app.command("restart")
@@ -52,7 +52,7 @@ def services_restart(
     config: AnyConfig = None,
 ) -> None:
     """Ask the loop to end a service's tick at its next step, forget its failures, and begin anew."""
-    from ringrift.pipeline.supervisor import ask_restart
+    from ringrift.kernel.supervisor import ask_restart
 
     with opened(run, config) as directory:
         registry = directory.fabric.registry

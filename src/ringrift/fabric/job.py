@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from ringrift.clock import back_off
 from ringrift.errors import LeaseLost
 
-RETRY_SECONDS = 2.0  #: before the second attempt; doubles with each further one …
-RETRY_LIMIT = 300.0  #: … up to this
+RETRY_SECONDS = 2.0  #: before the second attempt; see `back_off`
 
 
 class JobState(StrEnum):
@@ -132,7 +132,7 @@ def failed(job: Job, error: str, now: float, at: float, *, retry: bool = True, c
         return replace(job, state=JobState.CANCELLED, error=error, finished_at=at)
     if counts and (not retry or job.attempts >= job.max_attempts):
         return replace(job, state=JobState.DEAD, error=error, finished_at=at, stop="")
-    wait = min(RETRY_LIMIT, RETRY_SECONDS * 2.0 ** (job.attempts - 1))
+    wait = back_off(job.attempts, RETRY_SECONDS)
     attempts = job.attempts if counts else job.attempts - 1
     return replace(job, state=JobState.WAITING, attempts=attempts, error=error, due=now + wait, stop="")
 

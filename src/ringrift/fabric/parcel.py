@@ -15,6 +15,7 @@ from ringrift.texts import read_json
 
 FORMAT = 1
 SUFFIX = ".parcel"
+LENT = "lent/"  #: in the registry, by job: the blobs that are for it alone
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ fail it: then it is the job, and every failure counts.
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -22,7 +25,13 @@ PATIENCE = 3  #: failures in a row before it waits; failed jobs that others fini
 PAUSE_SECONDS = 2.0  #: of the first wait; doubles up to
 FAILING_LIMIT, SET_ASIDE_LIMIT = 60.0, 900.0  #: for a worker that is failing, and for one that is set aside
 KEPT_JOBS, KEPT_SECONDS = 100, 86400.0  #: of its last failures, and since the last one
+_ONE_OF_ITS_KIND = secrets.token_hex(4)
 NODE, FAILING, PAUSED = "node/", "failing/", "paused/"  #: keys of what a worker tells of itself, and is told of it
+
+
+def process_name() -> str:
+    """Names this process, now and for ever: process ids come again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_ONE_OF_ITS_KIND}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The network family as a table: one shape of network, all boards, all seat counts; a new size is a new row."""
+"""The networks as a table: one shape of network, all boards, all seat counts; a new size is a new row."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,15 @@ class Architecture:
     channels: int
     """Width of the trunk; multiples of 16 suit the CPU kernels."""
     blocks: int
-    """Residual blocks of two 3×3 convolutions."""
+    """How many blocks the trunk has."""
     squeeze: int = 0
     """Hidden width of the squeeze-and-excitation in each block; 0 for none."""
     value_hidden: int = 64
     """Hidden width of the value head."""
     pooling: bool = True
     """Heads that answer by cell see the globally pooled trunk too (KataGo, arXiv 1902.10565 §3.3)."""
+    family: str = "residual"
+    """What the blocks are: a row of `network.BLOCKS`."""
 
 
 ARCHITECTURES = {

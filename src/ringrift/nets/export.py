@@ -3,7 +3,7 @@
 `int8` runs the convolutions in 8-bit arithmetic (static quantisation, calibrated on the positions given) about three
 times as fast; where it does not reproduce the network within `BOUNDS`, the float32 file is given instead and the report
 says so. On x86 processors without VNNI, pairs of 8-bit products overflow: there the weights get 7 bits
-(`evaluators.machine.saturates_int8`), which is right everywhere and less exact.
+(`observe.machine.saturates_int8`), which is right everywhere and less exact.
 """
 
 import base64
@@ -23,13 +23,13 @@ from onnx import helper
 
 from ringrift.encoding import GLOBALS, PLANES
 from ringrift.errors import DataError
-from ringrift.evaluators.machine import saturates_int8
 from ringrift.evaluators.metadata import KEY, ModelMetadata
 from ringrift.evaluators.onnx import FORECASTS, OUTPUTS, SEARCHED, OnnxEvaluator
 from ringrift.fabric.scratch import scratch
 from ringrift.nets.checkpoint import load_checkpoint
 from ringrift.nets.network import Inference, Network
 from ringrift.nets.positions import Positions, random_positions
+from ringrift.observe.machine import saturates_int8
 from ringrift.rules import config_info
 
 OPSET = 17

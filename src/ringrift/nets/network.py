@@ -4,6 +4,7 @@ Nothing in it depends on the board's size or on the number of seats, so weights 
 board (hexagonal boards lie in square boxes) are set to zero by the on-board mask, plane 0, after each block.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -62,6 +63,11 @@ class Block(nn.Module):
         return y if mask is None else y * mask
 
 
+BLOCKS: dict[str, Callable[[int, int], nn.Module]] = {"residual": Block}
+"""By family, what makes a block of so many channels and so much squeeze. It is called with the trunk [B, C, H, W] and
+the mask [B, 1, H, W] of the board's cells, or none where all are."""
+
+
 class Network(nn.Module):
     """One row of ARCHITECTURES, for one config's board (the weights are the same for all).
 
@@ -77,7 +83,7 @@ class Network(nn.Module):
         self.register_buffer("plane_scale", torch.tensor(PLANE_SCALES, dtype=torch.float32), persistent=False)
         self.stem = nn.Conv2d(PLANES, row.channels, 3, padding=1, bias=False)
         self.stem_globals = nn.Linear(GLOBALS, row.channels)
-        self.blocks = nn.ModuleList(Block(row.channels, row.squeeze) for _ in range(row.blocks))
+        self.blocks = nn.ModuleList(BLOCKS[row.family](row.channels, row.squeeze) for _ in range(row.blocks))
         self.policy = nn.Conv2d(row.channels, POLICY_PLANES, 1)
         self.policy_pooled = nn.Linear(2 * row.channels, POLICY_PLANES + POLICY_GLOBALS)
         self.hidden = nn.Linear(2 * row.channels + GLOBALS, row.value_hidden)

@@ -11,10 +11,12 @@ from ringrift.errors import DataError
 from ringrift.evaluators import Evaluator, make_evaluator
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
+from ringrift.kernel.kind import Kind, Order, Payload, Show, quiet
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.events import GamesAudited, GamesValidated
-from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
+from ringrift.pipeline.kind import Work
 from ringrift.pipeline.models import Playable, choose_player, playable
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import blocked, cause, putting
 from ringrift.store import ModelStore, RunDirectory
 from ringrift.store.audit import Audited, AuditSettings, Found, audit, keep, look_again, mark_of, reach, to_audit
@@ -107,5 +109,5 @@ def audit_games(run: RunDirectory, config: str, settings: AuditSettings, now: fl
         return audit(run, config, settings, evaluator, now, lambda game: advance(game - start, ""))
 
 
-KIND = Kind("audit", SomeGames, GamesToAudit, prepare, compute, apply, GamesAudited, "audit", priority=20)
-SERVICE = Service("audit", plan, every=60.0, on=(GamesValidated,), required=False)
+KIND = Kind("audit", SomeGames, GamesToAudit, prepare, compute, apply, GamesAudited, priority=20)
+STAGE = Service("audit", plan, every=60.0, on=(GamesValidated,), job=KIND, required=False)

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 from ringrift.errors import JobError
 from ringrift.fabric import Parcel, kept_alive
+from ringrift.kernel.kind import Kind, Order, Payload
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.events import BackupFinished
-from ringrift.pipeline.kind import Kind, Order, Payload, Work
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.kind import Work
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import blocked, putting
 from ringrift.store import RunDirectory
 from ringrift.store.backup import BackupStore
@@ -82,5 +84,5 @@ def _one_at_a_time(run: RunDirectory) -> Iterator[None]:
         yield
 
 
-KIND = Kind("backup", BackupTo, CopyOrder, prepare, compute, apply, BackupFinished, "backup", priority=90, needs={})
-SERVICE = Service("backup", plan, every=30.0, required=False)
+KIND = Kind("backup", BackupTo, CopyOrder, prepare, compute, apply, BackupFinished, priority=90, needs={})
+STAGE = Service("backup", plan, every=30.0, job=KIND, required=False)

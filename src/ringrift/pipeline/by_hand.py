@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from ringrift.errors import DataError
+from ringrift.fabric.workers import process_name
+from ringrift.kernel.bus import Bus
 from ringrift.pipeline import gate, regression
-from ringrift.pipeline.bus import Bus
 from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.events import ModelRejected
 from ringrift.pipeline.service import Context
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
-from ringrift.store.provenance import process_name
 
 
 def context(run: RunDirectory) -> Context:
     """For what a service does, in a command."""
-    return Context(run, (), {}, Bus(run.fabric.log, f"by hand in {process_name()}"))
+    return Context(run, Bus(run.fabric.log, f"by hand in {process_name()}"))
 
 
 def promote(run: RunDirectory, model: ModelInfo) -> bool:

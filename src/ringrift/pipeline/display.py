@@ -23,7 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ringrift.evaluation import MatchResult, Pool
-from ringrift.pipeline.kind import Advance
+from ringrift.kernel.kind import Advance
 from ringrift.pipeline.loop import Round
 
 

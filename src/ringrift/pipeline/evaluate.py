@@ -26,11 +26,13 @@ from ringrift.evaluation import (
 from ringrift.evaluation.kept import GameResult, MatchFile, match_file, read_matches
 from ringrift.evaluation.match import playing, summary
 from ringrift.fabric import Job, JobState, Parcel
+from ringrift.kernel.kind import Kind, Order, Payload, Show, quiet
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.events import MatchFinished, TrainingFinished
-from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
+from ringrift.pipeline.kind import Work
 from ringrift.pipeline.models import Playable, choose_player, chosen, player_over
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import Standing, cause, putting, standing
 from ringrift.players import PlayerChoice
 from ringrift.selfplay import PlaySettings, derive_seed
@@ -286,5 +288,5 @@ def noted_matches(model: ModelInfo, prefix: str) -> dict[str, MatchResult]:
     }
 
 
-KIND = Kind("match", MatchPair, MatchOrder, prepare, compute, apply, MatchFinished, "evaluate", priority=50)
-SERVICE = Service("evaluate", plan, every=10.0, on=(TrainingFinished, MatchFinished))
+KIND = Kind("match", MatchPair, MatchOrder, prepare, compute, apply, MatchFinished, priority=50)
+STAGE = Service("evaluate", plan, every=10.0, on=(TrainingFinished, MatchFinished), job=KIND)

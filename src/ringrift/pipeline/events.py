@@ -1,26 +1,9 @@
-"""Every event, in one file: what has happened, in the past tense.
-
-An event is published by the services and job kinds that name it in their `emits`, and heard by the services and
-effects that name it in their `on`; the topology is checked when a loop starts. Fields that a type does not have are
-refused when it is written, and left unread when it is read, so that old and new releases can share a log. A changed
-meaning of a field is a new `version`.
-"""
+"""Every event of the loop, in one file, and `EVENTS` with those of the kernel; see `ringrift.kernel.events`."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from pydantic import BaseModel, ConfigDict
-
-
-class Event(BaseModel):
-    """Something that has happened."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 1
-
-    config: str = ""
-    """What it is about; empty where it is about the whole run. Events of a config are heard in their order."""
+from ringrift.kernel import events
+from ringrift.kernel.events import Event
 
 
 class LoopStarted(Event):
@@ -168,81 +151,6 @@ class PlateauReached(Event):
     """From the first to the last of them."""
 
 
-class JobDied(Event):
-    """A job failed at its last attempt, and is kept as a dead letter."""
-
-    job: str
-    kind: str
-    attempts: int
-    error: str
-
-
-class WorkerSetAside(Event):
-    """A worker failed jobs that others have finished; it is tried again from time to time, with one job."""
-
-    worker: str
-    failures: int
-    """In a row."""
-    refuted: int
-    """Jobs of these that others have finished."""
-    error: str
-    """Of its last failure."""
-
-
-class WorkerReleased(Event):
-    """A worker that was set aside has finished a job, or it has ended."""
-
-    worker: str
-
-
-class ServiceFailed(Event):
-    """A service's tick failed or took too long; it will be tried again."""
-
-    service: str
-    failures: int
-    """In a row."""
-    error: str
-
-
-class ServiceRecovered(Event):
-    """A service that had failed or stalled works again."""
-
-    service: str
-
-
-class ServiceStalled(Event):
-    """A service is alive and achieves nothing, though work waits for it."""
-
-    service: str
-    waiting: float
-    seconds: float
-    """Since it last achieved something."""
-
-
-class PressureChanged(Event):
-    """The gauge of backpressure entered another level."""
-
-    level: str
-    share: float
-    """Of the fullest of its parts, 0 to 1."""
-    part: str
-    """Which one that is."""
-
-
-class AlertRaised(Event):
-    """A rule found what somebody should look at."""
-
-    alert: str
-    severity: str
-    text: str
-
-
-class AlertCleared(Event):
-    """What an alert was about is over."""
-
-    alert: str
-
-
 class BackupFinished(Event):
     """A copy of the run is complete elsewhere."""
 
@@ -269,4 +177,9 @@ class CleanedUp(Event):
     freed_bytes: int
 
 
-EVENTS: dict[str, type[Event]] = {event.__name__: event for event in Event.__subclasses__()}
+EVENTS: dict[str, type[Event]] = {
+    event.__name__: event
+    for module in (__name__, events.__name__)
+    for event in Event.__subclasses__()
+    if event.__module__ == module
+}

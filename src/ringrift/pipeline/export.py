@@ -7,9 +7,11 @@ from dataclasses import asdict
 
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
+from ringrift.kernel.kind import Kind, Order, Payload, Show, quiet
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.events import GamesValidated, SamplesExported
-from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.kind import Work
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import MANY, blocked, cause, putting, standing, unattended
 from ringrift.store import GameStore, RunDirectory, StoredGame
 from ringrift.store.samples import Exported, ExportSettings, MadeShard, drop_earlier, export, make_shards, register
@@ -83,8 +85,8 @@ def export_games(run: RunDirectory, config: str, settings: ExportSettings, *, sh
         return export(run, config, settings, lambda done: advance(done, ""))
 
 
-KIND = Kind("export", ValidGames, GamesToExport, prepare, compute, apply, SamplesExported, "export", priority=70)
-SERVICE = Service(
-    "export", plan, every=10.0, on=(GamesValidated,),
+KIND = Kind("export", ValidGames, GamesToExport, prepare, compute, apply, SamplesExported, priority=70)
+STAGE = Service(
+    "export", plan, every=10.0, on=(GamesValidated,), job=KIND,
     backlog=unattended(KIND.name, lambda now: now.flow.valid if now.flow.valid >= MANY else 0),
 )  # fmt: skip

@@ -9,7 +9,10 @@ from functools import partial
 from ringrift.errors import DataError
 from ringrift.evaluation import GateSettings, MatchResult, MatchSettings, Verdict, decide
 from ringrift.fabric import Lease
-from ringrift.pipeline.bus import read
+from ringrift.kernel.bus import read
+from ringrift.kernel.events import JobDied
+from ringrift.kernel.kind import Show, quiet
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.cards import write_card
 from ringrift.pipeline.evaluate import (
     note_match,
@@ -19,9 +22,8 @@ from ringrift.pipeline.evaluate import (
     state_gauntlet,
     stated_hurdles,
 )
-from ringrift.pipeline.events import JobDied, MatchFinished, ModelPromoted, ModelRejected
-from ringrift.pipeline.kind import Show, quiet
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.events import MatchFinished, ModelPromoted, ModelRejected
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import Standing, standing
 from ringrift.store import ModelInfo, ModelStore, RunDirectory
 from ringrift.store.models import Promotion
@@ -128,4 +130,4 @@ def note_verdict(run: RunDirectory, candidate: str, passes: bool, reason: str) -
     write_card(run, candidate)
 
 
-SERVICE = Service("gate", plan, every=10.0, on=(MatchFinished, JobDied), emits=(ModelPromoted, ModelRejected))
+STAGE = Service("gate", plan, every=10.0, on=(MatchFinished, JobDied), emits=(ModelPromoted, ModelRejected))

@@ -7,9 +7,11 @@ from dataclasses import asdict
 
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
+from ringrift.kernel.kind import Kind, Order, Payload, Show, quiet
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.events import GamesValidated, SelfplayFinished
-from ringrift.pipeline.kind import Kind, Order, Payload, Show, Work, quiet
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.kind import Work
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import MANY, blocked, cause, putting, standing, unattended
 from ringrift.store import GameStore, RunDirectory
 from ringrift.store.validate import Judged, Validated, judge, keep, score_all, validate, waiting
@@ -81,8 +83,8 @@ def ingest_games(run: RunDirectory, *, show: Show = quiet) -> Validated:
         return validate(run, lambda done: advance(done, ""))
 
 
-KIND = Kind("ingest", WaitingGames, GamesToJudge, prepare, compute, apply, GamesValidated, "ingest", priority=80)
-SERVICE = Service(
-    "ingest", plan, every=10.0, on=(SelfplayFinished,),
+KIND = Kind("ingest", WaitingGames, GamesToJudge, prepare, compute, apply, GamesValidated, priority=80)
+STAGE = Service(
+    "ingest", plan, every=10.0, on=(SelfplayFinished,), job=KIND,
     backlog=unattended(KIND.name, lambda now: now.flow.waiting if now.flow.waiting >= MANY else 0),
 )  # fmt: skip

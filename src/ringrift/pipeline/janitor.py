@@ -11,12 +11,14 @@ import psutil
 
 from ringrift.errors import DataError
 from ringrift.fabric.files import sweep
+from ringrift.kernel.effects import purge_events
+from ringrift.kernel.health import disk_share
+from ringrift.kernel.service import Service, Step
 from ringrift.observe.breakers import BREAKERS, Unavailable
 from ringrift.observe.logs import log
-from ringrift.pipeline.effects import EFFECTS, purge_events
+from ringrift.pipeline.effects import EFFECTS
 from ringrift.pipeline.events import BackupFinished, CleanedUp
-from ringrift.pipeline.health import disk_share
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import KeepingSettings
 from ringrift.store import ModelStore
 from ringrift.store.backup import BackupStore
@@ -116,4 +118,4 @@ def _copied(ctx: Context, place: str) -> set[str]:
     return known
 
 
-SERVICE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0, required=False)
+STAGE = Service("janitor", plan, every=60.0, emits=(CleanedUp,), timeout=600.0, required=False)

@@ -1,143 +1,28 @@
-"""A kind of job: what it is told, what it computes, how that is applied to the store.
-
-`prepare` reads from the store whatever the computing needs, `compute` needs the order and blobs and nothing else (no
-database, no run directory), and what comes of it travels in parcels, which `apply` stores under ids that follow from
-the job alone: one that was applied twice has been applied once.
-"""
+"""What computing a job of the loop may use, besides what every job gets."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ringrift.errors import SettingsError
-from ringrift.fabric import Blobs, Job, Parcel
-from ringrift.pipeline.events import Event
+from ringrift.fabric import Job
+from ringrift.kernel import kind
+from ringrift.kernel.kind import Show, quiet
 from ringrift.pipeline.settings import LoopSettings, Recipe
 from ringrift.store import RunDirectory
-from ringrift.store.check import LENT
-
-SELFPLAY = "selfplay"  #: the kind that fills a machine: workers do as much of it as is left to do
-MEGABYTE = 1 << 20
-PARCEL_SECONDS = 1.0
-
-#: Tells that so many are done by now, with a remark.
-Advance = Callable[[int, str], None]
-#: Where progress is shown: makes a bar with a title that goes from 0 to a total.
-Show = Callable[[str, int], AbstractContextManager[Advance]]
-
-
-def quiet(_title: str, _total: int) -> AbstractContextManager[Advance]:
-    """Shows nothing."""
-    return nullcontext(lambda done, remark: None)
-
-
-class Payload(BaseModel):
-    """What a job is told: JSON can hold it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Order(Payload):
-    """What is to be computed for a job."""
-
-    lent: tuple[str, ...] = ()
-    """Blobs that are for it alone."""
-
-
-P = TypeVar("P", bound=Payload)
-O_ = TypeVar("O_", bound=Order)
 
 
 @dataclass(frozen=True)
-class Work:
-    """A job being done, and all that computing it may use."""
+class Work(kind.Work):
+    """A job of a config."""
 
-    job: Job
-    recipe: Recipe
+    recipe: Recipe = field(default_factory=Recipe, kw_only=True)
     """The settings in force for its config."""
-    blobs: Blobs
-    place: Path
-    """A directory whose files help the next attempt on this machine: half a training, half a match."""
-    show: Show = quiet
-    settings: str = ""
+    settings: str = field(default="", kw_only=True)
     """Hash of the recipe."""
-    parcel_seconds: float = PARCEL_SECONDS
-    """About, between two parcels: a kill may lose so much."""
-    counted: Counter[str] = field(default_factory=Counter)
-    """What its parcels have come to so far, for its event."""
-    lines: list[str] = field(default_factory=list)
-    """What they say, for the same."""
-
-    @property
-    def config(self) -> str:
-        return self.job.config
-
-
-@dataclass(frozen=True)
-class Kind(Generic[P, O_]):
-    """A row of KINDS."""
-
-    name: str
-    payload: type[P]
-    order: type[O_]
-    prepare: Callable[[RunDirectory, Work, P], O_]
-    """What is to be computed, by what the store has now."""
-    compute: Callable[[Work, O_], Iterator[Parcel]]
-    """What comes of it, a parcel at a time; a computing that is killed loses no more than the one it was making."""
-    apply: Callable[[RunDirectory, Work, Parcel], Event | None]
-    """Stores a parcel; of the last one, what is published and is the job's result."""
-    emits: type[Event]
-    service: str
-    """Who puts such jobs, and is woken when one has ended."""
-    priority: int
-    needs: Mapping[str, float] = field(default_factory=lambda: {"cores": 1, "memory": 600 * MEGABYTE})
-    time_limit: float = 4 * 3600.0
-    stuck_after: float = 1800.0
-    max_attempts: int = 3
-
-    def job(self, name: str, payload: P, config: str = "", parent: int | None = None) -> Job:
-        """A job that is ready to be put; `name` makes its id: `<kind>/<config>/<name>`."""
-        if not isinstance(payload, self.payload):
-            raise SettingsError(f"a {self.name} job takes a {self.payload.__name__}, not a {type(payload).__name__}")
-        return Job(
-            "/".join(filter(None, (self.name, config, name))), self.name, config, payload.model_dump(mode="json"),
-            priority=self.priority, needs=self.needs, max_attempts=self.max_attempts, time_limit=self.time_limit,
-            stuck_after=self.stuck_after, parent=parent,
-        )  # fmt: skip
-
-    def told(self, job: Job) -> P:
-        """The payload of a job. Raises `SettingsError` where it is none of this kind."""
-        try:
-            return self.payload.model_validate(dict(job.payload))
-        except ValidationError as error:
-            said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            raise SettingsError(f"job {job.id} is no {job.kind} job: {said}") from error
-
-    def do(self, run: RunDirectory, at: Work, payload: P) -> Event:
-        """The whole job, here. Raises what its parts raise."""
-        order, event, registry = self.prepare(run, at, payload), None, run.fabric.registry
-        if order.lent:
-            registry.set(key := LENT + at.job.id, {"blobs": list(order.lent)}, ttl=self.time_limit)
-        try:
-            for parcel in self.compute(at, order):
-                event = self.apply(run, at, parcel)
-        finally:
-            for blob in order.lent:
-                at.blobs.delete(blob)
-            if order.lent:
-                registry.delete(key)
-        assert event is not None
-        return event
 
 
 def work_by_hand(run: RunDirectory, config: str, show: Show = quiet, seed: int = 0, **parts: object) -> Work:
     """What a command does itself: with `parts` of the recipe, and keeping each piece at once."""
     recipe = replace(Recipe(loop=LoopSettings(seed=seed)), **parts)  # type: ignore[arg-type]
-    return Work(Job("by hand", "by hand", config), recipe, run.fabric.blobs, run.path, show, parcel_seconds=0.0)
+    by_hand = Job("by hand", "by hand", config)
+    return Work(by_hand, run.fabric.blobs, run.path, show, parcel_seconds=0.0, recipe=recipe)

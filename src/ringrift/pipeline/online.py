@@ -9,7 +9,8 @@ from ringrift.earlier.importing import import_files
 from ringrift.errors import DataError
 from ringrift.fabric import Lease, kept_alive
 from ringrift.fabric.files import make_directory
-from ringrift.pipeline import export, gate, kind, train
+from ringrift.kernel.kind import Show, quiet
+from ringrift.pipeline import export, gate, train
 from ringrift.pipeline.settings import Recipe
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
 from ringrift.store.run import ONLINE, TAKEN
@@ -65,7 +66,7 @@ def learn_stage(
     recipe: Recipe,
     *,
     seed: int = 0,
-    show: kind.Show = kind.quiet,
+    show: Show = quiet,
 ) -> OnlineResult:
     """Takes in the games of people that wait, and if they are enough, trains a candidate from the promoted model on the
     window in which they weigh more, and lets it run its gauntlet. Called again after a kill, it goes on.
@@ -77,7 +78,7 @@ def learn_stage(
 
 
 def _learn(
-    run: RunDirectory, config: str, profile: OnlineProfile, recipe: Recipe, lease: Lease, seed: int, show: kind.Show
+    run: RunDirectory, config: str, profile: OnlineProfile, recipe: Recipe, lease: Lease, seed: int, show: Show
 ) -> OnlineResult:
     store = ModelStore(run)
     if (champion := store.promoted(config)) is None:

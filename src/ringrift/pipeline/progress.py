@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from ringrift.evaluation import Velocity, is_plateau
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.evaluate import noted_matches, stated_hurdles
 from ringrift.pipeline.events import MatchFinished, ModelPromoted, PlateauReached
 from ringrift.pipeline.loop import elos, gain
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import cause
 from ringrift.store import ModelInfo, ModelStore
 
@@ -72,6 +73,6 @@ def _said(found: Velocity) -> str:
     )
 
 
-SERVICE = Service(
+STAGE = Service(
     "progress", plan, every=60.0, on=(MatchFinished, ModelPromoted), emits=(PlateauReached,), required=False
 )

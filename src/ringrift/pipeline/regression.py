@@ -12,10 +12,12 @@ from ringrift.evaluation.gauntlet import elo_of_share, openings_digest
 from ringrift.evaluation.match import SEATINGS
 from ringrift.evaluation.statistics import expected_score
 from ringrift.fabric import OPEN, Job
+from ringrift.kernel.events import JobDied
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline import evaluate
 from ringrift.pipeline.cards import write_card
-from ringrift.pipeline.events import JobDied, MatchFinished, ModelPromoted, ModelRolledBack, RegressionDetected
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.events import MatchFinished, ModelPromoted, ModelRolledBack, RegressionDetected
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import cause, died_lately, putting
 from ringrift.rules import config_info
 from ringrift.selfplay import derive_seed
@@ -171,7 +173,7 @@ def _noted(store: ModelStore, entry: Promotion) -> bool:
     return isinstance(kept, dict) and kept["revision"] == entry.revision
 
 
-SERVICE = Service(
+STAGE = Service(
     "regression", plan, every=15.0, on=(MatchFinished, ModelPromoted, JobDied),
     emits=(RegressionDetected, ModelRolledBack), after=("gate",),
 )  # fmt: skip

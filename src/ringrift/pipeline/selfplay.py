@@ -12,22 +12,19 @@ from math import ceil
 from typing import Any
 
 from ringrift.errors import JobError
-from ringrift.evaluators.machine import usable_cores
 from ringrift.fabric import Job, Parcel, kept_alive
 from ringrift.fabric.parcel import SUFFIX
 from ringrift.fabric.workers import NODE
-from ringrift.pipeline.bus import read
-from ringrift.pipeline.events import (
-    ModelPromoted,
-    ModelRolledBack,
-    PressureChanged,
-    SelfplayFinished,
-    TrainingFinished,
-)
-from ringrift.pipeline.kind import SELFPLAY, Kind, Order, Payload, Show, Work, quiet, work_by_hand
+from ringrift.kernel.bus import read
+from ringrift.kernel.events import PressureChanged
+from ringrift.kernel.kind import Kind, Order, Payload, Show, quiet
+from ringrift.kernel.service import Level, Service, Step
+from ringrift.observe.machine import usable_cores
+from ringrift.pipeline.events import ModelPromoted, ModelRolledBack, SelfplayFinished, TrainingFinished
+from ringrift.pipeline.kind import Work, work_by_hand
 from ringrift.pipeline.loop import elo_of
 from ringrift.pipeline.models import Playable, chosen, engine_name, initial_model, player_over, sound_model
-from ringrift.pipeline.service import Context, Level, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.standing import Standing, died_lately, model_cause, open_jobs, putting, standing
 from ringrift.players import PlayerChoice
 from ringrift.search import MinimaxSettings, TreeSettings
@@ -364,8 +361,8 @@ def claimed_batch(run: RunDirectory, config: str, games: int, player: PlayerChoi
                 return
 
 
-KIND = Kind(SELFPLAY, SelfplayBatch, BatchOrder, prepare, compute, apply, SelfplayFinished, "selfplay", priority=10)
-SERVICE = Service(
-    "selfplay", plan, every=5.0,
+KIND = Kind("selfplay", SelfplayBatch, BatchOrder, prepare, compute, apply, SelfplayFinished, priority=10, fills=True)
+STAGE = Service(
+    "selfplay", plan, every=5.0, job=KIND,
     on=(SelfplayFinished, TrainingFinished, ModelPromoted, ModelRolledBack, PressureChanged),
 )  # fmt: skip

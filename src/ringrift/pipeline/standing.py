@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringrift.fabric import OPEN, Job, JobState
-from ringrift.pipeline.events import Event, LoopStarted, TrainingFinished
+from ringrift.kernel.events import Event
+from ringrift.pipeline.events import LoopStarted, TrainingFinished
 from ringrift.pipeline.models import games_seen, sound_model
 from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import LoopSettings

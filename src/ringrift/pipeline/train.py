@@ -11,9 +11,11 @@ from pydantic import TypeAdapter
 from ringrift.errors import DataError
 from ringrift.fabric import Parcel
 from ringrift.fabric.parcel import SUFFIX
+from ringrift.kernel.kind import MEGABYTE, Kind, Order, Payload, Show, quiet
+from ringrift.kernel.service import Service, Step
 from ringrift.pipeline.events import ModelPromoted, ModelRejected, ModelRolledBack, SamplesExported, TrainingFinished
 from ringrift.pipeline.export import export_games
-from ringrift.pipeline.kind import MEGABYTE, Kind, Order, Payload, Show, Work, quiet, work_by_hand
+from ringrift.pipeline.kind import Work, work_by_hand
 from ringrift.pipeline.models import (
     MadeModel,
     Playable,
@@ -25,7 +27,7 @@ from ringrift.pipeline.models import (
     rejected_in_a_row,
     window_positions,
 )
-from ringrift.pipeline.service import Context, Service, Step
+from ringrift.pipeline.service import Context
 from ringrift.pipeline.settings import LoopSettings
 from ringrift.pipeline.standing import blocked, cause, putting, standing, unattended
 from ringrift.selfplay import derive_seed
@@ -241,10 +243,10 @@ def train_model(
 
 
 KIND = Kind(
-    "train", Training, TrainingOrder, prepare, compute, apply, TrainingFinished, "train", priority=60,
+    "train", Training, TrainingOrder, prepare, compute, apply, TrainingFinished, priority=60,
     needs={"cores": 1, "memory": 2000 * MEGABYTE}, time_limit=24 * 3600.0,
 )  # fmt: skip
-SERVICE = Service(
-    "train", plan, every=10.0, on=(SamplesExported, ModelPromoted, ModelRejected, ModelRolledBack),
+STAGE = Service(
+    "train", plan, every=10.0, on=(SamplesExported, ModelPromoted, ModelRejected, ModelRolledBack), job=KIND,
     backlog=unattended(KIND.name, lambda now: now.fresh if now.judged and now.fresh >= now.wanted > 0 else 0),
 )  # fmt: skip

@@ -20,29 +20,31 @@ from rich.text import Text
 
 from ringrift.fabric import Job, JobState, LogEntry
 from ringrift.fabric.workers import NODE, failing
-from ringrift.pipeline.bus import event_of
-from ringrift.pipeline.display import FieldColumn, Fitting, whole_column, wide_console
-from ringrift.pipeline.events import (
+from ringrift.kernel.bus import event_of
+from ringrift.kernel.events import (
     AlertCleared,
     AlertRaised,
     Event,
-    GamesAudited,
     JobDied,
+    PressureChanged,
+    ServiceFailed,
+    ServiceRecovered,
+    ServiceStalled,
+    WorkerReleased,
+    WorkerSetAside,
+)
+from ringrift.pipeline.display import FieldColumn, Fitting, whole_column, wide_console
+from ringrift.pipeline.events import (
+    GamesAudited,
     LoopStarted,
     MatchFinished,
     ModelPromoted,
     ModelRejected,
     ModelRolledBack,
     PlateauReached,
-    PressureChanged,
     RegressionDetected,
     SelfplayFinished,
-    ServiceFailed,
-    ServiceRecovered,
-    ServiceStalled,
     TrainingFinished,
-    WorkerReleased,
-    WorkerSetAside,
 )
 from ringrift.pipeline.loop import elos, gain
 from ringrift.pipeline.models import games_seen

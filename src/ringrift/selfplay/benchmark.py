@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from ringrift import __version__
 from ringrift.errors import CorruptBlob, JobError
 from ringrift.evaluators import Evaluator, ModelMetadata, make_evaluator
-from ringrift.evaluators.machine import cpu_model, usable_cores
 from ringrift.fabric import write_atomically
+from ringrift.observe.machine import cpu_model, usable_cores
 from ringrift.players import PlayerChoice
 from ringrift.search import GumbelSettings, SelfplayPool
-from ringrift.search.bench import middle_positions
+from ringrift.search.positions import middle_positions
 from ringrift.selfplay.settings import CONCURRENT, PlaySettings
 from ringrift.texts import read_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ringrift.errors import check_fields, unknown
-from ringrift.evaluators.machine import usable_cores
+from ringrift.observe.machine import usable_cores
 from ringrift.players import PLAYERS
 from ringrift.search import GumbelSettings, SearchEconomy, TreeMemory
 from ringrift.selfplay.temperature import TemperatureContext, TemperatureSettings, schedule

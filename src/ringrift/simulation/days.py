@@ -13,18 +13,17 @@ from functools import partial
 from ringrift.errors import JobError, LeaseLost, NodeUnreachable
 from ringrift.evaluation import GateSettings, RegressionSettings
 from ringrift.fabric import OPEN, Fabric, Job, JobState, MemoryFabric
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.crew import Crew, Running
+from ringrift.kernel.events import Event, JobDied
+from ringrift.kernel.service import Profile
+from ringrift.kernel.settings import WorkerSettings
+from ringrift.kernel.supervisor import tell_of_workers, tick
 from ringrift.pipeline import audit, evaluate, export, ingest, selfplay, table, train
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.crew import Crew, Running
-from ringrift.pipeline.events import (
-    Event,
-    JobDied,
-    LoopStarted,
-)
-from ringrift.pipeline.service import Context, Profile
-from ringrift.pipeline.settings import LoopSettings, Recipe, WorkerSettings
-from ringrift.pipeline.supervisor import tell_of_workers, tick
-from ringrift.pipeline.table import SERVICES
+from ringrift.pipeline.events import LoopStarted
+from ringrift.pipeline.service import Context
+from ringrift.pipeline.settings import LoopSettings, Recipe
+from ringrift.pipeline.table import STAGES
 from ringrift.simulation.invariants import (
     INVARIANTS,
     claims_never_meet,
@@ -119,8 +118,8 @@ class Simulation:
     def _context(self, name: str) -> Context:
         recipes = dict.fromkeys(self.plan.configs, RECIPE)
         return Context(
-            self.run_directory, self.plan.configs, recipes, Bus(self.fabric.log, name), clock=self.clock, state={}
-        )
+            self.run_directory, Bus(self.fabric.log, name), clock=self.clock, state={}, recipes=recipes,
+        )  # fmt: skip
 
     def run(self) -> Report:
         """Simulates it all."""
@@ -215,7 +214,7 @@ class Simulation:
             return Computing(self, node, job, link)
 
         node.crew = Crew(
-            link, start, WorkerSettings(ttl=120.0), clock=self.clock, kinds=table.KINDS, name=node.name,
+            link, start, WorkerSettings(ttl=120.0), clock=self.clock, services=STAGES, name=node.name,
             capacity=node.capacity, load=lambda: RECIPE.worker.utilisation,
         )  # fmt: skip
 
@@ -253,7 +252,7 @@ class Simulation:
         try:
             if ctx.lease is None:
                 ctx.lease = self.fabric.leases.acquire(LOOP_LEASE, LOOP_TTL)
-            for service in SERVICES:
+            for service in STAGES:
                 decides = Profile.COORDINATOR in service.profiles and service.name not in OF_MACHINES
                 if decides and tick(service, ctx):
                     self.commands.append(ctx.lease.fence)

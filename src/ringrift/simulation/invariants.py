@@ -7,10 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ringrift.fabric import OPEN, JobState
+from ringrift.kernel.events import JobDied
 from ringrift.pipeline import selfplay
-from ringrift.pipeline.events import (
-    JobDied,
-)
 from ringrift.simulation.machines import FAILED
 from ringrift.simulation.results import NUMBERS
 

@@ -12,8 +12,8 @@ from ringrift.clock import VirtualClock
 from ringrift.errors import NodeUnreachable
 from ringrift.fabric import Blobs, Fabric, Job, Jobs, Leases, Log, Registry
 from ringrift.fabric.memory import MemoryJobs
-from ringrift.pipeline.bus import Bus
-from ringrift.pipeline.crew import Crew, Outcome
+from ringrift.kernel.bus import Bus
+from ringrift.kernel.crew import Crew, Outcome
 from ringrift.pipeline.service import Context
 from ringrift.simulation.plan import BROKEN
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ringrift.evaluation import MatchResult, score_interval
 from ringrift.fabric import Job
+from ringrift.kernel.events import Event
 from ringrift.pipeline import audit, evaluate, export, ingest, selfplay, train
 from ringrift.pipeline.events import (
-    Event,
     GamesAudited,
     GamesValidated,
     MatchFinished,

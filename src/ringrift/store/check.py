@@ -13,6 +13,7 @@ from ringrift.evaluators import read_metadata
 from ringrift.fabric import Database, Entry, LocalFabric
 from ringrift.fabric.database import Patience, numbered
 from ringrift.fabric.local import SUMMED
+from ringrift.fabric.parcel import LENT
 from ringrift.fabric.sums import MASTER, Summed, unsound
 from ringrift.rules import CONFIGS
 from ringrift.store import schema
@@ -24,8 +25,6 @@ from ringrift.store.validate import game_problem
 
 Looked = tuple[str, str | None, Callable[[], object]]
 """What was looked at, why it is unsound (none: it is sound), and what puts it right as far as that can be done."""
-
-LENT = "lent/"  #: in the registry, by job: the blobs that are for it alone
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import NamedTuple, Self
 
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.fabric.database import Patience, numbered
+from ringrift.fabric.workers import process_name
 from ringrift.rules import Record
-from ringrift.store.provenance import Provenance, process_name
+from ringrift.store.provenance import Provenance
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import content_id, evidence, forget_shard, seated, seed_kept
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 import socket
 import sqlite3
 import time
@@ -19,16 +17,10 @@ from typing import Any, Self
 import ringrift
 from ringrift.errors import DataError
 from ringrift.fabric.database import Patience
+from ringrift.fabric.workers import process_name
 from ringrift.store.models import ModelStore, ranges
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import forget_shard
-
-_ONE_OF_ITS_KIND = secrets.token_hex(4)
-
-
-def process_name() -> str:
-    """Names this process, now and for ever: process ids come again."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_ONE_OF_ITS_KIND}"
 
 
 @dataclass(frozen=True)

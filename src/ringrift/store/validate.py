@@ -19,9 +19,9 @@ from ringrift import _core
 from ringrift.errors import DataError, RingRiftError
 from ringrift.fabric import Parcel
 from ringrift.fabric.scratch import scratch
+from ringrift.fabric.workers import process_name
 from ringrift.rules import Record
 from ringrift.store.games import GameStore, StoredGame
-from ringrift.store.provenance import process_name
 from ringrift.store.quality import score
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import content_id, evidence

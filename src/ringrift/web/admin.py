@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from ringrift.evaluators.machine import memory_bytes
+from ringrift.observe.machine import memory_bytes
 from ringrift.web.errors import Refused
 from ringrift.web.limits import is_key
 from ringrift.web.reading import BodyRoute

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastapi import FastAPI, Response
@@ -15,20 +15,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ringrift.pipeline.health import BORDERS, ServiceStatus, Snapshot
+from ringrift.kernel.health import BORDERS, ServiceStatus, Snapshot
+from ringrift.pipeline.health import Measured
 from ringrift.web.limits import Access, Guard
 from ringrift.web.server import Server, configured, listen
 from ringrift.web.settings import LimitSettings
 
 if TYPE_CHECKING:
-    from ringrift.pipeline.supervisor import Supervisor
+    from ringrift.kernel.supervisor import Supervisor
 
 CLOSING_SECONDS = 1.0  #: for requests that are being answered when the server is told to stop
 #: A few ask every few seconds; the process needs its descriptors and its time for the loop.
 LIMITS = LimitSettings(rate=100.0, burst=200, body_bytes=10_000, read_bytes=10_000, connections=64)
 
 
-def operations(supervisor: Supervisor) -> FastAPI:
+def operations(supervisor: Supervisor[Any]) -> FastAPI:
     """The app over one supervisor."""
     app = FastAPI(title="ringrift operations", docs_url=None, redoc_url=None)
 
@@ -117,7 +118,8 @@ class _Metrics(Collector):
         yield _gauge("ringrift_effect_depth", "Events that wait for an effect", depths, "effect")
         dead = [((name,), n) for name, n in measured.dead.items()]
         yield _gauge("ringrift_dead_letters", "Events that an effect could not take", dead, "effect")
-        games = [((name,), share) for name, share in measured.games.items()]
+        waiting = measured.games if isinstance(measured, Measured) else {}
+        games = [((name,), share) for name, share in waiting.items()]
         yield _gauge("ringrift_games_waiting", "Games that wait for training, in candidates' worth", games, "config")
 
 

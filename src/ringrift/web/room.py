@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from ringrift import _core
 from ringrift.errors import RingRiftError
 from ringrift.evaluators import Evaluator, HeuristicEvaluator
-from ringrift.evaluators.machine import usable_cores
 from ringrift.observe.logs import log
+from ringrift.observe.machine import usable_cores
 from ringrift.players.player import HeuristicPlayer, Limit, PolicyPlayer, RandomPlayer, TreePlayer
 from ringrift.players.table import PLAYERS, PlayerChoice
 from ringrift.rules import Game, Move

@@ -7,15 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
@@ -23,12 +21,11 @@ from simple_pid import PID
 
 from ringrift.clock import Clock
 from ringrift.errors import DataError, LeaseLost
-from ringrift.evaluators.machine import memory_bytes, usable_cores
 from ringrift.fabric import Fabric, Job, Jobs, JobState, workers
-from ringrift.fabric.workers import NODE
-from ringrift.pipeline.kind import SELFPLAY, Kind
-from ringrift.pipeline.settings import WorkerSettings
-from ringrift.store.provenance import process_name
+from ringrift.fabric.workers import NODE, process_name
+from ringrift.kernel.service import Service
+from ringrift.kernel.settings import WorkerSettings
+from ringrift.observe.machine import memory_bytes, usable_cores
 
 PROGRESS_SECONDS = 1.0  #: between two times that progress is written down
 NODE_SECONDS = 5.0  #: between two times that the worker says what it has and does
@@ -62,11 +59,10 @@ class Running(Protocol):
 
 
 class Child:
-    """A job in a process of this machine."""
+    """A job in a process of this machine, which tells how it does as `ringrift.kernel.child` says."""
 
-    def __init__(self, run: Path, job: Job, nice: int, ended: Callable[[], None]) -> None:
+    def __init__(self, command: Sequence[str], job: Job, ended: Callable[[], None]) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
-        command = [sys.executable, "-m", "ringrift.pipeline.child", str(run), job.id, str(job.fence), str(nice)]
         # A session of its own: Ctrl-C in the terminal is for the worker, which gives its jobs back.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, start_new_session=True, text=True
@@ -112,7 +108,7 @@ class Child:
         how = f"with status {status}"
         if status < 0:
             how = f"by {signal.Signals(-status).name}" + (
-                ", as for want of memory" if status == -signal.SIGKILL else ""
+                " (memory ran out, perhaps)" if status == -signal.SIGKILL else ""
             )
         size = self._said.seek(0, 2)
         self._said.seek(max(0, size - SAID_BYTES))
@@ -162,7 +158,7 @@ def capacity_of(settings: WorkerSettings) -> dict[str, float]:
 
 
 class Throttle:
-    """How many jobs of self-play at a time keep the machine as busy as is wished, and no busier."""
+    """How many jobs of kinds that fill a machine keep it as busy as is wished, and no busier."""
 
     def __init__(self, target: float, cores: float, clock: Clock, load: Callable[[], float]) -> None:
         self.allowed = max(1, int(cores))
@@ -207,8 +203,8 @@ class Node:
     capacity: dict[str, float]
     free: dict[str, float]
     jobs: int
-    selfplay: int
-    """Jobs of self-play that it would do at a time."""
+    filling: int
+    """Jobs of kinds that fill a machine that it would do at a time."""
     load: float
     at: float
 
@@ -223,13 +219,16 @@ class Crew:
         settings: WorkerSettings = WorkerSettings(),
         *,
         clock: Clock,
-        kinds: Mapping[str, Kind[Any, Any]],
+        services: Collection[Service[Any]],
         name: str = "",
         capacity: Mapping[str, float] | None = None,
         load: Callable[[], float] = machine_load,
     ) -> None:
         self.name = name or process_name()
-        self.kinds, self.settings = dict(kinds), settings
+        self.kinds = {service.job.name: service.job for service in services if service.job}
+        self.wakes = {service.job.name: service.name for service in services if service.job}
+        """By kind, who is woken when such a job has ended."""
+        self.settings = settings
         self.capacity = dict(capacity or capacity_of(settings))
         self.held: dict[str, Held] = {}
         self.throttle = Throttle(settings.utilisation, self.capacity["cores"], clock, load)
@@ -245,9 +244,9 @@ class Crew:
         }
 
     @property
-    def playing(self) -> int:
-        """How many of its jobs are self-play."""
-        return sum(held.job.kind == SELFPLAY for held in list(self.held.values()))
+    def filling(self) -> int:
+        """How many of its jobs are of kinds that fill a machine."""
+        return sum(self.kinds[held.job.kind].fills for held in list(self.held.values()))
 
     @property
     def is_paused(self) -> bool:
@@ -262,10 +261,10 @@ class Crew:
         """Kinds that it would claim now."""
         if self.free["cores"] < 1 or self.is_paused:
             return []
-        return [kind for kind in self.kinds if kind != SELFPLAY or self.playing < self.throttle.allowed]
+        return [kind for kind, row in self.kinds.items() if not row.fills or self.filling < self.throttle.allowed]
 
     def claim(self) -> list[Job]:
-        """Takes what fits, self-play only as far as the throttle allows, and starts it."""
+        """Takes what fits, kinds that fill a machine only as far as the throttle allows, and starts it."""
         self.tell()
         taken: list[Job] = []
         while kinds := self.wants():

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ringrift.bench.rules import FIRST_SEED, python_chess, rows, signature
 from ringrift.rules import Game, Move
-from ringrift.rules.bench import FIRST_SEED, python_chess, rows, signature
 
 MASK = (1 << 64) - 1
 

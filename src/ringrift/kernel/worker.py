@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from ringrift.fabric import JobState
+from ringrift.kernel.crew import Crew, Held
+from ringrift.kernel.health import disk_share
+from ringrift.kernel.service import Context, Profile, Service, Step
 from ringrift.observe.logs import bound, log
-from ringrift.pipeline.crew import Crew, Held
-from ringrift.pipeline.health import disk_share
-from ringrift.pipeline.service import Context, Profile, Service, Step
 
 STATE = "crew"  #: where `Context.state` has the crew
 
@@ -41,7 +41,7 @@ def _settle(ctx: Context, crew: Crew, held: Held) -> None:
     with bound(job=held.job.id):
         left = crew.settle(held)
         log.info("job ended", state=left.state.value if left else "lost", error=left.error if left else "")
-    ctx.wake(crew.kinds[held.job.kind].service)
+    ctx.wake(crew.wakes[held.job.kind])
 
 
 def report(ctx: Context) -> Iterator[Step]:
@@ -64,5 +64,5 @@ def _idle(ctx: Context) -> float:
 
 
 WORKING = (Profile.LAPTOP, Profile.WORKER, Profile.TRAINER)
-SERVICE = Service("worker", plan, every=1.0, profiles=WORKING, backlog=_idle, after=("report",))
-REPORT = Service("report", report, every=1.0, profiles=WORKING, quiet=True)
+WORKER: Service[Context] = Service("worker", plan, every=1.0, profiles=WORKING, backlog=_idle, after=("report",))
+REPORT: Service[Context] = Service("report", report, every=1.0, profiles=WORKING, quiet=True)

@@ -1,13 +1,13 @@
 """`ringrift models`: the models of a run directory."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringrift.cli.options import AnyConfig, Json, Run, moment, print_json
+from ringrift.cli.options import AnyConfig, Json, Run
+from ringrift.cli.printing import print_row, print_table
 from ringrift.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ app = typer.Typer()
 models_app = typer.Typer(help="Models of a run, and which one is promoted.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
-#: Fields of rows that are Unix times.
-TIMES = frozenset(
-    "at added created audited quarantined_at pruned undone since until created_at finished_at started ended".split()
-)
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.", show_default=False)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="best, initial, or the beginning of a model's id.")]
 
@@ -38,12 +34,8 @@ def models_ls(run: Run = None, config: AnyConfig = None, json: Json = False) -> 
             except DataError as error:
                 unreadable.append(str(error))
         rows = [dataclasses.asdict(model) | {"promoted": model.id in promoted} for model in found]
-    if json:
-        print_json({"rows": rows} | ({"unreadable": unreadable} if unreadable else {}))
-    else:
-        columns = ("id", "config", "role", "promoted", "pruned", "parents", "metrics")
-        print_table([{name: row[name] for name in columns} for row in rows], "no models yet")
-    tell_unreadable(unreadable)
+    columns = ("id", "config", "role", "promoted", "pruned", "parents", "metrics")
+    print_table(rows, "no models yet", columns, json=json, unreadable=unreadable)
 
 
 @models_app.command("show")
@@ -66,10 +58,9 @@ def models_history(run: Run = None, config: AnyConfig = None, json: Json = False
     with opened(run, config) as directory:
         models = _store(directory)
         rows = [dataclasses.asdict(entry) for entry in models.history(one_config(models, config))]
-    if json:
-        print_json({"rows": rows})
-    else:
-        print_table([row | {"evidence": row["evidence"].get("reason", "")} for row in rows], "nothing promoted yet")
+    if not json:
+        rows = [row | {"evidence": row["evidence"].get("reason", "")} for row in rows]
+    print_table(rows, "nothing promoted yet", json=json)
 
 
 @models_app.command("milestones")
@@ -84,10 +75,7 @@ def models_milestones(run: Run = None, config: AnyConfig = None, json: Json = Fa
             {"config": entry.key.split("/")[1], "milestone": entry.key.split("/", 2)[2], **entry.value}
             for entry in sorted(entries, key=lambda entry: float(str(entry.value["at"])))
         ]
-    if json:
-        print_json({"rows": rows})
-    else:
-        print_table(rows, "no milestones yet")
+    print_table(rows, "no milestones yet", json=json)
 
 
 @models_app.command("promote")
@@ -141,14 +129,6 @@ def models_prune(
     typer.echo(f"{len(gone)} models {'would be ' if dry_run else ''}pruned")
 
 
-def tell_unreadable(reasons: Sequence[str]) -> None:
-    """Says what could not be read beside what was; status 2 then."""
-    for reason in reasons:
-        typer.echo(f"unreadable: {reason}", err=True)
-    if reasons:
-        raise typer.Exit(2)
-
-
 def opened(run: Path | None, config: str | None) -> "RunDirectory":
     """The run meant by `--run`, or else by `--config`."""
     from ringrift.settings import load
@@ -182,47 +162,6 @@ def meant(models: "ModelStore", config: str | None, name: str) -> "ModelInfo":
 def described(models: "ModelStore", model: "ModelInfo") -> dict[str, Any]:
     """A model as a row."""
     return dataclasses.asdict(model) | {"promoted": models.promoted(model.config) == model.id}
-
-
-def print_row(row: dict[str, Any], *, json: bool) -> None:
-    """One thing, a line for each of its fields."""
-    if json:
-        print_json(row)
-        return
-    for name, value in row.items():
-        shown = cell(value) if isinstance(value, list | tuple) else value
-        typer.echo(f"{name:14} {dated(name, value) or shown}")
-
-
-def print_table(rows: list[dict[str, Any]], otherwise: str) -> None:
-    """Rows of the same keys, in aligned columns; where there are none, what is said instead."""
-    if not rows:
-        typer.echo(otherwise)
-        return
-    lines = [list(rows[0]), *([dated(name, value) or cell(value) for name, value in row.items()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        typer.echo("  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def dated(name: str, value: Any) -> str | None:
-    """What is shown of a time; none for other fields, or where there is no time."""
-    return moment(value) if name in TIMES and isinstance(value, float) and value else None
-
-
-def cell(value: Any) -> str:
-    """A value as a table shows it; of a mapping, its single values."""
-    if isinstance(value, dict):
-        return " ".join(
-            f"{key}={dated(key, item) or cell(item)}"
-            for key, item in value.items()
-            if isinstance(item, str | float | int)
-        )
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, list | tuple):
-        return " ".join(map(cell, value))
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _store(run: "RunDirectory") -> "ModelStore":

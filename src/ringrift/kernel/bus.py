@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ringrift.fabric import Log, LogEntry
-from ringrift.pipeline.events import EVENTS, Event
+from ringrift.kernel.events import Event, type_of
 
 E = TypeVar("E", bound=Event, covariant=True)
 
@@ -67,5 +67,5 @@ def read(entry: LogEntry, kind: type[E]) -> Published[E]:
 
 def event_of(entry: LogEntry) -> Published[Event] | None:
     """A typed view of an entry; none for a type that this release does not know."""
-    kind = EVENTS.get(entry.type)
+    kind = type_of(entry.type)
     return read(entry, kind) if kind else None

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ringrift.rules.config import CONFIGS, config_info
-from ringrift.rules.game import GameBatch
+from ringrift.rules import CONFIGS, GameBatch, config_info
 
 FIRST_SEED = 1000
 """Seed of the first game of every measurement; game i draws from FIRST_SEED + i."""

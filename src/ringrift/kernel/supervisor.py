@@ -16,15 +16,15 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from typing import Generic
 
 import anyio
 
 from ringrift.errors import SettingsError, unknown
 from ringrift.fabric import Job, JobState, LogEntry, Registry
 from ringrift.fabric.workers import failing
-from ringrift.observe.logs import bound, log
-from ringrift.pipeline.effects import EFFECTS, Effect, service_of
-from ringrift.pipeline.events import (
+from ringrift.kernel.effects import service_of
+from ringrift.kernel.events import (
     AlertCleared,
     AlertRaised,
     Event,
@@ -36,10 +36,12 @@ from ringrift.pipeline.events import (
     WorkerReleased,
     WorkerSetAside,
 )
-from ringrift.pipeline.health import Health, ServiceStatus, Snapshot
-from ringrift.pipeline.service import Context, Profile, Service, Step, Stopped
-from ringrift.pipeline.settings import SupervisionSettings
-from ringrift.pipeline.topology import check
+from ringrift.kernel.health import Health, ServiceStatus, Snapshot
+from ringrift.kernel.project import Project
+from ringrift.kernel.service import C, Context, Profile, Service, Step, Stopped
+from ringrift.kernel.settings import Supervision
+from ringrift.kernel.topology import check
+from ringrift.observe.logs import bound, log
 
 GRACE_SECONDS = 1.0  #: after its timeout a tick has this long to notice it at a checkpoint
 PAUSE_SECONDS = 0.05  #: between two ticks of one service, however often it is woken
@@ -52,7 +54,7 @@ WORKERS_READ = 500  #: events about workers set aside and released that are look
 TOLD_SECONDS = 86400.0  #: dead jobs older than this were told of long ago
 
 
-def tick(service: Service, ctx: Context) -> int:
+def tick(service: Service[C], ctx: C) -> int:
     """Carries out what the service wants done now; how many steps that was. Raises what a step raises, and `Stopped`
     where `ctx.checkpoint` does."""
     done = 0
@@ -85,7 +87,7 @@ def tell_of_workers(ctx: Context) -> Iterator[Step]:
 
 
 EVERYWHERE = tuple(Profile)
-OWN = (
+OWN: tuple[Service[Context], ...] = (
     Service("status", lambda ctx: (), STATUS_SECONDS, profiles=EVERYWHERE, quiet=True,
             emits=(ServiceFailed, ServiceRecovered, ServiceStalled)),
     Service("reaper", lambda ctx: (), REAP_SECONDS, profiles=EVERYWHERE, quiet=True,
@@ -96,14 +98,7 @@ OWN = (
 """What each supervisor runs besides, with plans of its own."""
 
 
-def whole() -> tuple[Service, ...]:
-    """Every service that there is, effects aside."""
-    from ringrift.pipeline.table import SERVICES  # heavier than the supervisor itself
-
-    return (*SERVICES, *OWN)
-
-
-def start_order(services: Sequence[Service]) -> list[Service]:
+def start_order(services: Sequence[Service[C]]) -> list[Service[C]]:
     """The services, each behind those it comes `after`. Raises `SettingsError` for cycles, unknown and double names."""
     table = {service.name: service for service in services}
     if len(table) != len(services):
@@ -125,10 +120,10 @@ def ask_restart(registry: Registry, name: str) -> None:
     registry.set(RESTART + name, {}, ttl=RESTART_TTL)
 
 
-class _Runner:
+class _Runner(Generic[C]):
     """A service, how it does, and its turns."""
 
-    def __init__(self, service: Service, now: float) -> None:
+    def __init__(self, service: Service[C], now: float) -> None:
         self.service = service
         self.lock = threading.Lock()
         self.status = ServiceStatus(service.name, service.required, due=now, since=now)
@@ -145,28 +140,23 @@ class _Runner:
             return before, self.status
 
 
-class Supervisor:
-    """Runs the services of a profile until it is told to stop. Raises `SettingsError` for a table that cannot work."""
+class Supervisor(Generic[C]):
+    """Runs a project's services of a profile until it is told to stop. Raises `SettingsError` for tables that cannot
+    work."""
 
-    def __init__(
-        self,
-        services: Sequence[Service],
-        ctx: Context,
-        profile: Profile,
-        settings: SupervisionSettings | None = None,
-        effects: Sequence[Effect] = EFFECTS,
-    ) -> None:
+    def __init__(self, project: Project[C], ctx: C, profile: Profile, settings: Supervision | None = None) -> None:
         settings = settings or ctx.services
+        plans: dict[str, Callable[[C], Iterator[Step]]]
         plans = {"status": self._report, "reaper": self._reap, "health": self._look}
-        own = [replace(row, plan=plans[row.name]) for row in OWN]
-        check([*services, *OWN], effects)
-        self.order = start_order([*services, *map(service_of, effects), *own])
+        own = [Service(**{**vars(row), "plan": plans[row.name]}) for row in OWN]
+        check(replace(project, services=[*project.services, *OWN]))
+        self.order = start_order([*project.services, *map(service_of, project.effects), *own])
         self.profile, self.settings = profile, settings
         self.process = ctx.bus.source.replace("/", "-").replace(" ", "-")
         self.address = ""
         """Where its health and metrics are, if anywhere."""
         self._ctx = replace(ctx, wake=self.wake, services=settings, level=lambda: self._health.pressure.level)
-        self._health = Health(settings, effects)
+        self._health, self._project = Health(settings, project.rules), project
         now = ctx.clock.monotonic()
         self._runners = {s.name: _Runner(s, now) for s in self.order if profile in s.profiles}
         self._stopping = threading.Event()
@@ -247,7 +237,7 @@ class Supervisor:
                 self._tick(runner)
         return max(0.0, min(map(self._due_in, self._runners.values())))
 
-    async def _serve(self, runner: _Runner) -> None:
+    async def _serve(self, runner: _Runner[C]) -> None:
         timeout = runner.service.timeout + GRACE_SECONDS
         while not self._stopping.is_set():
             runner.poked = anyio.Event()
@@ -265,7 +255,7 @@ class Supervisor:
             await anyio.sleep(PAUSE_SECONDS)
         runner.change(lambda status: replace(status, state="stopped", note=self._reason))
 
-    def _due_in(self, runner: _Runner) -> float:
+    def _due_in(self, runner: _Runner[C]) -> float:
         """Seconds until its next tick; for ever while it waits for a service that has not worked yet."""
         others = (self._runners.get(name) for name in runner.service.after)
         missing = [other.service.name for other in others if other and not other.status.worked]
@@ -274,7 +264,7 @@ class Supervisor:
             return float("inf")
         return runner.status.due - self._ctx.clock.monotonic()
 
-    def _tick(self, runner: _Runner) -> None:
+    def _tick(self, runner: _Runner[C]) -> None:
         """One tick, and what is to be said about it."""
         service, clock = runner.service, self._ctx.clock
         started = clock.monotonic()
@@ -309,13 +299,13 @@ class Supervisor:
             runner.running = False
             runner.change(lambda status: replace(status, last_tick=clock.now()))
 
-    def _failed(self, runner: _Runner, error: str, started: float, details: str = "") -> None:
+    def _failed(self, runner: _Runner[C], error: str, started: float, details: str = "") -> None:
         now = self._ctx.clock.monotonic()
         _, status = runner.change(lambda status: status.broke(error, started, now))
         log.error("tick failed", service=status.name, failures=status.failures, error=error, traceback=details)
         self._tell(ServiceFailed(service=status.name, failures=status.failures, error=error))
 
-    def _overran(self, runner: _Runner) -> None:
+    def _overran(self, runner: _Runner[C]) -> None:
         """Its tick does not come to a checkpoint: it is failing until that thread ends, and no other one is begun."""
         runner.overran = True
         seconds = runner.service.timeout
@@ -368,7 +358,7 @@ class Supervisor:
 
     # -- own services --------------------------------------------------------------------------------------------------
 
-    def _report(self, ctx: Context) -> Iterator[Step]:
+    def _report(self, ctx: C) -> Iterator[Step]:
         """What other processes can see of this one, and what they ask of it."""
         if self._news:
             yield Step("publish what happened to services", f"{len(self._news)} events", self._publish)
@@ -394,7 +384,7 @@ class Supervisor:
         self._ctx.run.fabric.registry.delete(key)
         self.restart(key.rpartition("/")[2])
 
-    def _reap(self, ctx: Context) -> Iterator[Step]:
+    def _reap(self, ctx: C) -> Iterator[Step]:
         """Jobs whose holders are gone go to others; of those that died, and of workers set aside, the log is told."""
         jobs = ctx.run.fabric.jobs
         yield Step("take back jobs from holders that are gone, too slow or stuck", "somebody has to look", jobs.reap)
@@ -412,12 +402,13 @@ class Supervisor:
         self._ctx.publish(event, parent=job.parent, id_=name)
         self._dead_told.add(name)
 
-    def _look(self, ctx: Context) -> Iterator[Step]:
+    def _look(self, ctx: C) -> Iterator[Step]:
         """Figures, backpressure and alerts."""
         yield Step("look at the run and the machine", f"every {HEALTH_SECONDS:g} s", lambda: self._looked(ctx))
 
-    def _looked(self, ctx: Context) -> None:
-        for event in self._health.look(ctx, self.snapshot):
+    def _looked(self, ctx: C) -> None:
+        measured = self._project.measure(ctx, self._project.effects)
+        for event in self._health.look(measured, ctx.clock.monotonic(), self.snapshot):
             self._tell(event)
 
     def _farewell(self) -> None:
@@ -444,7 +435,7 @@ class Supervisor:
         threading.Thread(target=run, name=name, daemon=True).start()
         return done
 
-    def _poke(self, runner: _Runner) -> None:
+    def _poke(self, runner: _Runner[C]) -> None:
         self._on_loop(lambda: runner.poked.set() if runner.poked else None)
 
     def _on_loop(self, call: Callable[[], object]) -> None:

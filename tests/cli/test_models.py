@@ -13,7 +13,8 @@ from stored import finished
 from typer.testing import CliRunner
 
 from ringrift.cli import app, main
-from ringrift.cli.options import moment, parse_time
+from ringrift.cli.options import parse_time
+from ringrift.cli.printing import moment
 from ringrift.errors import DataError, RingRiftError, SettingsError
 from ringrift.fabric import Job, LocalFabric
 from ringrift.pipeline import gate

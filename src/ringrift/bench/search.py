@@ -10,25 +10,10 @@ import numpy as np
 from ringrift import _core
 from ringrift.encoding import GLOBALS, PLANES, encode, policy_length
 from ringrift.evaluators import UniformEvaluator
-from ringrift.rules import Game, config_info
+from ringrift.rules import config_info
+from ringrift.search.positions import middle_positions
 from ringrift.search.settings import TreeMemory, TreeSettings
 from ringrift.search.tree import pool_settings
-
-
-def middle_positions(config: str, count: int, seed: int = 0) -> list[Game]:
-    """Positions with a choice from between a quarter and seven twelfths of as many random games, the same ones for the
-    same seed."""
-    rng, games = np.random.default_rng(seed), list[Game]()
-    while len(games) < count:
-        game = Game(config)
-        while not game.is_over:
-            moves = game._playable()
-            game._push(int(moves[rng.integers(len(moves))]))
-        middle = int(rng.integers(game.ply // 4, 7 * game.ply // 12))
-        while game.ply > middle or len(game._playable()) == 1:
-            game.pop()
-        games.append(game)
-    return games
 
 
 def rows(
