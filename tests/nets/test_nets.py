@@ -9,7 +9,7 @@ import torch
 from ringrift.bench import nets as bench
 from ringrift.encoding import ENCODING_HASH, GLOBALS, PLANES, policy_length
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch, FormatTooNew, RulesError
-from ringrift.evaluators import DetailedEvaluator, OnnxEvaluator, machine, make_evaluator, read_metadata
+from ringrift.evaluators import DetailedEvaluator, OnnxEvaluator, make_evaluator, read_metadata
 from ringrift.evaluators.metadata import ModelMetadata
 from ringrift.nets import (
     ARCHITECTURES,
@@ -24,6 +24,7 @@ from ringrift.nets import (
     save_checkpoint,
 )
 from ringrift.nets.network import LATER_HEADS, Network
+from ringrift.observe import machine
 from ringrift.rules import CONFIGS, config_info
 
 
