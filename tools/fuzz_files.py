@@ -321,7 +321,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_pickle(path: Path) -> None:
-    from ringrift.earlier.weights import read_pth
+    from ringrift.nets.foreign import read_pth
 
     read_pth(path)
 

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 #: Group → (its layers, budget in lines).
 BUDGET = {
     "rules": (["rules"], 800),
+    "parity, aec, bench": (["parity", "aec", "bench"], 0),
     "wire": (["wire"], 600),
     "encoding … analysis": (["encoding", "evaluators", "search", "players", "analysis"], 1800),
     "fabric": (["fabric"], 1600),
@@ -57,7 +58,11 @@ def row(name: str, counts: list[tuple[int, int]], budget: int | None = None) -> 
 def main() -> None:
     print(f"{'':28} {'lines':>7} {'code':>7} {'budget':>7}  used")
     package = ROOT / "src" / "ringrift"
-    python = []
+    python, rooms = [], {room for layers, _ in BUDGET.values() for room in layers}
+    missing = (
+        {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()} - rooms - {"__pycache__"}
+    )
+    assert not missing, f"no group counts {missing}"
     for group, (layers, budget) in BUDGET.items():
         files = [f for name in layers for f in [package / f"{name}.py", *(package / name).rglob("*.py")] if f.exists()]
         python.append(row(group, [python_lines(f) for f in files], budget))

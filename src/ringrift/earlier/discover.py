@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ringrift.earlier.games import EarlierDatabase, Refused, game_chunks, kind_of, read_game, unix_time, unpacked
+from ringrift.earlier.games import EarlierDatabase, game_chunks, kind_of, read_game, unpacked
 from ringrift.earlier.importing import is_source
 from ringrift.errors import CorruptBlob, DataError, NodeUnreachable, RingRiftError
 from ringrift.fabric.scratch import scratch
 from ringrift.store import far_ls
 from ringrift.store.games import GameStore
 from ringrift.store.remote import SCHEME, ask
+from ringrift.store.retold import Refused, unix_time
 from ringrift.store.run import RunDirectory
 from ringrift.store.schema import SCHEMA
 

@@ -7,7 +7,6 @@ are read as far as they go.
 
 from __future__ import annotations
 
-import base64
 import gzip
 import io
 import json
@@ -20,7 +19,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -32,16 +30,14 @@ from ringrift.errors import CorruptBlob, DataError, RulesError
 from ringrift.fabric.database import copied, sides
 from ringrift.rules import Game, Options, Record, config_info
 from ringrift.store.far_ls import LEAST_STEPS, STEPS, STEPS_A_BYTE
+from ringrift.store.retold import GZIP, LONGEST_GAME, Move, Recorded, Refused, document
 from ringrift.texts import encoding, shown
 from ringrift.wire.moves import plain, plain_keys
 
 SQLITE = b"SQLite format 3\0"
-GZIP = b"\x1f\x8b"
 CHUNK = 128  #: games read at once
 MOST_PACKED, LEAST_UNPACKED = 200, 1 << 26  #: a file unpacks to at most so many times its size, and so many bytes
 PIECE = 1 << 20  #: letters of a file that are read at once
-#: Letters of one game's JSON: the longest recorded one, with all legal moves at each ply, has 3.4 million.
-LONGEST_GAME = 1 << 25
 #: Tables that store their rows: a view or a virtual table can be endless.
 TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' AND name NOT LIKE '%\"%'"
@@ -52,7 +48,6 @@ ROW = 4  #: bytes that a row has at least
 SHORT = 200  #: letters that are kept of a name or a word
 TOO_LONG = "\0"  #: in place of the text of a longer one
 UNFINISHED, BROKEN = -1, -2
-MILLISECONDS = 1e11  #: no time in seconds is beyond: it would be in the year 5138
 #: Names of one thing in different versions, small letters only; the first one that is there counts.
 NAMES = {
     "id": ("gameid", "id", "uuid"),
@@ -82,50 +77,6 @@ ABOUT = {
 FINISHED = ("completed", "finished", "over", "gameover")
 BOARDS = {"sq8": "square8", "sq19": "square19", "hex": "hexagonal"}
 CONFIG = re.compile(r"(square8|square19|hex8|hexagonal|sq8|sq19)_([234])p")
-
-#: (the seat that it names or none, the move: JSON, an object, or our text), its type where its row has it, and the rest
-Move = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A game as its file tells it."""
-
-    id: str
-    """as the file names it, or the place in the file"""
-    config: str
-    options: Options
-    moves: Sequence[Move]
-    start: str = ""
-    """position text; empty for the initial position"""
-    problem: str = ""
-    """what is already known to be wrong with its moves"""
-    finished: bool = False
-    """it says that it is over"""
-    winner: int = 0
-    """seat from 1; 0: it does not say"""
-    end: str = ""
-    """its word for how it ended"""
-    count: int = 0
-    """how many moves it says it has; 0: it does not say"""
-    finals: tuple[tuple[int | None, int | None, int | None], ...] = ()
-    """per seat eliminated rings, territory and rings in hand at the end"""
-    players: tuple[str, ...] = ()
-    seed: int = 0
-    about: Mapping[str, str | int | float] | None = None
-
-    @property
-    def claims_end(self) -> bool:
-        """It says, in one way or another, that it is over."""
-        return self.finished or self.winner > 0
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A game of which nothing can be kept."""
-
-    id: str
-    reason: str
 
 
 class Unpacking(io.RawIOBase):
@@ -672,20 +623,6 @@ def _first(about: Mapping[str, Any], what: str, names: Mapping[str, tuple[str, .
     return next((about[name] for name in names[what] if about.get(name) is not None), None)
 
 
-def unix_time(given: object) -> float | None:
-    """Seconds of a time that a file tells: a number, of milliseconds where it is so large, or ISO form, UTC unless it
-    says otherwise; None for anything else, and for what is before 1970 or beyond the years that have four digits."""
-    if isinstance(given, int | float):
-        at = given / (1000 if given > MILLISECONDS else 1) if abs(given) < 1000 * MILLISECONDS else -1.0
-    else:
-        try:
-            told = datetime.fromisoformat(str(given))
-        except ValueError:
-            return None
-        at = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-    return at if 0 <= at <= MILLISECONDS else None
-
-
 def _number(given: object) -> int:
     """A whole number; 0 for anything else."""
     if isinstance(given, str) and len(given) < 20 and re.fullmatch(r"-?[0-9]+", given):
@@ -699,29 +636,6 @@ def _counter(seat: Mapping[str, Any], name: str) -> int | None:
     """A counter of a seat; None where it does not tell one."""
     given = seat.get(name)
     return _number(given) if isinstance(given, int | float) or (isinstance(given, str) and given.isdecimal()) else None
-
-
-def document(given: object, what: str) -> Any:
-    """JSON as a document: as it is, or from text or bytes, packed or not. Raises ValueError naming `what` it is."""
-    try:
-        if isinstance(given, str) and given.lstrip()[:1] not in '[{"':
-            given = base64.b64decode(given, validate=True)
-        if isinstance(given, bytes):
-            given = _inflated(given) if given.startswith(GZIP) else given
-            given = _inflated(given) if given[:1] == b"\x78" else given
-        read = from_json(given, allow_inf_nan=False) if isinstance(given, str | bytes) and given else given
-    except (ValueError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"its {what} cannot be read, as JSON or packed by gzip or zlib ({error})") from error
-    return document(read, what) if isinstance(read, str) and read.lstrip()[:1] in ("[", "{") else read
-
-
-def _inflated(packed: bytes) -> bytes:
-    """What gzip or zlib packed. Raises zlib.error, and ValueError where it is longer than a game."""
-    unpacker = zlib.decompressobj(wbits=47)
-    found = unpacker.decompress(packed, LONGEST_GAME)
-    if not unpacker.eof:
-        raise ValueError("it is truncated" if len(found) < LONGEST_GAME else "it is longer than any game")
-    return found
 
 
 def _moves(given: Any) -> tuple[list[Move], str]:

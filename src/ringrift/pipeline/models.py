@@ -88,9 +88,9 @@ def starting_model(run: RunDirectory, config: str, name: str, seed: int = 0) -> 
 
 
 def import_model(run: RunDirectory, config: str, path: Path) -> str:
-    """Registers the network in a checkpoint file, as a model of `config`; see `earlier.weights`. The id."""
-    from ringrift.earlier.weights import foreign_checkpoint
+    """Registers the network in a checkpoint file, as a model of `config`; see `nets.foreign`. The id."""
     from ringrift.nets import random_positions
+    from ringrift.nets.foreign import foreign_checkpoint
 
     checkpoint = foreign_checkpoint(path, config)
     made = make_model(run.fabric.blobs, config, checkpoint, random_positions(config), "int8", role="imported")

@@ -4,16 +4,19 @@ only through the gate, as any other."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ringrift.earlier.importing import import_files
 from ringrift.errors import DataError
 from ringrift.fabric import Lease, kept_alive
 from ringrift.fabric.files import make_directory
 from ringrift.kernel.kind import Show, quiet
 from ringrift.pipeline import export, gate, train
 from ringrift.pipeline.settings import Recipe
+from ringrift.rules import Options
 from ringrift.store import GameStore, ModelInfo, ModelStore, RunDirectory
+from ringrift.store.retold import Recorded, Refused, judge
 from ringrift.store.run import ONLINE, TAKEN
+from ringrift.texts import read_json
 
 LAST_RATE = 0.1  #: of the learning rate, at the end
 LEASE = 60.0  #: seconds for which one that was killed keeps others out
@@ -108,13 +111,30 @@ def _learn(
 
 def take_in(run: RunDirectory, config: str) -> tuple[int, int]:
     """Imports the games of people that wait, and sets their files aside; (new and valid ones, those that are not)."""
-    folder = run.online(config)
+    folder, taken, refused = run.online(config), 0, 0
     files = sorted(folder.glob(f"{ONLINE}*.jsonl"))
-    reports = import_files(files, GameStore(run))
     make_directory(folder / TAKEN)
     for file in files:
+        judged = judge(_told(file, config), file.name)
+        new = judged.row is not None and GameStore(run).add_judged([judged.row])[0]
+        taken += new and judged.problem is None
+        refused += judged.row is None or (new and judged.problem is not None)
         file.replace(folder / TAKEN / file.name)
-    return sum(one.imported for one in reports), sum(one.quarantined + one.refused for one in reports)
+    return taken, refused
+
+
+def _told(file: Path, config: str) -> Recorded | Refused:
+    """The game of people in a file, as `web.learning` wrote it."""
+    try:
+        game = read_json(file.read_bytes())
+        seats = sorted(game.get("players", ()), key=lambda seat: seat["playerNumber"])
+        return Recorded(
+            f"{file}, line 1", config, Options(), [(move.get("player"), move) for move in game["moves"]], finished=True,
+            winner=game["winner"], players=tuple(seat["playerType"] for seat in seats),
+            about={"source": game.get("source", ONLINE)},
+        )  # fmt: skip
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return Refused(str(file), f"{file} is no game of people, or a damaged one: {error}")
 
 
 def _people(run: RunDirectory, config: str) -> int:

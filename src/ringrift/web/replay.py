@@ -18,8 +18,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from ringrift.earlier.games import Recorded, unix_time
-from ringrift.earlier.importing import play_again
 from ringrift.errors import RulesError, unknown
 from ringrift.fabric.workers import process_name
 from ringrift.players.ladder import LEVELS
@@ -28,6 +26,7 @@ from ringrift.rules.record import EARLY
 from ringrift.store.browse import Seen, Totals, Wanted, browse, look
 from ringrift.store.games import GameRow, GameStore
 from ringrift.store.provenance import Provenance
+from ringrift.store.retold import Recorded, play_again, unix_time
 from ringrift.store.schema import SCHEMA, content_id
 from ringrift.web.errors import Refused
 from ringrift.web.reading import BodyRoute, game_of

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ringrift.earlier.weights import foreign_checkpoint, read_pth
 from ringrift.errors import CorruptBlob, DataError, EncodingMismatch
 from ringrift.nets import initial_checkpoint, initial_network, load_checkpoint
+from ringrift.nets.foreign import foreign_checkpoint, read_pth
 
 
 class Evil:

@@ -25,8 +25,7 @@ from typer.testing import CliRunner
 from ringrift._core import push_recorded
 from ringrift.cli import app
 from ringrift.earlier.discover import Found, Unreadable, find
-from ringrift.earlier.games import unix_time
-from ringrift.earlier.importing import PATTERNS, FileReport, import_files, sources
+from ringrift.earlier.importing import FileReport, import_files, sources
 from ringrift.errors import CorruptBlob, DataError
 from ringrift.fabric.database import SUPER
 from ringrift.rules import CONFIGS, Game, Options, Record
@@ -35,6 +34,7 @@ from ringrift.store import GameStore, RunDirectory
 from ringrift.store.check import check
 from ringrift.store.merge import merge
 from ringrift.store.provenance import Provenance, retract
+from ringrift.store.retold import PATTERNS, unix_time
 from ringrift.store.validate import problem
 
 CONFIG = "square8_2p"
