@@ -10,6 +10,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -220,8 +221,12 @@ void bind_rules(nb::module_& m) {
       "config_names",
       [] {
         std::vector<std::string> names;
-        for (const BoardId board : {BoardId::Square8, BoardId::Hex8, BoardId::Square19, BoardId::Hexagonal})
-          for (int seats = 2; seats <= kMaxSeats; ++seats) names.push_back(config_name({board, seats}));
+        std::vector<int> boards(kBoards);
+        std::iota(boards.begin(), boards.end(), 0);
+        std::ranges::sort(boards, {}, [](int board) { return kBoardInfo[board].width; });
+        for (const int board : boards)
+          for (int seats = 2; seats <= kMaxSeats; ++seats)
+            names.push_back(config_name({static_cast<BoardId>(board), seats}));
         return names;
       },
       "The names of the twelve configs, small boards first.");

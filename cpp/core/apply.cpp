@@ -298,12 +298,9 @@ void apply(State<B>& s, Move m) {
   if (first) s.no_history = false;
 }
 
-#define RR_INSTANTIATE(B)               \
+#define RR_INSTANTIATE(B, ...)          \
   template void apply(State<B>&, Move); \
   template typename B::Bits region_cells(const State<B>&, Move);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

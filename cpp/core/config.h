@@ -8,8 +8,20 @@
 
 namespace rr {
 
-enum class BoardId : uint8_t { Square8, Square19, Hex8, Hexagonal };
-inline constexpr int kBoards = 4;
+/// A row for each board: its type (geometry.h), the fields of BoardInfo, and how its sets of cells are stored. Whatever is
+/// compiled for each board is `RR_BOARDS(RR_INSTANTIATE)`.
+#define RR_BOARDS(X)                                                                         \
+  X(Square8, "square8", false, 8, 64, 18, 3, Bits64, uint32_t, 16)                           \
+  X(Square19, "square19", false, 19, 361, 72, 4, BitsRows<uint32_t, 3, 32, 3>, uint64_t, 32) \
+  X(Hex8, "hex8", true, 9, 61, 18, 4, BitsRows<uint16_t, 1, 16, 2>, uint32_t, 16)            \
+  X(Hexagonal, "hexagonal", true, 25, 469, 96, 4, BitsRows<uint32_t, 4, 32, 4>, uint64_t, 32)
+
+#define RR_ROW(B, ...) B,
+enum class BoardId : uint8_t { RR_BOARDS(RR_ROW) };
+#undef RR_ROW
+#define RR_ROW(B, ...) +1
+inline constexpr int kBoards = RR_BOARDS(RR_ROW);
+#undef RR_ROW
 inline constexpr int kMaxRingsPerPlayer = 999;  ///< most that the option may set
 
 struct BoardInfo {
@@ -21,12 +33,9 @@ struct BoardInfo {
   int base_line_length;  ///< the shortest run that the line phase notices, unless the effective length is longer
 };
 
-inline constexpr BoardInfo kBoardInfo[kBoards] = {
-    {"square8", false, 8, 64, 18, 3},
-    {"square19", false, 19, 361, 72, 4},
-    {"hex8", true, 9, 61, 18, 4},
-    {"hexagonal", true, 25, 469, 96, 4},
-};
+#define RR_ROW(B, name, hex, width, cells, rings, line, ...) {name, hex, width, cells, rings, line},
+inline constexpr BoardInfo kBoardInfo[kBoards] = {RR_BOARDS(RR_ROW)};
+#undef RR_ROW
 
 /// Options of a game; zero means the default of the board.
 struct Options {

@@ -364,10 +364,10 @@ struct BoardBase {
   }
 };
 
-struct Square8 : BoardBase<BoardId::Square8, false, 8, Bits64, uint32_t, 16> {};
-struct Hex8 : BoardBase<BoardId::Hex8, true, 9, BitsRows<uint16_t, 1, 16, 2>, uint32_t, 16> {};
-struct Square19 : BoardBase<BoardId::Square19, false, 19, BitsRows<uint32_t, 3, 32, 3>, uint64_t, 32> {};
-struct Hexagonal : BoardBase<BoardId::Hexagonal, true, 25, BitsRows<uint32_t, 4, 32, 4>, uint64_t, 32> {};
+#define RR_ROW(B, name, hex, width, cells, rings, line, ...) \
+  struct B : BoardBase<BoardId::B, hex, width, __VA_ARGS__> {};
+RR_BOARDS(RR_ROW)
+#undef RR_ROW
 
 template <class B>
 inline const typename B::Bits kBoardBits = B::board_bits();
@@ -376,16 +376,13 @@ inline const typename B::Bits kBoardBits = B::board_bits();
 template <class F>
 decltype(auto) visit_board(BoardId id, F&& f) {
   switch (id) {
-    case BoardId::Square8:
-      return f.template operator()<Square8>();
-    case BoardId::Square19:
-      return f.template operator()<Square19>();
-    case BoardId::Hex8:
-      return f.template operator()<Hex8>();
-    case BoardId::Hexagonal:
-      break;
+#define RR_ROW(B, ...) \
+  case BoardId::B:     \
+    return f.template operator()<B>();
+    RR_BOARDS(RR_ROW)
+#undef RR_ROW
   }
-  return f.template operator()<Hexagonal>();
+  __builtin_unreachable();
 }
 
 }  // namespace rr

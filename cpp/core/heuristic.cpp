@@ -451,13 +451,10 @@ int greedy_move(const State<B>& s, const std::vector<Move>& moves, uint64_t seed
   return swap >= 0 && most < 0.5F ? swap : choice;
 }
 
-#define RR_INSTANTIATE(B)                                                  \
+#define RR_INSTANTIATE(B, ...)                                             \
   template void heuristic_features(const State<B>&, Seat, float*);         \
   template std::array<float, kMaxSeats> heuristic_values(const State<B>&); \
   template int greedy_move(const State<B>&, const std::vector<Move>&, uint64_t);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

@@ -201,15 +201,12 @@ bool is_playable(const State<B>& s, Move move) {
   return std::find(cells.begin(), cells.end(), move.extraction()) != cells.end();
 }
 
-#define RR_INSTANTIATE(B)                                               \
+#define RR_INSTANTIATE(B, ...)                                          \
   template void generate(const State<B>&, MoveList&);                   \
   template void generate_refused(const State<B>&, MoveList&);           \
   template void extractions(const State<B>&, std::vector<Cell>&);       \
   template void generate_playable(const State<B>&, std::vector<Move>&); \
   template bool is_playable(const State<B>&, Move);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

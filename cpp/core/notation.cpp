@@ -547,16 +547,13 @@ State<B> parse_state(const Rules& rules, std::string_view text, const std::strin
   return s;
 }
 
-#define RR_INSTANTIATE(B)                                      \
+#define RR_INSTANTIATE(B, ...)                                 \
   template std::string cell_text<B>(Cell);                     \
   template std::string move_text(const State<B>&, Move);       \
   template Move parse_move(const State<B>&, std::string_view); \
   template std::string canonical(const State<B>&);             \
   template std::string turn_text(const State<B>&);             \
   template State<B> parse_state<B>(const Rules&, std::string_view, const std::string_view*);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

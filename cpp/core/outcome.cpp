@@ -195,12 +195,9 @@ std::string_view detail_name(Detail detail) {
   return names[static_cast<int>(detail)];
 }
 
-#define RR_INSTANTIATE(B)            \
+#define RR_INSTANTIATE(B, ...)       \
   template void end_turn(State<B>&); \
   template std::array<uint8_t, kMaxSeats> ranks(const State<B>&);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

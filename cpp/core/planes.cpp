@@ -174,12 +174,9 @@ std::string encoding_hash() {
   return text;
 }
 
-#define RR_INSTANTIATE(B)                                  \
+#define RR_INSTANTIATE(B, ...)                             \
   template void encode(const State<B>&, uint8_t*, float*); \
   template void encode_packed(const State<B>&, uint8_t*, uint8_t*, float*);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

@@ -29,10 +29,7 @@ void random_game(State<B>& state, Random& random, Tally& tally) {
   tally.winners += state.winner + 1u;
 }
 
-#define RR_INSTANTIATE(B) template void random_game(State<B>&, Random&, Tally&);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+#define RR_INSTANTIATE(B, ...) template void random_game(State<B>&, Random&, Tally&);
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

@@ -88,13 +88,10 @@ std::string check_invariants(const State<B>& state) {
   return {};
 }
 
-#define RR_INSTANTIATE(B)                                 \
+#define RR_INSTANTIATE(B, ...)                            \
   template struct State<B>;                               \
   template std::string check_invariants(const State<B>&); \
   template uint64_t recomputed_key(const State<B>&);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

@@ -253,10 +253,9 @@ inline uint64_t State<B>::key_turn() const {
   return mix(w0 + mix(hands + mix(eliminations + mix(outs + end + game * 0x9E3779B97F4A7C15ULL))));
 }
 
-extern template struct State<Square8>;
-extern template struct State<Square19>;
-extern template struct State<Hex8>;
-extern template struct State<Hexagonal>;
+#define RR_DECLARE(B, ...) extern template struct State<B>;
+RR_BOARDS(RR_DECLARE)
+#undef RR_DECLARE
 
 /// What is unsound in a state, in one sentence; empty when nothing is. Compares every derived field with a recount,
 /// looks for two things on one cell, and for rings that appeared or vanished.

@@ -170,7 +170,7 @@ bool symmetry_holds(const State<B>& s, int g, const std::vector<Move>& moves) {
   return std::all_of(moves.begin(), moves.end(), [&](Move m) { return successors_correspond(s, image, g, m); });
 }
 
-#define RR_INSTANTIATE(B)                                                           \
+#define RR_INSTANTIATE(B, ...)                                                      \
   template Cell map_cell<B>(Cell, int);                                             \
   template int map_direction<B>(int, int);                                          \
   template int inverse_symmetry<B>(int);                                            \
@@ -178,9 +178,6 @@ bool symmetry_holds(const State<B>& s, int g, const std::vector<Move>& moves) {
   template Move transform_move(const State<B>&, Move, int);                         \
   template bool successors_correspond(const State<B>&, const State<B>&, int, Move); \
   template bool symmetry_holds(const State<B>&, int, const std::vector<Move>&);
-RR_INSTANTIATE(Square8)
-RR_INSTANTIATE(Square19)
-RR_INSTANTIATE(Hex8)
-RR_INSTANTIATE(Hexagonal)
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

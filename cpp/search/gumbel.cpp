@@ -189,9 +189,7 @@ void GumbelSearch<B>::policy(float* out) const {
   for (int i = 0; i < root.size; ++i) out[i] /= sum;
 }
 
-template class GumbelSearch<Square8>;
-template class GumbelSearch<Square19>;
-template class GumbelSearch<Hex8>;
-template class GumbelSearch<Hexagonal>;
+#define RR_INSTANTIATE(B, ...) template class GumbelSearch<B>;
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

@@ -372,9 +372,7 @@ auto Minimax<B, Leaf>::max_n(size_t ply, int depth, int left, Seat above, float 
   return best;
 }
 
-template class Minimax<Square8>;
-template class Minimax<Square19>;
-template class Minimax<Hex8>;
-template class Minimax<Hexagonal>;
+#define RR_INSTANTIATE(B, ...) template class Minimax<B>;
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

@@ -111,9 +111,8 @@ class Minimax {
   std::vector<Entry> table_;
 };
 
-extern template class Minimax<Square8>;
-extern template class Minimax<Square19>;
-extern template class Minimax<Hex8>;
-extern template class Minimax<Hexagonal>;
+#define RR_DECLARE(B, ...) extern template class Minimax<B>;
+RR_BOARDS(RR_DECLARE)
+#undef RR_DECLARE
 
 }  // namespace rr

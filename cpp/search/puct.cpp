@@ -98,9 +98,7 @@ void PuctSearch<B>::policy(float* out) const {
   }
 }
 
-template class PuctSearch<Square8>;
-template class PuctSearch<Square19>;
-template class PuctSearch<Hex8>;
-template class PuctSearch<Hexagonal>;
+#define RR_INSTANTIATE(B, ...) template class PuctSearch<B>;
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

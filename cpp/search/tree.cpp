@@ -418,9 +418,7 @@ SeatValues TreeSearch<B>::root_value() const {
   return out;
 }
 
-template class TreeSearch<Square8>;
-template class TreeSearch<Square19>;
-template class TreeSearch<Hex8>;
-template class TreeSearch<Hexagonal>;
+#define RR_INSTANTIATE(B, ...) template class TreeSearch<B>;
+RR_BOARDS(RR_INSTANTIATE)
 
 }  // namespace rr

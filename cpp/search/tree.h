@@ -208,9 +208,8 @@ void TreeSearch<B>::feed_edges(int leaf, const SeatValues& value, const F& logit
   --waiting_;
 }
 
-extern template class TreeSearch<Square8>;
-extern template class TreeSearch<Square19>;
-extern template class TreeSearch<Hex8>;
-extern template class TreeSearch<Hexagonal>;
+#define RR_DECLARE(B, ...) extern template class TreeSearch<B>;
+RR_BOARDS(RR_DECLARE)
+#undef RR_DECLARE
 
 }  // namespace rr
