@@ -20,7 +20,6 @@ def keep_round(places: Places, directory: Path, done: Round) -> None:
         log.write(json.dumps(line, default=str) + "\n")
     if places.models and done.promoted:
         with RunDirectory.open(directory) as run:
-            onnx = ModelStore(run).show(done.candidate).onnx
-            assert onnx is not None  # the loop exports every candidate
+            network = ModelStore(run).show(done.candidate).network
             places.models.mkdir(parents=True, exist_ok=True)
-            write_atomically(places.models / f"{done.config}.onnx", run.fabric.blobs.get(onnx))
+            write_atomically(places.models / f"{done.config}.onnx", run.fabric.blobs.get(network))

@@ -59,7 +59,7 @@ def prepare(run: RunDirectory, at: Work, _: SomeGames) -> GamesToAudit:
     blob = at.blobs.put(parcel.to_bytes(), SUFFIX)
     played = {made["model"] for made in parcel.about["made"].values()}
     store = ModelStore(run)
-    known = [model for model in store.ls(at.config) if model.id in played and model.onnx and not model.pruned]
+    known = [model for model in store.ls(at.config) if model.id in played and model.has_network]
     return GamesToAudit(games=blob, models=tuple(map(playable, known)), lent=(blob,))
 
 

@@ -130,10 +130,8 @@ class Playable(BaseModel):
 
 def playable(model: ModelInfo) -> Playable:
     """What is needed to play with a model. Raises `DataError` where its network is not there."""
-    if model.onnx is None or model.pruned:
-        raise DataError(f"{model.id} has no exported network: it was pruned, or never exported; name another model")
     kept: Any = model.metrics.get("canary")
-    return Playable(model=model.id, onnx=model.onnx, canary=kept)
+    return Playable(model=model.id, onnx=model.network, canary=kept)
 
 
 def player_over(

@@ -96,7 +96,7 @@ def prepare(run: RunDirectory, at: Work, wanted: Training) -> TrainingOrder:
         export_games(run, at.config, at.recipe.export, show=at.show)
         up_to = None
     parent = ModelStore(run).show(wanted.parent) if wanted.parent else initial
-    checked = playable(parent) if wanted.parent and parent.onnx and not parent.pruned else None
+    checked = playable(parent) if wanted.parent and parent.has_network else None
     return _ordered(run, at, parent, (at.config,), up_to, checked)
 
 

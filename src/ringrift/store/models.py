@@ -47,6 +47,18 @@ class ModelInfo:
     window: tuple[tuple[int, int], ...] = ()
     """Games of its config that its own training learned from: (first, last) id of each range."""
 
+    @property
+    def has_network(self) -> bool:
+        """Whether it can play: its exported network is there."""
+        return self.onnx is not None and not self.pruned
+
+    @property
+    def network(self) -> str:
+        """Blob of its exported network. Raises `DataError` where that is not there."""
+        if self.onnx is None or self.pruned:
+            raise DataError(f"{self.id} has no exported network: it was pruned, or never exported; name another model")
+        return self.onnx
+
 
 @dataclass(frozen=True)
 class Promotion:

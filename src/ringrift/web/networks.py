@@ -135,6 +135,4 @@ def of_run(run: RunDirectory, config: str, name: str) -> tuple[str, Path, object
     from ringrift.store.models import ModelStore
 
     info = ModelStore(run).resolve(config, name)
-    if info.onnx is None or info.pruned:
-        raise DataError(f"{info.id} has no exported network: it was pruned, or never exported")
-    return info.id, run.fabric.blobs.path(info.onnx), info.metrics.get("canary")
+    return info.id, run.fabric.blobs.path(info.network), info.metrics.get("canary")
