@@ -12,8 +12,8 @@ def random_game(config="square8_2p", plies=10_000, seed=0, options=None):
     """A game of at most so many uniformly random plies."""
     game, rng = Game(config, options), np.random.default_rng(seed)
     while not game.is_over and game.ply < plies:
-        playable = game._playable()
-        game._push(int(playable[rng.integers(len(playable))]))
+        playable = game.playable_packed()
+        game.push_packed(int(playable[rng.integers(len(playable))]))
     return game
 
 

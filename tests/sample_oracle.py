@@ -92,10 +92,10 @@ def decisions(record: Record) -> Iterator[tuple[Game, NDArray[np.uint32], int]]:
     playable moves [A], and the index of the played one."""
     game = record._first()
     for move in record.moves.tolist():
-        playable = game._playable()
+        playable = game.playable_packed()
         if len(playable) > 1:
             yield game, playable, int(np.flatnonzero(playable == move)[0])
-        game._push(move)
+        game.push_packed(move)
 
 
 def game_samples(id_: int, record: Record, settings: ExportSettings) -> Iterator[Sample]:
@@ -130,8 +130,8 @@ def game_samples(id_: int, record: Record, settings: ExportSettings) -> Iterator
         if symmetry:
             target = _reordered(
                 target,
-                np.array([game._transform_move(int(m), symmetry) for m in game._playable()], np.uint32),
-                shown._playable(),
+                np.array([game._transform_move(int(m), symmetry) for m in game.playable_packed()], np.uint32),
+                shown.playable_packed(),
             )
         planes, values = encode([shown])
         turn = 1 - game.to_move
@@ -238,13 +238,13 @@ def finished(seed: int, config: str, rings: int | None = 5, kind: str = "searche
     game = Game(config, Options(rings_per_player=rings, swap_rule=seed % 3 == 2 and config.endswith("2p")))
     plies, policies = [], []
     while not game.is_over:
-        playable = game._playable()
+        playable = game.playable_packed()
         if len(playable) > 1 and rng.random() < 0.67:
             plies.append(game.ply)
             share = rng.dirichlet(np.ones(len(playable))).astype(np.float16)
             share[1:][rng.random(len(share) - 1) < 0.3] = 0
             policies.append(share)
-        game._push(int(rng.choice(playable)))
+        game.push_packed(int(rng.choice(playable)))
     decided = len(plies)
     search = SearchStats(
         ply=np.array(plies, np.int32),

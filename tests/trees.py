@@ -57,9 +57,9 @@ def random_game(config: str, plies: int, seed: int) -> Game:
     """A position with a choice after about so many random plies."""
     rng = np.random.default_rng(seed)
     game = Game(config)
-    while game.ply < plies or len(game._playable()) == 1:
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
+    while game.ply < plies or len(game.playable_packed()) == 1:
+        moves = game.playable_packed()
+        game.push_packed(int(moves[rng.integers(len(moves))]))
         if game.is_over:
             game = Game(config)
     return game

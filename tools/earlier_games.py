@@ -66,17 +66,17 @@ def random_game(config: str, seed: int, stop: Callable[[Game], object] = lambda 
     """A uniformly random game to its end, or until `stop`."""
     game, rng = Game(config), np.random.default_rng(seed)
     while not game.is_over and not stop(game):
-        playable = game._playable()
-        game._push(int(playable[rng.integers(len(playable))]))
+        playable = game.playable_packed()
+        game.push_packed(int(playable[rng.integers(len(playable))]))
     return game
 
 
 def seats(game: Game) -> list[int]:
     """The seat that made each ply."""
     copy, found = Game.parse(game.start_text()), []
-    for move in game._moves().tolist():
+    for move in game.moves_packed().tolist():
         found.append(copy.to_move)
-        copy._push(move)
+        copy.push_packed(move)
     return found
 
 
@@ -123,7 +123,7 @@ def wire(text: str, seat: int, number: int, *, hexagonal: bool = False, pays: bo
 def wire_moves(game: Game, *, pays: bool = True) -> list[dict[str, Any]]:
     """All plies of a game."""
     hexagonal = config_info(game.config).is_hex
-    plies = zip(game._played_texts(), seats(game), strict=True)
+    plies = zip(game.played_texts(), seats(game), strict=True)
     return [wire(text, seat, n, hexagonal=hexagonal, pays=pays) for n, (text, seat) in enumerate(plies, start=1)]
 
 

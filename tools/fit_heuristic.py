@@ -33,14 +33,14 @@ def play(config: str, number: int, seed: int, most: int) -> tuple[list[NDArray[n
     while not game.is_over:
         if game.phase is Phase.RING_PLACEMENT and careless <= 0:
             found.append(_core.heuristic_features(game))
-        moves = game._playable()
+        moves = game.playable_packed()
         if len(moves) > 1:
             careless -= 1
         if len(moves) == 1 or rng.random() < (0.5 if careless > 0 else 0.02):
             bits = moves[rng.integers(len(moves))]
         else:
             (bits,) = _core.greedy([game], [int(rng.integers(1 << 62))])
-        game._push(int(bits))
+        game.push_packed(int(bits))
     outcome = game.outcome()
     assert outcome is not None
     chosen = rng.choice(len(found), min(most, len(found)), replace=False)

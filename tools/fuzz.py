@@ -36,7 +36,7 @@ def random_game(config: str, plies: int, rng: random.Random) -> Game:
     """A game of at most so many random plies."""
     game = Game(config, Options(rings_per_player=rng.choice([None, 3, 8]), swap_rule=rng.random() < 0.3))
     while not game.is_over and game.ply < plies:
-        game._push(int(rng.choice(game._playable())))
+        game.push_packed(int(rng.choice(game.playable_packed())))
     return game
 
 
@@ -129,9 +129,9 @@ class Fuzzers:
     def packed_move(self) -> None:
         """Numbers that are no moves."""
         game = self.rng.choice(self.games).copy()
-        bits = self.rng.getrandbits(32) if self.rng.random() < 0.5 or game.is_over else int(game._playable()[0])
+        bits = self.rng.getrandbits(32) if self.rng.random() < 0.5 or game.is_over else int(game.playable_packed()[0])
         self.last = bits = bits ^ (1 << self.rng.randrange(32))
-        game._push_all(np.array([bits], np.uint32))
+        game.push_all_packed(np.array([bits], np.uint32))
         game.check_invariants()
 
     def record(self) -> None:

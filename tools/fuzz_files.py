@@ -168,8 +168,8 @@ def finished(seed: int) -> Record:
     """A short game with made-up decisions."""
     game, rng = Game("square8_2p", Options(rings_per_player=3)), np.random.default_rng(seed)
     while not game.is_over:
-        playable = game._playable()
-        game._push(int(playable[rng.integers(len(playable))]))
+        playable = game.playable_packed()
+        game.push_packed(int(playable[rng.integers(len(playable))]))
     return Record.from_game(game, seed=seed, players=("a", "b"))
 
 

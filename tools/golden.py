@@ -28,8 +28,8 @@ def random_game(config: str, plies: int, seed: int, options: Options | None = No
     """A game of at most so many uniformly random plies."""
     game, rng = Game(config, options), np.random.default_rng(seed)
     while not game.is_over and game.ply < plies:
-        playable = game._playable()
-        game._push(int(playable[rng.integers(len(playable))]))
+        playable = game.playable_packed()
+        game.push_packed(int(playable[rng.integers(len(playable))]))
     return game
 
 
@@ -55,7 +55,7 @@ def playthrough(config: str, rings: int, seed: int) -> str:
         if game.ply % 100 == 0:
             lines += [game.ascii(), "", "ply seat phase                 legal hash              move"]
         seat, phase, count = game.to_move, game.phase.name.lower(), len(game.legal_moves)
-        playable = game._playable()
+        playable = game.playable_packed()
         move = game.move(int(playable[rng.integers(len(playable))]))
         game.push(move)
         lines.append(f"{game.ply - 1:3} {seat:4} {phase:21} {count:5} {game.canonical_hash()}  {move}")

@@ -273,29 +273,36 @@ void bind_rules(nb::module_& m) {
       .def(
           "recomputed_key", [](const Game& g) { return g.visit([](const auto& s) { return recomputed_key(s); }); },
           "The key computed afresh from the board.")
-      .def("_legal", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, false)); }); })
-      .def("_playable", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, true)); }); })
-      .def("_texts", &texts, "playable"_a)
-      .def("_played_texts", &played_texts)
+      .def(
+          "legal_packed", [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, false)); }); },
+          "The legal moves as 32-bit numbers, `int(move)`, in the order of `legal_moves`: uint32 [A].")
+      .def(
+          "playable_packed",
+          [](const Game& g) { return g.visit([](const auto& s) { return packed(listed(s, true)); }); },
+          "Those of `playable_moves()`: uint32 [A].")
+      .def("move_texts", &texts, "playable"_a, "Texts of the legal moves, or of the playable ones alone.")
+      .def("played_texts", &played_texts, "Texts of the plies played.")
       .def("refused_moves", &refused_moves,
            "Texts of the recovery slides that are listed by the game's own engine "
            "and refused when played, sorted.")
       .def("_extractions", &extraction_cells, "move"_a)
       .def("_text_of", &text_of, "move"_a)
       .def(
-          "_parse_move",
+          "parse_packed",
           [](const Game& g, std::string_view text) {
             return g.visit([&](const auto& s) { return parse_move(s, text).bits; });
           },
-          "text"_a)
+          "text"_a, "The legal move that a text means, packed. Raises InvalidNotation or IllegalMove.")
       .def("_push_move", &push_move, "bits"_a, "text"_a)
-      .def("_push_text", &push_text, "text"_a)
+      .def("push_text", &push_text, "text"_a, "Plays the legal move that a text means; that move, packed.")
       .def(
-          "_push", [](Game& g, uint32_t bits) { g.push(Move{bits}); }, "move"_a)
-      .def("_push_all", &push_all, "moves"_a)
-      .def("_pop", &pop)
+          "push_packed", [](Game& g, uint32_t bits) { g.push(Move{bits}); }, "move"_a,
+          "Plays one of `playable_packed()`. Raises IllegalMove where it is none.")
+      .def("push_all_packed", &push_all, "moves"_a,
+           "Plays packed moves, uint32 [plies]. Raises IllegalMove naming the ply.")
+      .def("pop_packed", &pop, "Takes back the last ply; that ply, packed.")
       .def(
-          "_moves", [](const Game& g) { return packed(g.moves()); }, "The plies played, packed.")
+          "moves_packed", [](const Game& g) { return packed(g.moves()); }, "The plies played, packed.")
       .def("_result", &result)
       .def("_scores", &scores)
       .def_prop_ro(

@@ -86,11 +86,11 @@ class RingRiftEnv(AECEnv):  # type: ignore[misc]
         if self.terminations[agent]:
             self._was_dead_step(action)
             return
-        playable = self.game._playable()
+        playable = self.game.playable_packed()
         if action is None or not 0 <= action < len(playable):
             raise ValueError(f"{agent} has {len(playable)} playable moves, so action {action} is none of them")
         self._cumulative_rewards[agent] = 0
-        self.game._push(int(playable[action]))
+        self.game.push_packed(int(playable[action]))
         self._clear_rewards()
         if outcome := self.game.outcome():
             share = -1.0 / (self.info.players - 1)
@@ -106,7 +106,7 @@ class RingRiftEnv(AECEnv):  # type: ignore[misc]
         seat = self.possible_agents.index(agent)
         mask = np.zeros(self.size, np.int8)
         if seat + 1 == self.game.to_move:
-            mask[: len(self.game._playable())] = 1
+            mask[: len(self.game.playable_packed())] = 1
         return {"observation": self._planes(seat), "action_mask": mask}
 
     def _planes(self, seat: int) -> npt.NDArray[np.int16]:

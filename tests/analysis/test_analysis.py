@@ -74,8 +74,8 @@ def test_a_deep_line_grows_with_the_budget() -> None:
 
 def test_a_position_without_a_choice() -> None:
     game, rng = Game("square8_2p"), np.random.default_rng(0)
-    while len(moves := game._playable()) > 1:
-        game._push(int(rng.choice(moves)))
+    while len(moves := game.playable_packed()) > 1:
+        game.push_packed(int(rng.choice(moves)))
     (found,) = analyse([game], HashEvaluator("square8_2p"))
     assert found.best == game.playable_moves()[0]
     assert found.value_by_seat.sum() == pytest.approx(1, abs=1e-5)
@@ -84,7 +84,7 @@ def test_a_position_without_a_choice() -> None:
 def test_bad_questions() -> None:
     over, rng = Game("square8_2p"), np.random.default_rng(0)
     while not over.is_over:
-        over._push(int(rng.choice(over._playable())))
+        over.push_packed(int(rng.choice(over.playable_packed())))
     with pytest.raises(RulesError, match="over"):
         analyse([over], UniformEvaluator("square8_2p"))
     with pytest.raises(RulesError, match="does not belong"):

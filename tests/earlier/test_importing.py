@@ -89,7 +89,7 @@ def test_whole_games_of_every_config(run: RunDirectory, tmp_path: Path, config: 
     for stored, game in zip(GameStore(run).iter_valid(config), games, strict=True):
         record = stored.read()
         if pays:
-            assert record.moves.tolist() == game._moves().tolist()
+            assert record.moves.tolist() == game.moves_packed().tolist()
         assert (record.winner, record.players[0]) == (record.replay().outcome().winner, "random:1")  # type: ignore[union-attr]
         assert record.meta["file"] == "games.db" and str(record.meta["game"]).startswith("game-")
     assert not check(run)
@@ -812,9 +812,9 @@ def test_recorded_moves_are_played_as_far_as_their_fields_tell_them(config: str)
         while (at := push_recorded(again, rows, at, PATTERNS)) < len(rows):
             kept = json.loads(rows[at][1])["type"]
             assert kept == "recovery_slide" or (kept == "choose_line_option" and again.ply == at)
-            again._push(int(game._moves()[at]))
+            again.push_packed(int(game.moves_packed()[at]))
             at += 1
-        assert again._moves().tolist() == game._moves().tolist()
+        assert again.moves_packed().tolist() == game.moves_packed().tolist()
 
 
 @pytest.mark.parametrize(

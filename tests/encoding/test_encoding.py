@@ -40,8 +40,8 @@ def random_positions(config: str, seed: int, games: int = 2, options: Options | 
         game = Game(config, options)
         while not game.is_over:
             yield game
-            moves = game._playable()
-            game._push(int(moves[rng.integers(len(moves))]))
+            moves = game.playable_packed()
+            game.push_packed(int(moves[rng.integers(len(moves))]))
 
 
 def test_tables_and_their_hash() -> None:

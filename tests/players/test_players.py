@@ -165,8 +165,8 @@ def test_limits_that_are_none(limit: dict[str, float]) -> None:
 def test_a_game_that_is_over_has_no_decision() -> None:
     game, rng = Game("square8_2p"), np.random.default_rng(0)
     while not game.is_over:
-        moves = game._playable()
-        game._push(int(rng.choice(moves)))
+        moves = game.playable_packed()
+        game.push_packed(int(rng.choice(moves)))
     with pytest.raises(RulesError, match="over"):
         choose("random", "square8_2p").make().play(game)
 

@@ -44,7 +44,7 @@ def test_a_read_position_plays_on_like_the_played_one(game, seed):
     for _ in range(120):
         if game.is_over:
             break
-        move = game.move(int(rng.choice(game._playable())))
+        move = game.move(int(rng.choice(game.playable_packed())))
         game.push(move)
         read.push(str(move))
         assert read.text() == game.text()
@@ -60,7 +60,7 @@ def test_equal_keys_mean_equal_positions():
             text = re.sub(r"lps=\d+,", "lps=", game.text())  # the number of the round is for reports only
             assert texts.setdefault(game.key, text) == text
             assert keys.setdefault(text, game.key) == game.key
-            game._push(int(rng.choice(game._playable())))
+            game.push_packed(int(rng.choice(game.playable_packed())))
     assert len(texts) > 3000
 
 
@@ -73,7 +73,7 @@ def test_every_listed_move_reads_back(game):
         assert move in game.legal_moves
         cells = game.extractions(move)
         if len(cells) <= 1:
-            assert int(game.parse_move(move.text)) in game._playable()
+            assert int(game.parse_move(move.text)) in game.playable_packed()
         else:
             with pytest.raises(IllegalMove, match="@"):
                 game.parse_move(move.text)
@@ -285,10 +285,10 @@ def test_a_batch_plays_like_single_games(config):
     for _ in range(40):
         offsets, moves = batch.playable()
         counts = batch.playable_counts()
-        assert counts.tolist() == np.diff(offsets).tolist() == [len(game._playable()) for game in singles]
+        assert counts.tolist() == np.diff(offsets).tolist() == [len(game.playable_packed()) for game in singles]
         choices = (rng.random(n) * counts).astype(np.int32)
         for i, game in enumerate(singles):
-            game._push(int(moves[offsets[i] + choices[i]]))
+            game.push_packed(int(moves[offsets[i] + choices[i]]))
         batch.step(choices)
         assert batch.keys.tolist() == [game.key for game in singles]
         assert batch.to_move.tolist() == [game.to_move for game in singles]

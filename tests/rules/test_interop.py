@@ -43,8 +43,8 @@ def test_an_open_payer_gives_all_stacks_and_anything_else_open_is_refused() -> N
 def test_every_move_of_random_games_is_read_back(config: str) -> None:
     game = random_game(config, 3)
     again = Game(config)
-    for wire, text in zip(wire_moves(game), game._played_texts(), strict=True):
-        assert wire_meanings(wire, again._texts(True)) == [text]
+    for wire, text in zip(wire_moves(game), game.played_texts(), strict=True):
+        assert wire_meanings(wire, again.move_texts(True)) == [text]
         again.push(text)
 
 
@@ -76,8 +76,8 @@ def test_what_a_move_leaves_out_is_filled_in_or_named(config: str) -> None:
     for seed in range(3):
         game = random_game(config, seed)
         again = Game(config)
-        for wire, text in zip(wire_moves(game), game._played_texts(), strict=True):
-            playable = again._texts(True)
+        for wire, text in zip(wire_moves(game), game.played_texts(), strict=True):
+            playable = again.move_texts(True)
             fields = [field for field in OPEN if wire[field] is not None]
             for field, bent in [(field, wire | {field: value}) for field in fields for value in (None, 1)]:
                 if (bent[field] == 1 and field not in COUNTED) or (field == "type" and len(text) == 2):

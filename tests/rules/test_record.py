@@ -26,9 +26,9 @@ def searched(game, seed=0, surprise=False):
     rng, replay = np.random.default_rng(seed), Game.parse(game.start_text())
     plies, lengths = [], []
     for move in game.moves:
-        if len(replay._playable()) > 1:
+        if len(replay.playable_packed()) > 1:
             plies.append(replay.ply)
-            lengths.append(len(replay._playable()))
+            lengths.append(len(replay.playable_packed()))
         replay.push(move)
     search = SearchStats(
         ply=np.array(plies, np.int32),

@@ -94,8 +94,8 @@ def test_every_config_is_searched(config: str) -> None:
 
 def test_without_a_choice_there_is_no_search(hashed: Maker) -> None:
     rng, game = np.random.default_rng(0), Game("square8_2p")
-    while len(moves := game._playable()) > 1:
-        game._push(int(moves[rng.integers(len(moves))]))
+    while len(moves := game.playable_packed()) > 1:
+        game.push_packed(int(moves[rng.integers(len(moves))]))
     evaluator = hashed("square8_2p")
     (result,) = search([game], evaluator, GumbelSettings(simulations=50), [1])
     assert str(result.move) == str(game.playable_moves()[0])
@@ -115,7 +115,7 @@ def test_bad_input_is_refused() -> None:
         search([Game("square8_2p")], evaluator, GumbelSettings(), [])
     over = Game("square8_2p")
     while not over.is_over:
-        over._push(int(over._playable()[0]))
+        over.push_packed(int(over.playable_packed()[0]))
     with pytest.raises(RulesError, match="over"):
         search([over], evaluator, GumbelSettings(), [0])
     with pytest.raises(ValueError, match="simulations is 0"):
@@ -132,19 +132,19 @@ def winning_position(config: str) -> Game:
     for _ in range(200):
         game = Game(config)
         while not game.is_over:
-            moves = game._playable()
+            moves = game.playable_packed()
             if len(moves) >= 8 and 1 <= len(winning(game)) <= 3:
                 return game
-            game._push(int(moves[rng.integers(len(moves))]))
+            game.push_packed(int(moves[rng.integers(len(moves))]))
     raise AssertionError("no such position")
 
 
 def winning(game: Game) -> list[int]:
     """Moves after which, without a further choice, the game is over and won by the seat that makes them."""
     found = []
-    for index, bits in enumerate(game._playable()):
+    for index, bits in enumerate(game.playable_packed()):
         after = game.copy()
-        after._push(int(bits))
+        after.push_packed(int(bits))
         after.advance_forced()
         outcome = after.outcome()
         if outcome and outcome.winner == game.to_move:
@@ -155,7 +155,7 @@ def winning(game: Game) -> list[int]:
 @pytest.mark.parametrize("config", ["square8_2p", "hex8_2p", "square8_3p"])
 def test_it_finds_a_win_on_the_spot(config: str) -> None:
     game = winning_position(config)
-    moves = len(game._playable())
+    moves = len(game.playable_packed())
     settings = GumbelSettings(simulations=3 * moves, considered=moves)
     (result,) = search([game], UniformEvaluator(config), settings, [3])
     best = winning(game)
@@ -241,7 +241,7 @@ def reference(game: Game, evaluator: Evaluator, settings: GumbelSettings) -> tup
             path.append((node, index))
             if index not in node.children:
                 after = node.game.copy()
-                after._push(int(after._playable()[index]))
+                after.push_packed(int(after.playable_packed()[index]))
                 after.advance_forced()
                 node.children[index] = make(after)
                 node = node.children[index]
@@ -299,7 +299,7 @@ def test_it_is_the_search_of_the_paper(config: str, plies: int, c_scale: float, 
 def _moves_of(root: Node, path: tuple[int, ...]) -> list[int]:
     moves, node = [], root
     for index in path:
-        moves.append(int(node.game._playable()[index]))
+        moves.append(int(node.game.playable_packed()[index]))
         node = node.children[index]
     return moves
 

@@ -23,11 +23,11 @@ def match_random(config: str, games: int, seed: int = 0) -> float:
     for number in range(games):
         game, hero = Game(config), number % int(config[-2]) + 1
         while not game.is_over:
-            moves = game._playable()
+            moves = game.playable_packed()
             if len(moves) > 1 and game.to_move == hero:
                 game.push(greedy([game], [int(rng.integers(1 << 62))])[0])
             else:
-                game._push(int(moves[rng.integers(len(moves))]))
+                game.push_packed(int(moves[rng.integers(len(moves))]))
         outcome = game.outcome()
         wins += outcome is not None and outcome.winner == hero
     return wins / games
@@ -41,8 +41,8 @@ def test_values_are_probabilities_by_seat(config: str) -> None:
         assert values.shape == (game.num_seats,)
         assert values.sum() == pytest.approx(1, abs=1e-5)
         assert (values >= 0).all()
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
+        moves = game.playable_packed()
+        game.push_packed(int(moves[rng.integers(len(moves))]))
     outcome = game.outcome()
     assert outcome is not None
     assert heuristic_values(game).tolist() == [float(s + 1 == outcome.winner) for s in range(game.num_seats)]
@@ -51,8 +51,8 @@ def test_values_are_probabilities_by_seat(config: str) -> None:
 def test_scores_are_weights_times_features() -> None:
     rng, game = np.random.default_rng(4), Game("square8_3p")
     for _ in range(60):
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
+        moves = game.playable_packed()
+        game.push_packed(int(moves[rng.integers(len(moves))]))
     features = _core.heuristic_features(game)
     assert features.shape == (3, len(HEURISTIC_TABLE))
     scores = features @ np.array([row.weights[1] for row in HEURISTIC_TABLE], np.float32)
@@ -135,8 +135,8 @@ def test_features_know_no_side_of_the_board_and_no_seat(config: str) -> None:
                 text[field] = re.sub(r":(\d+)", turn, text[field])
             rotated = _core.heuristic_features(Game.parse(";".join(text)))
             np.testing.assert_array_equal(rotated, np.roll(plain, 1, axis=0))
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
+        moves = game.playable_packed()
+        game.push_packed(int(moves[rng.integers(len(moves))]))
 
 
 def test_greedy_is_pure_and_seeded() -> None:
@@ -146,7 +146,7 @@ def test_greedy_is_pure_and_seeded() -> None:
     assert game.text() == text
     assert len({str(move) for move in greedy([game] * 20, range(20))}) > 1
     while not game.is_over:
-        game._push(int(game._playable()[0]))
+        game.push_packed(int(game.playable_packed()[0]))
     with pytest.raises(RulesError, match="over"):
         greedy([game], [1])
 

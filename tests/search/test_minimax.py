@@ -23,9 +23,9 @@ def position(config: str, plies: int, seed: int, most: int = 60, accept: Callabl
     """A position with a choice of at most `most` moves after at least so many random plies."""
     rng = np.random.default_rng(seed)
     game = Game(config)
-    while game.ply < plies or not 1 < len(game._playable()) <= most or not (accept is None or accept(game)):
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
+    while game.ply < plies or not 1 < len(game.playable_packed()) <= most or not (accept is None or accept(game)):
+        moves = game.playable_packed()
+        game.push_packed(int(moves[rng.integers(len(moves))]))
         if game.is_over:
             game = Game(config)
     return game
@@ -36,8 +36,8 @@ def position(config: str, plies: int, seed: int, most: int = 60, accept: Callabl
 
 def settle(game: Game, leaf: bool) -> None:
     """Plays what leaves no choice; at a leaf, no further than to the end of the turn."""
-    while len(moves := game._playable()) == 1 and not (leaf and game.phase is Phase.RING_PLACEMENT):
-        game._push(int(moves[0]))
+    while len(moves := game.playable_packed()) == 1 and not (leaf and game.phase is Phase.RING_PLACEMENT):
+        game.push_packed(int(moves[0]))
 
 
 def plain(game: Game, depth: int, root: int, rule: str) -> Values:
@@ -171,8 +171,8 @@ def test_the_deadline_is_kept(config: str, rule: str) -> None:
 
 def test_without_a_choice_there_is_no_search() -> None:
     rng, game = np.random.default_rng(0), Game("square8_2p")
-    while len(moves := game._playable()) > 1:
-        game._push(int(moves[rng.integers(len(moves))]))
+    while len(moves := game.playable_packed()) > 1:
+        game.push_packed(int(moves[rng.integers(len(moves))]))
     (result,) = minimax([game], MinimaxSettings(), [0])
     assert (result.move, result.depth, result.nodes) == (game.playable_moves()[0], 0, 1)
     assert result.value_by_seat.tolist() == heuristic_values(game).tolist()
@@ -188,7 +188,7 @@ def test_it_wins_within_a_turn(config: str) -> None:
     for _ in range(4):
         game = Game(config)
         while not game.is_over:
-            moves = game._playable()
+            moves = game.playable_packed()
             if game.ply > 40 and game.ply % 3 == 0 and 1 < len(moves) < 40:
                 for rule in ("paranoid", "maxn", "best-reply"):
                     (result,) = minimax([game], MinimaxSettings(rule, nodes=500), [game.ply])
@@ -196,20 +196,20 @@ def test_it_wins_within_a_turn(config: str) -> None:
                     for move in result.best_line:
                         if after.to_move != seat:
                             break
-                        decisions += len(after._playable()) > 1
+                        decisions += len(after.playable_packed()) > 1
                         after.push(move)
                     if outcome := after.outcome():
                         assert result.decided == (outcome.winner == seat)
                         several += decisions > 1
-            game._push(int(moves[rng.integers(len(moves))]))
+            game.push_packed(int(moves[rng.integers(len(moves))]))
     assert several > 0
 
 
 def test_a_decided_position_ends_the_deepening() -> None:
     def wins(game: Game) -> bool:
-        for bits in game._playable():
+        for bits in game.playable_packed():
             after = game.copy()
-            after._push(int(bits))
+            after.push_packed(int(bits))
             after.advance_forced()
             if (outcome := after.outcome()) and outcome.winner == game.to_move:
                 return True
@@ -220,7 +220,7 @@ def test_a_decided_position_ends_the_deepening() -> None:
         (result,) = minimax([game], MinimaxSettings(rule, nodes=ENDLESS), [1])
         assert result.decided
         assert result.depth == 1
-        assert result.nodes <= 4 * len(game._playable()) + 1
+        assert result.nodes <= 4 * len(game.playable_packed()) + 1
         assert result.value_by_seat.tolist() == [float(game.to_move == seat) for seat in (1, 2)]
 
 
@@ -241,8 +241,8 @@ def test_what_cannot_be_searched() -> None:
             minimax([game], settings, [1], threads=threads, seconds=seconds)
     rng = np.random.default_rng(0)
     while not game.is_over:
-        moves = game._playable()
-        game._push(int(moves[rng.integers(len(moves))]))
+        moves = game.playable_packed()
+        game.push_packed(int(moves[rng.integers(len(moves))]))
     with pytest.raises(RulesError, match="the game is over"):
         minimax([game], settings, [1])
 
@@ -276,7 +276,7 @@ def test_golden_lines(name: str) -> None:
     np.testing.assert_allclose(result.value_by_seat, golden["value"], atol=1e-5)
     deciders = []
     for move in result.best_line:
-        if len(game._playable()) > 1:
+        if len(game.playable_packed()) > 1:
             deciders.append(game.to_move)
         game.push(move)
     if name.startswith("same-seat"):

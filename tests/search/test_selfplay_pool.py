@@ -30,8 +30,8 @@ def starts(config: str, count: int) -> list[Game]:
     for plies in range(count):
         game = Game(config)
         for _ in range(plies):
-            moves = game._playable()
-            game._push(int(moves[rng.integers(len(moves))]))
+            moves = game.playable_packed()
+            game.push_packed(int(moves[rng.integers(len(moves))]))
         games.append(game)
     return games
 
@@ -45,7 +45,7 @@ def test_games_replay_with_their_targets(config: str) -> None:
         game = start.copy()
         decisions = dict(zip(finished.ply.tolist(), range(len(finished.ply)), strict=True))
         for ply, bits in enumerate(finished.moves.tolist()):
-            playable = game._playable()
+            playable = game.playable_packed()
             if (decision := decisions.get(ply)) is None:
                 assert len(playable) == 1
             else:
@@ -53,7 +53,7 @@ def test_games_replay_with_their_targets(config: str) -> None:
                 assert len(target) == len(playable) > 1
                 assert target.sum(dtype=np.float64) == pytest.approx(1, abs=0.01)
                 assert target[list(playable).index(bits)] > 0
-            game._push(bits)
+            game.push_packed(bits)
         outcome = game.outcome()
         assert outcome is not None
         assert outcome.winner == finished.winner
@@ -79,7 +79,7 @@ def test_batches_are_full_while_games_wait(hashed: Maker) -> None:
 def test_a_finished_game_in_the_queue_comes_straight_back() -> None:
     over = Game("square8_2p")
     while not over.is_over:
-        over._push(int(over._playable()[0]))
+        over.push_packed(int(over.playable_packed()[0]))
     (finished,) = play(UniformEvaluator("square8_2p"), [over], slots=2)
     assert len(finished.moves) == len(finished.ply) == 0
     outcome = over.outcome()
@@ -115,7 +115,7 @@ def test_surprise_is_the_divergence_of_the_policy_from_the_prior(hashed: Maker) 
             target = done.policy[first:last].astype(np.float64)
             kept = target > 0
             expected.append((target[kept] * np.log(target[kept] / (prior / prior.sum())[kept])).sum())
-        game._push(move)
+        game.push_packed(move)
     assert done.surprise == pytest.approx(np.array(expected), abs=0.02)
     assert done.surprise.max() > 0.5
 

@@ -200,7 +200,7 @@ def test_leaves_are_judged_by_the_heuristic_in_the_core(config: str) -> None:
     tree = searcher.tree(0)
     child = int(np.flatnonzero((tree["parent"] == 0) & (tree["terminal"] == 0))[0])
     after = game.copy()
-    after._push(int(tree["move"][child]))
+    after.push_packed(int(tree["move"][child]))
     after.advance_forced()
     np.testing.assert_allclose(tree["value"][child], heuristic_values(after), rtol=1e-5)
 

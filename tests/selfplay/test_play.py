@@ -129,7 +129,7 @@ def test_restarts_begin_where_a_search_was_most_wrong() -> None:
             assert list(restart) == record.moves[: search.ply[worst]].tolist()
             game = Game("square8_2p")
             for move in restart:
-                game._push(move)
+                game.push_packed(move)
             assert not held_for_matches(game)
             found.append(restart)
     assert 0 < len(found) < 6, "about half of the positions are held for matches"

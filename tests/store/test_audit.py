@@ -50,11 +50,11 @@ def forged(record: Record) -> Record:
     game, rng = Game(CONFIG), np.random.default_rng(record.seed)
     plies, shares = [], []
     while not game.is_over:
-        playable = game._playable()
+        playable = game.playable_packed()
         if len(playable) > 1:
             plies.append(game.ply)
             shares.append(rng.dirichlet(np.ones(len(playable))))
-        game._push(int(playable[rng.integers(len(playable))]))
+        game.push_packed(int(playable[rng.integers(len(playable))]))
     search = SearchStats(
         np.array(plies), np.cumsum([0, *map(len, shares)]), np.concatenate(shares), np.full((len(plies), 2), 0.5),
         np.ones(len(plies), np.uint8),

@@ -127,7 +127,7 @@ def test_what_does_not_replay_is_quarantined_with_the_reason(run: RunDirectory) 
     moves = record.moves.copy()
     moves[[3, 4]] = moves[[4, 3]]
     cut = Game(CONFIG, record.options)
-    cut._push_all(record.moves[:6])
+    cut.push_all_packed(record.moves[:6])
     unfinished = Record.from_game(cut, seed=0, players=record.players)
     offsets = search.offsets.copy()
     offsets[-1] += 1
@@ -296,7 +296,7 @@ def test_shard_says_what_the_games_say(run: RunDirectory, config: str) -> None:
     for row in range(len(held)):
         record, own = records[int(held.game_id[row])], slice(offsets[row], offsets[row + 1])
         game = Game(config, record.options)
-        game._push_all(record.moves[: held.ply[row]])
+        game.push_all_packed(record.moves[: held.ply[row]])
         g = int(held.symmetry[row])
         shown = game.transform(g)
         expected, values = encode([shown])

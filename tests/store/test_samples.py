@@ -75,8 +75,8 @@ def holding(record: Record) -> int:
     for move in record.moves.tolist():
         symmetries = range(12 if config_info(record.config).is_hex else 8)
         played = np.array([move], np.uint32)
-        count += len(game._playable()) > 1 and all(game.symmetry_holds(g, played) for g in symmetries)
-        game._push(move)
+        count += len(game.playable_packed()) > 1 and all(game.symmetry_holds(g, played) for g in symmetries)
+        game.push_packed(move)
     return count
 
 
@@ -93,11 +93,13 @@ def test_a_sample_is_the_transformed_position_of_the_transformed_game(config: st
             if not game.symmetry_holds(g, np.array([move], np.uint32)):
                 break
             there = game._transform_move(move, g)
-            game._push(move)
-            moved._push(there)
+            game.push_packed(move)
+            moved.push_packed(there)
         else:
             again, _ = make_samples(
-                config, [read(1, dataclasses.replace(record, moves=moved._moves()))], ExportSettings(symmetries=False)
+                config,
+                [read(1, dataclasses.replace(record, moves=moved.moves_packed()))],
+                ExportSettings(symmetries=False),
             )
             assert targets(again) == [rotated(config, record, row, g) for row in range(len(plain))]
             assert np.array_equal(again.globals, plain.globals)
@@ -115,11 +117,11 @@ def rotated(config: str, record: Record, row: int, g: int) -> tuple[int, ...]:
     """The address of the played move of a sample, seen through a symmetry."""
     plies, _ = _core.decisions(record._first(), record.moves)
     game = record._first()
-    game._push_all(record.moves[: plies[row]])
+    game.push_all_packed(record.moves[: plies[row]])
     move = game._transform_move(int(record.moves[plies[row]]), g)
     shown = game.transform(g)
     addresses: NDArray[np.int32] = _core.policy_addresses(shown)
-    return tuple(addresses[shown._playable().tolist().index(move)].tolist())
+    return tuple(addresses[shown.playable_packed().tolist().index(move)].tolist())
 
 
 def test_any_number_of_threads_gives_the_same() -> None:

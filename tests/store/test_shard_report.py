@@ -153,7 +153,7 @@ def test_the_core_knows_the_decisions() -> None:
     plies, lengths = _core.decisions(record._first(), record.moves)
     game, found = record._first(), []
     for move in record.moves.tolist():
-        if len(game._playable()) > 1:
-            found.append((game.ply, len(game._playable())))
-        game._push(move)
+        if len(game.playable_packed()) > 1:
+            found.append((game.ply, len(game.playable_packed())))
+        game.push_packed(move)
     assert found == list(zip(plies.tolist(), lengths.tolist(), strict=True))

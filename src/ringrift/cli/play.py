@@ -160,7 +160,7 @@ def _take_back(game: Game) -> bool:
     mover, probe = game.to_move, game.copy()
     while probe.ply:
         probe.pop()
-        if probe.to_move == mover and len(probe._playable()) > 1:
+        if probe.to_move == mover and len(probe.playable_packed()) > 1:
             while game.ply > probe.ply:
                 game.pop()
             return True

@@ -45,11 +45,11 @@ def quarantine_show(directory: Directory, game: int, json: Json = False) -> None
             record = store.find(str(game)).read()
             position = record._first()
             for move in record.moves.tolist():
-                position._push(move)
+                position.push_packed(move)
         except RingRiftError as error:
             about["unplayable"] = str(error)
         else:
-            about["moves"] = position._played_texts()
+            about["moves"] = position.played_texts()
     print_row(about, json=json)
 
 

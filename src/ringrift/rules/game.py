@@ -149,10 +149,10 @@ class LegalMoves(Sequence[Move]):
         self._game = game
 
     def __len__(self) -> int:
-        return len(self._game._legal())
+        return len(self._game.legal_packed())
 
     def __iter__(self) -> Iterator[Move]:
-        return map(Move, self._game._texts(False), self._game._legal().tolist())
+        return map(Move, self._game.move_texts(False), self._game.legal_packed().tolist())
 
     @overload
     def __getitem__(self, index: int) -> Move: ...
@@ -161,14 +161,14 @@ class LegalMoves(Sequence[Move]):
     def __getitem__(self, index: int | slice) -> Move | list[Move]:
         if isinstance(index, slice):
             return list(self)[index]
-        return self._game.move(int(self._game._legal()[index]))
+        return self._game.move(int(self._game.legal_packed()[index]))
 
     def __contains__(self, move: object) -> bool:
         text, at, cell = str(move).partition("@")
-        texts = self._game._texts(False)
+        texts = self._game.move_texts(False)
         if not isinstance(move, Move | str) or text not in texts:
             return False
-        return not at or cell in self._game._extractions(int(self._game._legal()[texts.index(text)]))
+        return not at or cell in self._game._extractions(int(self._game.legal_packed()[texts.index(text)]))
 
     def __repr__(self) -> str:
         return f"<{len(self)} legal moves: {', '.join(map(str, self[:8]))}{', …' if len(self) > 8 else ''}>"
@@ -264,7 +264,7 @@ class Game(_core.Game):
     @property
     def moves(self) -> tuple[Move, ...]:
         """The plies played since the game was set up."""
-        return tuple(map(Move, self._played_texts(), self._moves().tolist()))
+        return tuple(map(Move, self.played_texts(), self.moves_packed().tolist()))
 
     @property
     def legal_moves(self) -> LegalMoves:
@@ -276,14 +276,14 @@ class Game(_core.Game):
 
         Search, policies and records count over this list, in its order.
         """
-        return list(map(Move, self._texts(True), self._playable().tolist()))
+        return list(map(Move, self.move_texts(True), self.playable_packed().tolist()))
 
     def extractions(self, move: Move | str) -> list[str]:
         """Cells of the stacks that can pay for a recovery slide, by x then y; empty for a move that costs no ring."""
-        text, texts = str(move).partition("@")[0], self._texts(False)
+        text, texts = str(move).partition("@")[0], self.move_texts(False)
         if text not in texts:
-            self._parse_move(_plain(text))  # says what is wrong
-        return self._extractions(int(self._legal()[texts.index(text)]))
+            self.parse_packed(_plain(text))  # says what is wrong
+        return self._extractions(int(self.legal_packed()[texts.index(text)]))
 
     def move(self, bits: int) -> Move:
         """The legal or playable move of a packed number."""
@@ -296,7 +296,7 @@ class Game(_core.Game):
             InvalidNotation: not a move at all.
             IllegalMove: not legal now, or several stacks could pay.
         """
-        return self.move(self._parse_move(_plain(text)))
+        return self.move(self.parse_packed(_plain(text)))
 
     def push(self, move: Move | str) -> None:
         """Plays one ply, and never a second one.
@@ -308,19 +308,19 @@ class Game(_core.Game):
         if isinstance(move, Move):
             self._push_move(move.bits, move.text)
         else:
-            self._push_text(_plain(move))
+            self.push_text(_plain(move))
 
     def pop(self) -> Move:
         """Takes the last ply back and returns it."""
-        bits = self._pop()
+        bits = self.pop_packed()
         return self.move(bits)
 
     def advance_forced(self) -> list[Move]:
         """Plays on while there is exactly one move to choose, and returns what was played."""
         played = []
-        while len(moves := self._playable()) == 1:
+        while len(moves := self.playable_packed()) == 1:
             played.append(self.move(int(moves[0])))
-            self._push(int(moves[0]))
+            self.push_packed(int(moves[0]))
         return played
 
     def outcome(self) -> Outcome | None:
@@ -364,7 +364,7 @@ class Game(_core.Game):
 
     def legal_text(self) -> str:
         """All legal moves, sorted and joined with vertical bars, as FORMAT's `L`."""
-        return "|".join(sorted(self._texts(False)))
+        return "|".join(sorted(self.move_texts(False)))
 
     def perft(self, depth: int) -> int:
         """Number of sequences of `depth` playable moves."""
@@ -394,7 +394,7 @@ class Game(_core.Game):
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self.start_text(), self._moves().tobytes())
+        return _rebuilt, (type(self), self.start_text(), self.moves_packed().tobytes())
 
     def __eq__(self, other: object) -> bool:
         return self.text() == other.text() if isinstance(other, _core.Game) else NotImplemented
@@ -422,7 +422,7 @@ class Game(_core.Game):
 def _rebuilt(cls: type[Game], start: str, moves: bytes) -> Game:
     """A pickled game."""
     game = cls.parse(start)
-    game._push_all(np.frombuffer(moves, np.uint32))
+    game.push_all_packed(np.frombuffer(moves, np.uint32))
     return game
 
 

@@ -127,7 +127,7 @@ class Record:
             config=game.config,
             options=game.options,
             start="" if start == Game(game.config, game.options).text() else start,
-            moves=game._moves(),
+            moves=game.moves_packed(),
             winner=outcome.winner if outcome else 0,
             reason=outcome.reason if outcome else "",
             ranks=outcome.ranks if outcome else (),
@@ -146,7 +146,7 @@ class Record:
         """
         game = self._first()
         try:
-            game._push_all(self.moves)
+            game.push_all_packed(self.moves)
         except IllegalMove as error:
             raise CorruptBlob(f"the record does not replay: {error}") from error
         if (found := game.canonical_hash()) != self.final_hash:
@@ -317,7 +317,7 @@ class Record:
                     raise CorruptBlob(f"the record does not replay: ply {ply}: {error}") from error
         except UNREADABLE as error:
             raise CorruptBlob(f"the line is not a game record: {why(error)}") from error
-        return cls._from_header(document, game._moves(), search)
+        return cls._from_header(document, game.moves_packed(), search)
 
     def __eq__(self, other: object) -> bool:
         return self.to_bytes() == other.to_bytes() if isinstance(other, Record) else NotImplemented
@@ -354,7 +354,7 @@ def early_outcome(game: Game) -> Outcome | None:
             ranks = tuple(1 + sum(other < own for other in order) for own in order)
             return Outcome(winner + 1, EARLY + reason, "threshold", ranks)
     ahead, seat = game.copy(), game.to_move
-    while ahead.to_move == seat and (moves := ahead._texts(True)) in (["NM"], ["NL"], ["NT"]):
+    while ahead.to_move == seat and (moves := ahead.move_texts(True)) in (["NM"], ["NL"], ["NT"]):
         ahead.push(moves[0])
     outcome = ahead.outcome()
     return None if outcome is None else replace(outcome, reason=EARLY + outcome.reason)

@@ -61,6 +61,6 @@ def minimax(
         ahead, moves = game.copy(), []
         for ply in line:
             moves.append(ahead.move(ply))
-            ahead._push(ply)
+            ahead.push_packed(ply)
         results.append(MinimaxResult(game.move(bits), value, depth, nodes, tuple(moves), decided))
     return results

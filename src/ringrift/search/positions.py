@@ -14,10 +14,10 @@ def middle_positions(config: str, count: int, seed: int = 0) -> list[Game]:
     while len(games) < count:
         game = Game(config)
         while not game.is_over:
-            moves = game._playable()
-            game._push(int(moves[rng.integers(len(moves))]))
+            moves = game.playable_packed()
+            game.push_packed(int(moves[rng.integers(len(moves))]))
         middle = int(rng.integers(game.ply // 4, 7 * game.ply // 12))
-        while game.ply > middle or len(game._playable()) == 1:
+        while game.ply > middle or len(game.playable_packed()) == 1:
             game.pop()
         games.append(game)
     return games

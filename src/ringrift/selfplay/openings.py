@@ -44,9 +44,9 @@ def random_opening(
     for _ in range(TRIES):
         game, played = Game(config, options), list[int]()
         while len(played) < plies and not game.is_over:
-            moves = game._playable()
+            moves = game.playable_packed()
             played.append(int(moves[rng.integers(len(moves))]))
-            game._push(played[-1])
+            game.push_packed(played[-1])
         if not game.is_over and (plies == 0 or held_for_matches(game) == of_match):
             return tuple(played)
         longest = max(longest, len(played))
@@ -71,5 +71,5 @@ def regretted(record: Record, least: float = 0.5) -> tuple[int, ...]:
         return ()
     game = Game(record.config, record.options)
     for move in moves:
-        game._push(move)
+        game.push_packed(move)
     return () if held_for_matches(game) else moves

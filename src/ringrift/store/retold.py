@@ -218,7 +218,7 @@ class _Replay:
                 found = again[0]
             if len(found) > 1:
                 return self._try(found, index)
-            game._push(found[0])
+            game.push_packed(found[0])
         if self.recorded.problem:
             return self.recorded.problem
         if not game.is_over and self._fillable:
@@ -233,9 +233,9 @@ class _Replay:
                 break
             self._tries -= 1
             while self.game.ply > ply:
-                self.game._pop()
+                self.game.pop_packed()
             self.filled = filled
-            self.game._push(bits)
+            self.game.push_packed(bits)
             problem = self.play(index + 1)
             if problem is None:
                 return None
@@ -253,7 +253,7 @@ class _Replay:
             left = len(self.moves) - index
             raise IllegalMove(f"seat {outcome.winner} had won by {outcome.reason}, but {left} more moves follow")
         if isinstance(move, str):
-            return [game._parse_move(move)]
+            return [game.parse_packed(move)]
         if not isinstance(move, Mapping):
             raise InvalidNotation(f"{shown(move)} is not a move")
         if more and more[0] and not {"type", "movetype"} & plain_keys(move).keys():
@@ -266,10 +266,10 @@ class _Replay:
                 raise IllegalMove(f"{told(move)} is of seat {shown(one)}, but seat {game.to_move} is to move")
         if len(texts := wire_texts(move)) == 1:
             try:
-                return [game._parse_move(texts[0])]
+                return [game.parse_packed(texts[0])]
             except IllegalMove:
                 pass  # said below in other words
-        return [game._parse_move(text) for text in wire_meanings(move, game._texts(True))]
+        return [game.parse_packed(text) for text in wire_meanings(move, game.move_texts(True))]
 
     def _means(self, index: int, found: list[list[int]]) -> bool:
         try:
@@ -286,13 +286,13 @@ class _Replay:
     def _fill(self, until: Callable[[], bool]) -> bool:
         """Plays moves without action while they are the only ones, until something holds; none where it never does."""
         ply = self.game.ply
-        while (texts := self.game._texts(True)) and texts[0] in NO_ACTION and self.game.ply - ply < 16:
-            self.game._push_text(texts[0])
+        while (texts := self.game.move_texts(True)) and texts[0] in NO_ACTION and self.game.ply - ply < 16:
+            self.game.push_text(texts[0])
             if until():
                 self.filled += self.game.ply - ply
                 return True
         while self.game.ply > ply:
-            self.game._pop()
+            self.game.pop_packed()
         return False
 
 

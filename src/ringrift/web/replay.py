@@ -352,7 +352,7 @@ def _turns(record: Record) -> int:
     game, turns, seat = _first(record), 0, 0
     for bits in record.moves.tolist():
         turns, seat = turns + (game.to_move != seat), game.to_move
-        game._push(bits)
+        game.push_packed(bits)
     return turns
 
 

@@ -135,7 +135,7 @@ class SearchRoom:
 
         `quick`: at overload, a move without a search in place of `Overloaded`.
         """
-        moves = game._playable()
+        moves = game.playable_packed()
         if len(moves) == 1:
             return Answer(game.move(int(moves[0])), None, None, 0, "only move")
         rng = np.random.default_rng([seed, game.key])
