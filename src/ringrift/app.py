@@ -134,7 +134,7 @@ class Loop:
         return port
 
     def _log_name(self) -> str:
-        """Of the one loop its profile's; several workers may share a run."""
+        """Name of the log: its profile's for the one loop; several workers may share a run."""
         return f"{self.profile}.jsonl" if self.profile in DECIDING else f"{self.profile}-{os.getpid()}.jsonl"
 
     async def _serve(

@@ -67,7 +67,7 @@ class Analysis:
     """probability that a cell is nobody's territory at the end, or which seat's; None where the evaluator cannot say"""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The analysis as JSON can hold it."""
         return {
             "position": self.game.text(),
             "to_move": self.game.to_move,

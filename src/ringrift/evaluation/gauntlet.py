@@ -58,7 +58,7 @@ class Hurdle:
     beta: float
     seed: int
     openings_sha256: str
-    """Of the openings, in their order."""
+    """SHA-256 of the openings, in their order."""
     match: MatchSettings | None = None
     """Settings of matches when it was stated: they hold for it, whatever is set later."""
 
@@ -94,10 +94,10 @@ class Verdict:
 
     passes: bool
     reason: str
-    """In words, with the figures."""
+    """Why it passes or not, in words, with the figures."""
     gauntlet: tuple[Hurdle, ...]
     matches: dict[str, MatchResult | None]
-    """By name of the hurdle; None for one that could not be played."""
+    """The match at each hurdle, by the hurdle's name; None for one that could not be played."""
     next: Hurdle | None = None
     """What has to be played before there is a verdict."""
 
@@ -107,7 +107,7 @@ class Verdict:
         return next((one.opponent for one in self.gauntlet if one.name == "best"), None)
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON, and as the evidence of a promotion."""
+        """The verdict as JSON can hold it, and as the evidence of a promotion."""
         return asdict(self)
 
 

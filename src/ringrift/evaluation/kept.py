@@ -35,7 +35,7 @@ class GameResult:
     seats: tuple[int, ...]  # [P]
     """Who sat where: 0 for A, 1 for B."""
     ranks: tuple[int, ...] = ()  # [P]
-    """As in `Outcome`; none where the game is void."""
+    """Each seat's rank, as in `Outcome`; none where the game is void."""
     plies: int = 0
     moves: str = ""
     """Hash of all moves: no two games of a match that count have the same."""

@@ -67,7 +67,7 @@ class MatchResult:
     score: float
     """Share of the games that A's seats won; 0.5 for equal players, 1 / seats where A sat alone."""
     interval: tuple[float, float]
-    """Of the score; see `score_interval`."""
+    """The interval that holds the score; see `score_interval`."""
     elo: float
     """A's difference per seat, of (wins + ½) / (games + 1); see `statistics.elo`."""
     elo_interval: tuple[float, float]
@@ -89,7 +89,7 @@ class MatchResult:
     reasons: dict[str, int] = field(default_factory=dict)
     """Why games were void, and how many."""
     openings_sha256: str = ""
-    """Of the openings that were planned, in their order."""
+    """SHA-256 of the openings that were planned, in their order."""
     test: dict[str, Any] | None = None
     """The sequential test: its hypotheses in Elo, errors, bounds, ratio and verdict (H0, H1 or undecided)."""
     spent: tuple[Mapping[str, float], ...] = field(default=(), compare=False)
@@ -101,7 +101,7 @@ class MatchResult:
         return self.pentanomial[::2] if len(self.pentanomial) == 5 else self.pentanomial
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The result as JSON can hold it."""
         return asdict(self)
 
     @classmethod
@@ -252,7 +252,7 @@ class Tally:
 
     @property
     def wins(self) -> int:
-        """Those that A won."""
+        """How many of the games A won."""
         return sum(wins * openings for wins, openings in enumerate(self.counts))
 
     def voids_of(self, by: int | None) -> int:
@@ -261,7 +261,7 @@ class Tally:
 
     @property
     def verdict(self) -> str:
-        """Of the test; undecided where there is none."""
+        """What the test has found so far; undecided where there is none."""
         return self.plan.test.verdict(self.counts) if self.plan.test and self.groups else "undecided"
 
     def done(self) -> bool:

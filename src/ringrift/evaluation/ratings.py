@@ -44,7 +44,7 @@ class Played:
     """A game between rated players."""
 
     players: tuple[str, ...]  # [P]
-    """By seat; one player may have several."""
+    """Who sat on each seat; one player may have several."""
     ranks: tuple[int, ...]  # [P]
     """1 for the winner."""
     opening: str = ""
@@ -61,7 +61,7 @@ class Rating:
     """The interval of its Elo; an anchor's is its Elo."""
     high: float
     games: int
-    """In which it took part."""
+    """How many games it took part in."""
     score: float
     """Share of them that its seats won."""
     anchor: bool = False
@@ -75,7 +75,7 @@ class Cell:
     b: str
     games: int
     wins: int
-    """Of A."""
+    """How many of them A won."""
     expected: float
     """Wins of A by the ratings."""
     sigmas: float
@@ -100,7 +100,7 @@ class Pool:
     confidence: float
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The ratings as JSON can hold them."""
         return asdict(self)
 
 

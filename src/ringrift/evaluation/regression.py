@@ -63,11 +63,11 @@ class Finding:
     in_a_row: int = 0
     """Checks up to the last one after which a regression was established."""
     games: int = 0
-    """Of all checks."""
+    """Games of all checks together."""
     reason: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON, and as the evidence of a rollback."""
+        """The report as JSON can hold it, and as the evidence of a rollback."""
         return asdict(self) | {"grade": self.grade.name.lower()}
 
 

@@ -85,7 +85,7 @@ class GateSettings:
     games: int = 400
     """… and its games, at most; undecided, it is not passed."""
     mature: tuple[float, float] = (0.0, 20.0)
-    """The same, once there were `mature_after` promotions …"""
+    """The two hypotheses once there were `mature_after` promotions …"""
     mature_games: int = 2000
     """… and its games."""
     mature_after: int = 10

@@ -21,7 +21,7 @@ class Strength:
     """Ends of its 95 % interval."""
     high: float
     games: int
-    """Of training that the run had when it was made."""
+    """How many training games the run had when it was made."""
     at: float
     """Unix time at which it was made."""
 
@@ -47,7 +47,7 @@ class Velocity:
     hours: float
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The report as JSON can hold it."""
         return asdict(self)
 
 

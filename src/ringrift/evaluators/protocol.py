@@ -54,7 +54,7 @@ class DetailedEvaluator(Evaluator, Protocol):
     """An evaluator for analysis: it also says how it thinks the game will end."""
 
     def evaluate_full(self, planes: NDArray[np.uint8], globals_: NDArray[np.float32]) -> EvaluationDetail:
-        """The same policy and value as `evaluate`, with the rest."""
+        """Policy and value as `evaluate` gives them, with the forecasts."""
         ...
 
 

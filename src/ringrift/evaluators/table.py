@@ -16,7 +16,7 @@ class EvaluatorSpec:
     name: str
     about: str
     suffix: str
-    """Of the network's file, which chooses the row; empty where there is none."""
+    """Suffix of the network's file, which chooses the row; empty where there is none."""
     place: str
     """`module:class`, imported when the first one is made: what a row needs, the others do not."""
 

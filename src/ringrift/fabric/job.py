@@ -75,7 +75,7 @@ class Job:
     progress: Mapping[str, object] = field(default_factory=dict)
     result: Mapping[str, object] = field(default_factory=dict)
     error: str = ""
-    """Of the last attempt that failed."""
+    """What the last failed attempt said."""
     created_at: float = 0.0
     finished_at: float = 0.0
 

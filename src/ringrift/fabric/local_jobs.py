@@ -196,7 +196,7 @@ class LocalJobs:
         return int(self._database.rows("SELECT last FROM jobs_version")[0]["last"])
 
     def _leased(self) -> list[Job]:
-        """Those put first come first."""
+        """Jobs that somebody holds, in the order in which they were put."""
         return self.ls(states=[JobState.LEASED], limit=-1)[::-1]
 
     def _held(self, job: Job) -> Job:

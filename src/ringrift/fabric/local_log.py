@@ -49,7 +49,7 @@ class LocalLog:
         return [numbers[entry.id] for entry in entries]
 
     def _numbers(self, entries: Sequence[LogEntry]) -> dict[str, int]:
-        """Of those that are there."""
+        """The sequence numbers of those that are there, by id."""
         numbers: dict[str, int] = {}
         for start in range(0, len(entries), LOOKUP_IDS):
             ids = [entry.id for entry in entries[start : start + LOOKUP_IDS]]

@@ -215,7 +215,7 @@ class MemoryJobs:
         return _wait(self._changed, self._clock, timeout, lambda: self._version > self._seen)
 
     def _leased(self) -> list[Job]:
-        """Those put first come first."""
+        """Jobs that somebody holds, in the order in which they were put."""
         return self.ls(states=[JobState.LEASED], limit=len(self._jobs))[::-1]
 
     def _held(self, job: Job) -> Job:

@@ -135,7 +135,7 @@ class LogEntry:
     parent: int | None = None
     """Sequence number of the event that caused it."""
     version: int = 1
-    """Of the payload's type."""
+    """Version of the payload's type."""
     source: str = ""
     """Who appended it."""
     at: float = 0.0

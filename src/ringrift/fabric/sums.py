@@ -44,14 +44,14 @@ class Summed:
     key: str
     """An expression over its columns, its names in braces; one for each row."""
     columns: str
-    """Those of texts and whole numbers."""
+    """Columns of texts and whole numbers."""
     raw: str = ""
-    """Those of numbers with fractions, and of bytes."""
+    """Columns of numbers with fractions, and of bytes."""
     kept: str = ""
     """Those that may change in a row that otherwise never does: of these there is a second copy, `TABLE_kept`, which
     needs no function, and the checksum is of the others."""
     json: str = ""
-    """Those that hold JSON."""
+    """Columns that hold JSON."""
     counts: bool = False
     """Whether it gives numbers that never come again."""
 

@@ -42,13 +42,13 @@ class Failing:
     jobs: tuple[str, ...] = ()
     """That it failed last, and nobody else has finished."""
     failures: int = 0
-    """In a row."""
+    """How many jobs it failed in a row."""
     refuted: int = 0
     """Jobs of these that others have finished."""
     pause: float = 0.0
     """Seconds that it was last to wait."""
     error: str = ""
-    """Of its last failure."""
+    """What its last failure was."""
     since: float = 0.0
     """Unix time of its first failure."""
     until: float = 0.0

@@ -227,7 +227,7 @@ class Crew:
         self.name = name or process_name()
         self.kinds = {service.job.name: service.job for service in services if service.job}
         self.wakes = {service.job.name: service.name for service in services if service.job}
-        """By kind, who is woken when such a job has ended."""
+        """Which service is woken when a job of a kind has ended, by kind."""
         self.settings = settings
         self.capacity = dict(capacity or capacity_of(settings))
         self.held: dict[str, Held] = {}

@@ -33,7 +33,7 @@ class Delivery:
     event: Event
     entry: LogEntry
     id: str
-    """The same at each attempt."""
+    """Id of the delivery, the same at each attempt."""
     attempt: int
 
 
@@ -74,7 +74,7 @@ class DeadLetter:
     effect: str
     entry: LogEntry
     error: str
-    """With its traceback."""
+    """What was raised, with its traceback."""
     attempts: int
     first: float
     """Unix time of the first attempt …"""
@@ -245,7 +245,7 @@ def _bury(letter: DeadLetter, ctx: Context) -> None:
 
 
 def dead_letters(registry: Registry, effect: str = "") -> list[DeadLetter]:
-    """Of one effect or of all, by effect and sequence."""
+    """Dead letters of one effect or of all, by effect and sequence."""
     prefix = f"dead/{effect}/" if effect else "dead/"
     return [_letter(entry.value) for entry in registry.ls(prefix)]
 

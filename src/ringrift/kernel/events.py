@@ -37,11 +37,11 @@ class WorkerSetAside(Event):
 
     worker: str
     failures: int
-    """In a row."""
+    """Jobs that it failed in a row."""
     refuted: int
     """Jobs of these that others have finished."""
     error: str
-    """Of its last failure."""
+    """What its last failure was."""
 
 
 class WorkerReleased(Event):
@@ -55,7 +55,7 @@ class ServiceFailed(Event):
 
     service: str
     failures: int
-    """In a row."""
+    """Ticks that failed in a row."""
     error: str
 
 
@@ -79,7 +79,7 @@ class PressureChanged(Event):
 
     level: str
     share: float
-    """Of the fullest of its parts, 0 to 1."""
+    """How full the fullest part is, 0 to 1."""
     part: str
     """Which one that is."""
 

@@ -41,9 +41,9 @@ class ServiceStatus:
     ticks: int = 0
     steps: int = 0
     failures: int = 0
-    """In a row."""
+    """Ticks that failed in a row."""
     failed: int = 0
-    """In all."""
+    """Ticks that failed in all."""
     last_tick: float = 0.0
     """Unix time at its end."""
     seconds: float = 0.0
@@ -133,7 +133,7 @@ class Pressure:
 
     level: Level = Level.LOW
     share: float = 0.0
-    """Of the fullest part, 0 to 1."""
+    """How full the fullest part is, 0 to 1."""
     part: str = ""
     """Which one that is."""
 
@@ -163,7 +163,7 @@ class Snapshot:
     measured: Measured
     pressure: Pressure
     alerts: tuple[Alert, ...]
-    """Those that are raised."""
+    """Alerts that are raised."""
 
     @property
     def ready(self) -> bool:

@@ -22,7 +22,7 @@ class Project(Generic[C]):
     events: Mapping[str, type[Event]] = field(default_factory=dict)
     """All types that it knows, by name."""
     rules: Sequence[Rule] = RULES
-    """Of alerts."""
+    """When somebody is to be told of something."""
     measure: Callable[[C, Sequence[Effect[Any]]], Measured] = measure
     """What health looks at."""
     outside: Mapping[str, tuple[type[Event], ...]] = field(default_factory=dict)

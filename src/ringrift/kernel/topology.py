@@ -20,7 +20,7 @@ class Topology:
 
 
 def topology(project: Project[Any]) -> Topology:
-    """Of its services, kinds of job and effects."""
+    """Who publishes and who hears what, by a project's services, kinds of job and effects."""
     emitters: defaultdict[str, list[str]] = defaultdict(list)
     listeners: defaultdict[str, list[str]] = defaultdict(list)
     for kind in project.kinds.values():

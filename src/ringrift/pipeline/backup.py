@@ -43,7 +43,7 @@ class BackupTo(Payload):
 
 
 class CopyOrder(Order):
-    """The same: nothing is computed."""
+    """What is to be copied; nothing is computed."""
 
     place: str
     keep: int

@@ -13,7 +13,7 @@ from ringrift.store import ModelInfo, ModelStore, RunDirectory
 
 
 def context(run: RunDirectory) -> Context:
-    """For what a service does, in a command."""
+    """What a service would get, for a command that does the same."""
     return Context(run, Bus(run.fabric.log, f"by hand in {process_name()}"))
 
 

@@ -60,7 +60,7 @@ class Words(ProgressColumn):
 
 
 def whole_column() -> Column:
-    """Of figures: never cut."""
+    """A column of figures, which are never cut."""
     return Column(no_wrap=True)
 
 

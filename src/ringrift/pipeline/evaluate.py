@@ -111,7 +111,7 @@ class MatchPair(Payload):
     beta: float = 0.05
     seed: int
     openings_sha256: str
-    """Of the openings; a match with others is not played."""
+    """SHA-256 of the openings; a match with others is not played."""
     match: MatchSettings | None = None
     """Settings under which it was stated; none: those in force."""
     claim: float | None = None

@@ -121,7 +121,7 @@ class RegressionDetected(Event):
     drop: float
     """Elo per seat below what was claimed."""
     games: int
-    """Of all its checks."""
+    """Games of all its checks together."""
     reason: str
 
 
@@ -159,7 +159,7 @@ class BackupFinished(Event):
     name: str
     files: int
     size_bytes: int
-    """Of the whole run."""
+    """Size of the whole run."""
     sent_bytes: int
     """That were not there yet."""
     lost: list[str]

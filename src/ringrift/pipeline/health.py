@@ -32,7 +32,7 @@ class Measured(health.Measured):
     """How much the newest games differ, by config."""
 
     def parts(self, settings: Supervision) -> dict[str, float]:
-        """With the games."""
+        """How full each part is, the games that wait for training too."""
         assert isinstance(settings, SupervisionSettings)
         return super().parts(settings) | {"games": max(self.games.values(), default=0.0) / settings.full_games}
 

@@ -162,7 +162,7 @@ class Until:
     """What ends a loop; the first that is reached. 0 for what does not."""
 
     elo: float = 0.0
-    """Of the promoted model of every config."""
+    """Elo that the promoted model of every config is to have."""
     hours: float = 0.0
     """Since this call began."""
     models: float = 0.0

@@ -31,9 +31,9 @@ class OnlineProfile:
     weight: float
     """How much more often one of them is drawn than another game."""
     rate: float
-    """Of `training.learning_rate`, to begin with; it falls to a tenth of that."""
+    """Learning rate to begin with, as a share of `training.learning_rate`; it falls to a tenth of that."""
     steps: int
-    """Of a training."""
+    """Optimiser steps of a training."""
     strict: bool = False
     """The candidate has to pass the tests of a mature run, `gate.mature`, however few promotions there were."""
 

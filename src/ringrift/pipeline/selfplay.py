@@ -137,14 +137,14 @@ class SelfplayBatch(Payload):
     """Play these games."""
 
     number: int
-    """Of the batch; its games are `<config>/batch-<number>/…`."""
+    """Number of the batch; its games are `<config>/batch-<number>/…`."""
     games: int
     engine: str
-    """As `selfplay.engine`."""
+    """Who plays, as `selfplay.engine` says it."""
     model: str = ""
-    """Of an engine with a network; empty for the untrained weights."""
+    """Model of an engine with a network; empty for the untrained weights."""
     elo: float = 0.0
-    """Of that model, for temperatures by strength; 0 where it has none yet."""
+    """Elo of that model, for temperatures by strength; 0 where it has none yet."""
 
 
 class BatchOrder(Order):

@@ -48,7 +48,7 @@ class LoopSettings:
     promote: bool = True
     """Promote a candidate that passes the gate; false: only say so."""
     precision: str = "int8"
-    """In which the exported networks compute: `int8` or `float32`."""
+    """Numbers in which the exported networks compute: `int8` or `float32`."""
     seed: int = 0
     """Of everything random: weights, games, order of samples, openings of matches."""
 

@@ -20,7 +20,7 @@ PAUSE_SECONDS = 300.0  #: after a job died or was cancelled, until another like 
 
 @dataclass(frozen=True)
 class Standing:
-    """Of one config."""
+    """How far one config is on its way to the next candidate."""
 
     config: str
     loop: LoopSettings

@@ -86,7 +86,7 @@ LOOP = Project(
     },
 )
 WHOLE = replace(LOOP, services=(*STAGES, *OWN))
-"""With what each supervisor runs besides."""
+"""The loop with what each supervisor runs besides."""
 KINDS = LOOP.kinds
 
 
@@ -97,7 +97,7 @@ def supervisor_of(
     settings: Supervision | None = None,
     effects: Sequence[Effect[Context]] = EFFECTS,
 ) -> Supervisor[Context]:
-    """Of these services of the loop."""
+    """A supervisor of these services of the loop."""
     return Supervisor(replace(LOOP, services=services, effects=effects), ctx, profile, settings)
 
 

@@ -27,7 +27,7 @@ def mermaid(found: Topology) -> str:
 
 
 def dot(found: Topology) -> str:
-    """The same for Graphviz."""
+    """The graph of events for Graphviz."""
     arrows = {f'    "{a}" -> "{event}";' for a, event, _ in edges(found)}
     arrows |= {f'    "{event}" -> "{b}";' for _, event, b in edges(found) if b}
     shapes = [f'    "{event}" [shape=oval];' for event in EVENTS]

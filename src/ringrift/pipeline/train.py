@@ -71,7 +71,7 @@ class TrainingOrder(Order):
     """Train from this checkpoint on these windows."""
 
     configs: tuple[str, ...]
-    """Of the candidates: the first is the job's own."""
+    """Configs of the candidates: the first is the job's own."""
     parent: str
     """Id."""
     checkpoint: str

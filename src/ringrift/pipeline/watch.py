@@ -91,7 +91,7 @@ MILESTONE_TYPES = tuple(kind.__name__ for kind in MILESTONES)
 
 
 def first_line(text: str) -> str:
-    """Of an error, without its traceback."""
+    """What an error says, without its traceback."""
     return text.partition("\n")[0]
 
 
@@ -146,7 +146,7 @@ class Lines:
 
 
 class JobBars(Lines):
-    """The same above a bar for each running job."""
+    """What happens, line by line, above a bar for each running job."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class PlayerChoice:
     spec: str
     """The row of PLAYERS."""
     search: SearchSettings | None = None
-    """Of the row's kind; None: the row has none."""
+    """Settings of the search, of the row's kind; None: the row has none."""
     network: Path | None = None
     """ONNX file of a model."""
     limit: Limit | None = None
@@ -100,7 +100,7 @@ class PlayerSpec:
     evaluator: str | None = None
     """Row of EVALUATORS."""
     seats: tuple[int, ...] = (2, 3, 4)
-    """Of which games it can be asked."""
+    """Numbers of seats with which it can play."""
     thinks: Literal["not", "by deadline", "freely"] = "freely"
     """`not`: a decision is a matter of milliseconds; `by deadline`: it ends a search in time; `freely`: it takes the
     time it takes, whatever its limit says."""

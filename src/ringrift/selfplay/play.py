@@ -46,13 +46,13 @@ class Task:
     work_id: str
     """Names it for ever."""
     seed: int
-    """Of everything random in it after the opening."""
+    """Seed of everything random in the game after its opening."""
     seats: tuple[int, ...]
     """For each seat, which of the players sits there."""
     opening: tuple[int, ...] = ()
     """Packed moves that are played before anybody is asked."""
     temperatures: tuple[float, ...] | None = None
-    """Of its decisions, where they are its own."""
+    """Temperature of each decision, where the game has its own."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Spent:
     decisions: int = 0
     seconds: float = 0.0
     longest: float = 0.0
-    """Of one decision, in seconds."""
+    """Seconds that the longest decision took."""
     nodes: int = 0
     """Positions evaluated, by players that count them."""
 
@@ -106,7 +106,7 @@ class Rules:
     memory: TreeMemory = field(default_factory=TreeMemory)
     economy: SearchEconomy = field(default_factory=SearchEconomy)
     timeout: float | None = None
-    """Of a contest: seconds that a decision may take."""
+    """Seconds that a decision of a contest may take."""
     adaptive: TemperatureSettings | None = None
     """How those of `temperatures` are lowered by the position."""
 

@@ -85,7 +85,7 @@ class SelfplaySettings:
         return self.temperature if self.temperature.kind == "adaptive" and self.temperature_decisions else None
 
     def temperatures(self, progress: float = 0.0, elo: float = 0.0, seed: int = 0) -> list[float]:
-        """Of the decisions of a game after its opening; see TemperatureContext."""
+        """A temperature for each decision of a game after its opening; see TemperatureContext."""
         context = TemperatureContext(progress=progress, elo=elo, seed=seed)
         return [float(one) for one in schedule(self.temperature, self.temperature_decisions, context)]
 

@@ -43,7 +43,7 @@ FAULTS = (
     Fault(BROKEN, 0.3, (600.0, 4 * 3600.0)),
 )
 SINGLE_FAULTS = (Fault("loop hangs", 6.0, (60.0, 1800.0)), Fault("date jumps", 4.0, (0.0, 0.0)))
-"""Of which there is one of a kind, however many nodes."""
+"""Faults of which there is one of a kind, however many nodes there are."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Report:
 
     plan: Plan
     jobs: dict[str, int]
-    """By state."""
+    """How many jobs there are in each state."""
     attempts: int
     late: int
     """Reports of lost claims, refused."""
@@ -80,7 +80,7 @@ class Report:
         return not self.violations
 
     def text(self) -> str:
-        """For people."""
+        """The report for people."""
 
         def listed(counts: Mapping[str, int]) -> str:
             return ", ".join(f"{many:,} {name}" for name, many in counts.items()) or "none"
@@ -100,5 +100,5 @@ class Report:
         return "\n".join(f"{name:<16}{text}" for name, text in rows.items())
 
     def to_json(self) -> str:
-        """The same for the same plan, byte by byte."""
+        """The report as JSON, the same byte by byte for the same plan."""
         return json.dumps(asdict(self), indent=1, sort_keys=True)

@@ -61,11 +61,11 @@ class Manifest:
 
     name: str
     identity: str
-    """Of the run."""
+    """Identity of the run."""
     at: float
     """Unix time."""
     files: dict[str, Stored]
-    """By path in the run directory."""
+    """What was copied, by path in the run directory."""
     work: str = ""
     """The job that made it, if one did."""
 
@@ -81,7 +81,7 @@ class BackedUp:
     manifest: str
     files: int
     size_bytes: int
-    """Of the whole run."""
+    """Size of the whole run."""
     sent_bytes: int
     """That were not there yet."""
     seconds: float
@@ -142,7 +142,7 @@ class BackupStore:
         return next((one for one in reversed(self.ls()) if one.identity == identity), None)
 
     def _names(self) -> list[str]:
-        """Of all backups, oldest first."""
+        """Names of all backups, oldest first."""
         paths = (path for path in self._list("manifests/") if path.endswith(".json"))
         return sorted((path.removeprefix("manifests/").removesuffix(".json") for path in paths), key=_order)
 
@@ -424,7 +424,7 @@ def _no_file(path: Path) -> str | None:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """By which backups are sorted."""
+    """What backups are sorted by."""
     numbered = NUMBERED.fullmatch(name)
     return int(numbered[1]) if numbered else 0, name
 

@@ -77,7 +77,7 @@ def things(run: RunDirectory) -> int:
 
 
 def databases(run: RunDirectory) -> list[tuple[str, Database, tuple[Summed, ...]]]:
-    """Those of a run, with the tables that have checksums."""
+    """The databases of a run, with the tables that have checksums."""
     found: list[tuple[str, Database, tuple[Summed, ...]]] = [("games.db", run.database, schema.SUMMED)]
     if isinstance(run.fabric, LocalFabric):
         found.append(("fabric.db", run.fabric.database, SUMMED))

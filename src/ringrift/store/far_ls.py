@@ -73,7 +73,7 @@ def opened(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
 
 
 def columns(connection: sqlite3.Connection) -> set[str]:
-    """Of the table of games."""
+    """Names of the columns of the table of games."""
     return {row[1] for row in connection.execute("PRAGMA table_info(games)")}
 
 
@@ -92,7 +92,7 @@ def hours(newest: Any, path: Path) -> float:
 
 
 def run_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Of a run directory."""
+    """A row for each config of a run directory."""
     database = path / "games.db"
     with opened(database, "games", "shards") as connection:
         quality = "avg(quality) AS quality" if "quality" in columns(connection) else "NULL AS quality"
@@ -103,7 +103,7 @@ def run_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def database_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Of a database of the earlier service."""
+    """A row for each config of a database of the earlier service."""
     with opened(path, "games") as connection:
         there = columns(connection)
         if not {"board_type", "num_players", "total_moves"} <= there:
@@ -123,7 +123,7 @@ def database_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def is_database(path: Path) -> bool:
-    """By its name and first bytes."""
+    """Whether it is an SQLite database, by its name and first bytes."""
     if path.suffix not in (".db", ".sqlite", ".sqlite3") or not path.is_file():
         return False
     with path.open("rb") as file:

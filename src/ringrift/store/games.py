@@ -88,7 +88,7 @@ class GameRow(NamedTuple):
         )  # fmt: skip
 
     def judged(self, problem: str | None, quality: float | None = None) -> Self:
-        """The same as judged by this process: sound (no problem) or not."""
+        """This row as judged by this process: sound (no problem) or not."""
         judge = process_name()
         if problem is not None:
             return self._replace(
@@ -127,7 +127,7 @@ class Flow:
     valid: int
     """Validated, and in no shard yet."""
     exported: int
-    """In shards."""
+    """Games in shards."""
     newest: int
     """Highest id of a game in the run; 0 where there is none."""
     last_shard: int
@@ -220,7 +220,7 @@ class GameStore:
         return self._iterate("state <> 'quarantined'", [], 0)
 
     def sound(self, ids: Sequence[int], config: str) -> list[StoredGame]:
-        """Those of these games that are of a config and not quarantined."""
+        """Which of these games are of a config and not quarantined."""
         rows = self._database.rows(
             "SELECT id, work_id, record FROM games WHERE id IN (SELECT value FROM json_each(?)) AND +config = ?"
             " AND +state <> 'quarantined'",

@@ -215,7 +215,7 @@ class ModelStore:
         return _promoted(entry) if entry else None
 
     def revision(self, config: str) -> int:
-        """Of what is promoted: higher after each change; 0 while nothing is."""
+        """Number of the promotion in force: higher after each change; 0 while nothing is promoted."""
         entry = self._registry.get(_key(config))
         return entry.revision if entry else 0
 

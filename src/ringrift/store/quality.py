@@ -43,7 +43,7 @@ TWIN = "the same game as "  #: what the problem of a double begins with
 
 
 def engine_worth(player: str) -> float:
-    """Of one seat's player, by its name."""
+    """How much a game by this player is worth, by the player's name."""
     row = player.lower().partition(":")[0]
     if row.startswith(STRONG):
         return 1.0
@@ -85,7 +85,7 @@ def score(record: Record) -> float:
 
 @dataclass(frozen=True)
 class QualityReport:
-    """Of one config."""
+    """Quality of the games of one config."""
 
     config: str
     games: int
@@ -146,7 +146,7 @@ class Variety:
 
 
 def variety(run: RunDirectory, config: str) -> Variety:
-    """Of the newest games."""
+    """How much the newest games of a config differ."""
     rows = run.database.rows(
         "SELECT record, state, problem FROM games WHERE +config = ? AND (state <> 'quarantined' OR problem LIKE ?)"
         " ORDER BY id DESC LIMIT ?",

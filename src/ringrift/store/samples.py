@@ -57,7 +57,7 @@ class ExportSettings:
     """Show each position under a random one of the symmetries that map its playable moves, and what its target moves
     lead to, exactly."""
     seed: int = 0
-    """Of the choice of symmetries."""
+    """Seed of the choice of symmetries."""
     threads: int = 1
     """CPU threads; 0 for one per core. Any number gives the same shards."""
 

@@ -42,7 +42,7 @@ class Judged:
     by: str
     """The process that did it; not the one that played them."""
     games: list[tuple[int, str | None, float | None]]
-    """Of each its id, why it is not sound, and its quality if it is."""
+    """Each game's id, why it is not sound, and its quality if it is."""
 
 
 @dataclass(frozen=True)

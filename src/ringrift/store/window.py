@@ -107,7 +107,7 @@ class WindowPart:
     shard: int
     """Id; 0 outside a run."""
     game_weight: NDArray[np.float32]
-    """Of each of the shard's `games`; 0 leaves it out."""
+    """Weight of each of the shard's `games`; 0 leaves it out."""
     games: NDArray[np.int64]
     counts: NDArray[np.int64]
     """Samples of each game."""
@@ -145,7 +145,7 @@ class ReplayWindow:
         return digest.hexdigest()
 
     def metrics(self) -> dict[str, object]:
-        """For the model that learned from it."""
+        """What is kept of the window with the model that learned from it."""
         told: dict[str, object] = {"window": self.samples}
         if self.unvalidated:
             told["unvalidated"] = True
@@ -184,15 +184,15 @@ class WindowFacts:
     total_samples: int
     """That the run has of the config."""
     total_games: int
-    """In its shards."""
+    """Games in its shards."""
     shards: tuple[tuple[int, str], ...]
     """Ids and blobs of the shards in the window, oldest first."""
     games: Mapping[int, tuple[Played, ...]]
-    """By shard."""
+    """Games of each shard."""
     at: float
     """Unix time at which this was so."""
     last: Seen | None = None
-    """Of the last candidate, if there is one."""
+    """What the last candidate has seen, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Seen:
 def window_facts(
     run: RunDirectory, config: str, settings: WindowSettings, up_to: int | None = None, now: float | None = None
 ) -> WindowFacts:
-    """Of the window of a run, of shards with ids up to `up_to`."""
+    """What the window of a run is made from, of shards with ids up to `up_to`."""
     known = [shard for shard in shards(run, config, up_to) if shard.encoding_hash == made_under()]
     total = sum(shard.samples for shard in known)
     chosen: list[ShardInfo] = []

@@ -58,7 +58,7 @@ class TrainProgress:
     step: int
     steps: int
     loss: float
-    """Of the last step: the weighted sum of all parts (`TrainSettings`)."""
+    """The loss of the last step: the weighted sum of all parts (`TrainSettings`)."""
     policy_loss: float
     value_loss: float
     samples_per_s: float
@@ -74,7 +74,7 @@ class TrainResult:
     checkpoints: Mapping[str, bytes]
     """For each config; they differ in the statistics of batch normalisation alone."""
     metadata: ModelMetadata
-    """Of the first."""
+    """What the first of the candidates says of itself."""
     curve: NDArray[np.float32]
     """[steps, 3]: loss, policy loss and value loss of each step."""
     before: float
@@ -95,11 +95,11 @@ class TrainResult:
 
     @property
     def checkpoint(self) -> bytes:
-        """Of the first config."""
+        """The candidate of the first config."""
         return next(iter(self.checkpoints.values()))
 
     def metrics(self) -> dict[str, float]:
-        """For the model table."""
+        """What the table of models keeps of it."""
         policy, value = (float(self.curve[-20:, i].mean()) for i in (1, 2))
         figures = {"loss_before": self.before, "loss_after": self.after, "policy_loss": policy, "value_loss": value,
                    "steps": float(len(self.curve)), "samples_per_s": self.samples_per_s}  # fmt: skip

@@ -32,11 +32,11 @@ class TrainSettings:
     in the window (up to 20,000: 1, 2 million: 1.5, above: 2). The outcome of a game is one number for all its samples:
     more than 2 passes learn the games by heart (held-out value loss)."""
     first_passes: float = 4.0
-    """The same for a training that starts from untrained weights; 0: as `passes`."""
+    """As `passes`, for a training that starts from untrained weights; 0: as `passes`."""
     optimiser: str = "adamw"
     """`adamw`, or `sgd` (Nesterov momentum; takes a learning rate about 20 times as high)."""
     momentum: float = 0.9
-    """Of `sgd`."""
+    """Momentum of the optimiser `sgd`."""
     learning_rate: float = 2e-3
     """The highest of the schedule, after the warm-up."""
     schedule: str = "constant"
@@ -69,21 +69,21 @@ class TrainSettings:
     patience: int = 0
     """Checks in a row without a better held-out loss after which training ends, with its best weights; 0: no end."""
     value_weight: float = 1.0
-    """Of the value loss, beside the policy's 1."""
+    """Weight of the value loss; that of the policy is 1."""
     rank_weight: float = 0.1
-    """Of the loss of each seat's final rank; 0 for none."""
+    """Weight of the loss of each seat's final rank; 0 for none."""
     ownership_weight: float = 0.5
     """Of the loss of each cell's owner at the end, a mean over the board; 0 for none. With this and the next two, the
     held-out value loss is 0.001 (hex8_2p) to 0.007 (square8_2p) lower and the policy's unchanged (docs/networks.md)."""
     shares_weight: float = 0.1
     """Of the loss of each seat's territory and eliminated rings at the end, as shares of what wins; 0 for none."""
     plies_left_weight: float = 0.05
-    """Of the loss of ln(1 + plies left); 0 for none."""
+    """Weight of the loss of ln(1 + plies left); 0 for none."""
     soft_policy_weight: float = 0.0
     """Of the loss of a second policy head, which learns the policy target to the power 1 / soft_policy_temperature and
     is not used in play (8 in KataGoMethods.md); 0 for none."""
     soft_policy_temperature: float = 4.0
-    """Of that target."""
+    """Temperature of the soft policy's target."""
     short_term_weight: float = 0.0
     """Of the loss of winning probabilities over about the next 6 and 20 decisions, not used in play; 0 for none."""
     root_value_share: float = 0.5

@@ -40,7 +40,7 @@ class TrackedRun:
 
 
 def tracked_id(key: str) -> str:
-    """Of the training whose arguments have this hash."""
+    """The id of the training whose arguments have this hash."""
     return f"t-{key[:12]}"
 
 

@@ -56,7 +56,7 @@ class Networks:
         self.current: dict[str, Network] = {}
         self.canaries: dict[str, Network] = {}
         self.problems: dict[str, str] = {}
-        """By config why what should play cannot; what played before goes on."""
+        """Why what should play cannot, by config; what played before goes on."""
 
     def of_game(self, config: str, game_id: str) -> Network | None:
         """The network that plays a game: the same one from its beginning to its end, unless another is promoted."""

@@ -40,7 +40,7 @@ LONG = 1.0
 
 
 class Overloaded(RingRiftError):
-    """As many moves are being decided as there may be."""
+    """As many moves are being decided as there may be at a time."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Service:
         self.api_key = os.environ.get(API_KEY, "")
         self.started = time.time()
         self._seated: dict[tuple[str, int, str, Network | None], tuple[float, Seated]] = {}
-        """Those that are kept, and since when, the oldest first."""
+        """Players that are kept, and since when, the oldest first."""
         self._lock = threading.Lock()  # requests, promotions and admins change who is seated
         self._stopping = threading.Event()
         self._watch: threading.Thread | None = None

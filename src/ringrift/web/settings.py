@@ -26,11 +26,11 @@ class LimitSettings:
     body_bytes: int = 128_000_000
     """Largest body, unpacked too: of 4,000 moves the `history`, which grows to 32 kB a move."""
     batch_bytes: int = 512_000_000
-    """The same for `/ai/moves_batch`: 64 states of 8 MB."""
+    """As `body_bytes`, for `/ai/moves_batch`: 64 states of 8 MB."""
     read_bytes: int = 4_000_000
     """What of it is read: all but the `history` of states. 4,000 moves have 1 MB."""
     batch_read: int = 16_000_000
-    """The same for `/ai/moves_batch`."""
+    """As `read_bytes`, for `/ai/moves_batch`."""
     buffered_bytes: int = 64_000_000
     """What is read of bodies and held at a time, all together; what comes beyond is answered 503."""
     head_bytes: int = 32_768
@@ -82,7 +82,7 @@ class ServeSettings:
     """Origins, with commas between, whose pages may call; none by default."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     environment: str = "development"
-    """In `production`, answers to unexpected failures tell nothing of them."""
+    """In `production`, answers to unexpected failures tell nothing of what failed."""
 
     @property
     def origins(self) -> list[str]:

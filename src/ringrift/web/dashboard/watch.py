@@ -71,14 +71,14 @@ class View:
     jobs: Sequence[tuple[str, float, float | None, str, str, str]]
     services: Sequence[Sequence[str]]
     told: str
-    """Of workers and of jobs that do not run."""
+    """What is to be said of workers, and of jobs that do not run."""
     alerts: dict[str, str]
     """Text by severity and name."""
     events: Sequence[str]
     games: dict[str, list[int]]
-    """In each of the last hours, by config."""
+    """Games played in each of the last hours, by config."""
     strength: dict[str, list[Strength]]
-    """Of the rated models, by config, oldest first."""
+    """Elo of the rated models, by config, oldest first."""
 
 
 def look(run: RunDirectory, now: float) -> View:
