@@ -107,7 +107,7 @@ def found_after(run: RunDirectory, good: ModelInfo, bad: str, most: int) -> tupl
     with patch.object(regression, "_spared", lambda ctx, history: False):
         games = told = 0
         while games < most:
-            ctx = Context(run, (CONFIG,), {CONFIG: recipe}, bus)
+            ctx = Context(run, bus, recipes={CONFIG: recipe})
             while tick(regression.STAGE, ctx):
                 pass
             told = told or (games if run.fabric.log.read(since, types=[RegressionDetected.__name__]) else 0)

@@ -12,22 +12,24 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from ringrift.evaluation import MatchSettings, match
 from ringrift.pipeline.display import match_lines
 from ringrift.players import PLAYERS, PlayerChoice
 from ringrift.rules import CONFIGS
+from ringrift.search import GumbelSettings, PuctSettings
 
 
 def choice_of(config: str, text: str, simulations: int, network: Path | None) -> PlayerChoice:
     """The player that `text` describes."""
     rule, *given = text.split(",")
     usual = PLAYERS[rule].search
-    assert usual is not None
+    assert isinstance(usual, GumbelSettings | PuctSettings)
     kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
-    noise = {"gumbel_scale": 0.0} if rule == "gumbel" else {}
-    changed = {name: kinds[name](value) for name, value in (item.split("=") for item in given)}
-    return PlayerChoice(text, config, rule, replace(usual, simulations=simulations, **noise, **changed), network)
+    changed: dict[str, Any] = {"gumbel_scale": 0.0} if rule == "gumbel" else {}
+    changed |= {name: kinds[name](value) for name, value in (item.split("=") for item in given)}
+    return PlayerChoice(text, config, rule, replace(usual, simulations=simulations, **changed), network)
 
 
 def main() -> None:
